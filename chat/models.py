@@ -1,0 +1,263 @@
+"""Tables, constraints and derived values of conversations.
+
+One counter orders a conversation: every durable change locks the conversation's row, takes
+`seq + 1` and stamps the changed row with it, so `seq` is gapless and in commit order.
+"""
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from uuid_utils.compat import uuid7
+
+
+class Assistant(models.Model):
+    """A persona over a model. Its key is named by an environment variable, never stored."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    slug = models.SlugField(max_length=60, unique=True)
+    name = models.CharField(max_length=80)
+    description = models.CharField(max_length=200, blank=True)
+    avatar = models.CharField(max_length=200, blank=True, help_text="An emoji or an image URL.")
+    model = models.CharField(
+        max_length=120, blank=True, help_text="The model's name; empty: CHATIRE_MODEL."
+    )
+    base_url = models.URLField(blank=True, help_text="Empty: OPENAI_BASE_URL.")
+    api_key_variable = models.CharField(
+        max_length=80,
+        blank=True,
+        help_text="Name of the environment variable with the key; empty: OPENAI_API_KEY.",
+    )
+    system_prompt = models.TextField(blank=True)
+    temperature = models.FloatField(null=True, blank=True)
+    max_tokens = models.PositiveIntegerField(null=True, blank=True)
+    context_tokens = models.PositiveIntegerField(null=True, blank=True)
+    parameters = models.JSONField(default=dict, blank=True)
+    language = models.CharField(max_length=35, blank=True, help_text="A BCP 47 tag, such as 'de'.")
+    allowed_models = models.JSONField(
+        default=list, blank=True, help_text="Models a conversation may choose besides its own."
+    )
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Conversation(models.Model):
+    """A room. `seq` counts its durable changes; `changed_seq` is the last to the row itself."""
+
+    class Kind(models.TextChoices):
+        """What kind of room it is."""
+
+        ASSISTANT = "assistant"
+        GROUP = "group"
+        DISCUSSION = "discussion"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.ASSISTANT)
+    title = models.CharField(max_length=200, blank=True)
+    creator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    # What the seeds call `llm` and `language`: chosen when it was opened; empty: the assistant's.
+    model = models.CharField(max_length=120, blank=True)
+    language = models.CharField(max_length=35, blank=True)
+    seq = models.BigIntegerField(default=0)
+    changed_seq = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+    # When something was last said; lists are ordered by it.
+    active_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["-active_at", "-id"], name="conversation_active")]
+
+    def __str__(self) -> str:
+        return self.title or f"{self.kind} {self.id}"
+
+
+class Member(models.Model):
+    """A person's or an assistant's place in a conversation; `left_at` ends it."""
+
+    class Role(models.TextChoices):
+        """What a member may do to the conversation."""
+
+        OWNER = "owner"
+        ADMIN = "admin"
+        MEMBER = "member"
+
+    class Level(models.TextChoices):
+        """What a member is notified of."""
+
+        ALL = "all"
+        MENTIONS = "mentions"
+        NONE = "none"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="members")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="memberships",
+    )
+    assistant = models.ForeignKey(
+        Assistant, null=True, blank=True, on_delete=models.CASCADE, related_name="memberships"
+    )
+    role = models.CharField(max_length=8, choices=Role.choices, default=Role.MEMBER)
+    nickname = models.CharField(max_length=80, blank=True)
+    level = models.CharField(max_length=8, choices=Level.choices, default=Level.ALL)
+    joined_at = models.DateTimeField(auto_now_add=True)
+    left_at = models.DateTimeField(null=True, blank=True)
+    last_read_seq = models.BigIntegerField(default=0)
+    seq = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="member_is_user_or_assistant",
+                condition=Q(user__isnull=False) ^ Q(assistant__isnull=False),
+            ),
+            models.UniqueConstraint(
+                fields=["conversation", "user"],
+                name="member_user_once",
+                condition=Q(user__isnull=False),
+            ),
+            models.UniqueConstraint(
+                fields=["conversation", "assistant"],
+                name="member_assistant_once",
+                condition=Q(assistant__isnull=False),
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["conversation", "seq"], name="member_seq"),
+            models.Index(
+                fields=["user", "conversation"], name="member_present", condition=Q(left_at=None)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user or self.assistant} in {self.conversation_id}"
+
+
+class Message(models.Model):
+    """A turn. `created_seq` places it in the conversation for good; `seq` is its last change."""
+
+    class Role(models.TextChoices):
+        """Who speaks, in the model's terms."""
+
+        USER = "user"
+        ASSISTANT = "assistant"
+        SYSTEM = "system"
+
+    class Status(models.TextChoices):
+        """Where a message stands; only replies are ever anything but complete."""
+
+        COMPLETE = "complete"
+        PENDING = "pending"
+        STREAMING = "streaming"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+        INTERRUPTED = "interrupted"
+
+    ACTIVE: ClassVar = (Status.PENDING, Status.STREAMING)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    conversation = models.ForeignKey(
+        Conversation, on_delete=models.CASCADE, related_name="messages"
+    )
+    author_user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    author_assistant = models.ForeignKey(
+        Assistant, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    role = models.CharField(max_length=9, choices=Role.choices)
+    content = models.TextField(blank=True)
+    reasoning = models.TextField(blank=True)
+    refusal = models.TextField(blank=True)
+    tool_calls = models.JSONField(default=list, blank=True)
+    status = models.CharField(max_length=11, choices=Status.choices, default=Status.COMPLETE)
+    # What it answers: the message replied to, or the turn a reply was made for.
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="children"
+    )
+    client_id = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001
+    model = models.CharField(max_length=120, blank=True)
+    attempt = models.PositiveIntegerField(default=0)
+    # A durable mark: someone asked for this reply to stop.
+    stop_requested_at = models.DateTimeField(null=True, blank=True)
+    input_tokens = models.PositiveIntegerField(null=True, blank=True)
+    output_tokens = models.PositiveIntegerField(null=True, blank=True)
+    usage_estimated = models.BooleanField(default=False)
+    finish_reason = models.CharField(max_length=20, blank=True)
+    error_code = models.CharField(max_length=60, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    edited_at = models.DateTimeField(null=True, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+    created_seq = models.BigIntegerField()
+    seq = models.BigIntegerField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["conversation", "created_seq"], name="message_place_once"
+            ),
+            models.UniqueConstraint(
+                fields=["conversation", "author_user", "client_id"],
+                name="message_client_id_once",
+                condition=Q(client_id__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="message_seq_not_before_creation", condition=Q(seq__gte=F("created_seq"))
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["conversation", "seq"], name="message_seq"),
+            models.Index(
+                fields=["status", "id"],
+                name="message_active",
+                condition=Q(status__in=["pending", "streaming"]),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} message {self.id}"
+
+
+class ReplyChunk(models.Model):
+    """A stretch of a reply that is still streaming. UNLOGGED and append-only.
+
+    `index` counts flushes from 0 within an attempt; rows go when the reply ends. There is no
+    foreign key in the database: its check would cost a row lock on the message per flush.
+    """
+
+    pk = models.CompositePrimaryKey("message_id", "attempt", "index")
+    message_id = models.UUIDField()
+    attempt = models.PositiveIntegerField()
+    index = models.PositiveIntegerField()
+    text = models.TextField(blank=True)
+    reasoning = models.TextField(blank=True)
+
+    def __str__(self) -> str:
+        return f"chunk {self.index} of {self.message_id}"
+
+
+class Installation(models.Model):
+    """The one row about this installation. `epoch` is renewed after a restore from backup."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    epoch = models.UUIDField(default=uuid7)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(name="installation_is_one", condition=Q(id=1))
+        ]
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}"

@@ -1,0 +1,9 @@
+"""The wiring's own app: commands and the migration that tunes the job queue."""
+
+from django.apps import AppConfig
+
+
+class ChatireConfig(AppConfig):
+    """Wiring only."""
+
+    name = "chatire"

@@ -1,0 +1,132 @@
+"""The one error shape, `{code, message, details}`, and how each edge answers with it."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import structlog
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from drf_standardized_errors.formatter import flatten_errors
+from drf_standardized_errors.handler import ExceptionHandler
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+logger = structlog.get_logger(__name__)
+
+# Seconds after which a client may try again while the database is away.
+RETRY_AFTER = 2
+
+
+class ChatireError(Exception):
+    """Something a caller did that has a stated answer. `message` is safe to show to people."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 400
+    default_message: ClassVar[str] = "The request could not be carried out."
+
+    def __init__(self, message: str | None = None, **details: Any) -> None:
+        self.message = message or self.default_message
+        self.details = details
+        super().__init__(self.message)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the error as it goes to clients, over HTTP and over the socket."""
+        return {"code": self.code, "message": self.message, "details": self.details}
+
+
+class NotFound(ChatireError):
+    """The thing does not exist, or the caller may not know that it does."""
+
+    code = "not_found"
+    status = 404
+    default_message = "There is no such thing, or you may not see it."
+
+
+class NotAllowed(ChatireError):
+    """The caller may see the thing but not do this to it."""
+
+    code = "not_allowed"
+    status = 403
+    default_message = "You may not do that."
+
+
+class Invalid(ChatireError):
+    """A value is missing, of the wrong kind or out of range."""
+
+    code = "invalid"
+    status = 400
+    default_message = "A value is missing or not acceptable."
+
+
+class Conflict(ChatireError):
+    """The thing is not in a state in which this can be done."""
+
+    code = "conflict"
+    status = 409
+    default_message = "That cannot be done in the present state."
+
+
+def error_body(code: str, message: str, details: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return an error in the shape every edge answers with."""
+    return {"code": code, "message": message, "details": details or {}}
+
+
+def unavailable_response() -> JsonResponse:
+    """Return the 503 that tells a client to come back when the database does."""
+    body = error_body("unavailable", "The service is briefly unavailable. Try again.")
+    return JsonResponse(body, status=503, headers={"Retry-After": str(RETRY_AFTER)})
+
+
+class DatabaseDownMiddleware:
+    """Answer 503 with Retry-After, not 500, while Postgres cannot be reached."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Translate a lost or refused connection; leave everything else to Django."""
+        if isinstance(exception, OperationalError | InterfaceError):
+            logger.warning("database_unavailable", path=request.path)
+            return unavailable_response()
+        return None
+
+
+class _Handler(ExceptionHandler):
+    def run(self) -> Response | None:
+        if isinstance(self.exc, ChatireError):
+            return Response(self.exc.as_dict(), status=self.exc.status)
+        return super().run()
+
+
+def exception_handler(exc: Exception, context: Any) -> Response | None:
+    """DRF's exception handler: ours, DRF's and Django's errors in one shape."""
+    return _Handler(exc, context).run()
+
+
+def format_api_exception(exc: exceptions.APIException) -> dict[str, Any]:
+    """Return `exc` in the one shape; a validation error lists its fields in details."""
+    errors = flatten_errors(exc.detail)
+    first = errors[0]
+    if not isinstance(exc, exceptions.ValidationError):
+        details: dict[str, Any] = {}
+        if isinstance(exc, exceptions.Throttled):
+            details["retry_after"] = getattr(exc, "wait", None)
+        return error_body(first.code, first.detail, details)
+    fields = [
+        {"field": error.attr, "code": error.code, "message": error.detail} for error in errors
+    ]
+    return error_body("invalid", Invalid.default_message, {"fields": fields})
+
+
+class ExceptionFormatter:
+    """The formatter that drf-standardized-errors calls for every API exception."""
+
+    def __init__(self, exc: exceptions.APIException, context: Any, original_exc: Exception) -> None:
+        self.exc = exc
+
+    def run(self) -> dict[str, Any]:
+        """Return the response body."""
+        return format_api_exception(self.exc)

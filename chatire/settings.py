@@ -1,0 +1,281 @@
+"""Every setting of the installation, parsed strictly from the environment.
+
+`docs/settings.md` documents each variable; a production process refuses to start on a
+missing secret, a default key or DEBUG (see `_require`).
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from chatire.logs import logging_config
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ImproperlyConfigured(message)
+
+
+# --- Environment -----------------------------------------------------------------------------
+
+ENVIRONMENT: str = env.str("CHATIRE_ENV", default="production")
+_require(
+    ENVIRONMENT in {"production", "development"},
+    f"CHATIRE_ENV is {ENVIRONMENT!r}; it must be 'production' or 'development'.",
+)
+PRODUCTION = ENVIRONMENT == "production"
+
+DEBUG: bool = env.bool("DEBUG", default=False)
+SECRET_KEY: str = env.str("SECRET_KEY", default="")
+ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[])
+_require(bool(SECRET_KEY), "Set SECRET_KEY: a random string of 50 characters or more.")
+if PRODUCTION:
+    _require(not DEBUG, "DEBUG must be off in production.")
+    _require(
+        len(SECRET_KEY) >= 32 and "insecure" not in SECRET_KEY and "change" not in SECRET_KEY,
+        "SECRET_KEY is too short or a placeholder; use 50 random characters.",
+    )
+    _require(
+        bool(ALLOWED_HOSTS) and "*" not in ALLOWED_HOSTS,
+        "Set ALLOWED_HOSTS to the host names this installation answers to.",
+    )
+
+# --- Applications ----------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "channels_postgres",
+    "procrastinate.contrib.django",
+    "rest_framework",
+    "rest_framework_simplejwt.token_blacklist",
+    "djoser",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "drf_standardized_errors",
+    "corsheaders",
+    "django_structlog",
+    "chatire",
+    "accounts",
+    "notifications",
+    "chat",
+]
+
+MIDDLEWARE = [
+    "chatire.health.HealthMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "chatire.errors.DatabaseDownMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "chatire.urls"
+WSGI_APPLICATION = "chatire.wsgi.application"
+ASGI_APPLICATION = "chatire.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Database and channel layer --------------------------------------------------------------
+
+
+def _postgres(variable: str) -> dict[str, Any]:
+    config = env.db_url(variable)
+    _require(
+        config["ENGINE"] == "django.db.backends.postgresql",
+        f"{variable} must be a postgres:// or postgresql:// URL.",
+    )
+    return dict(config)
+
+
+_require("DATABASE_URL" in env.ENVIRON, "Set DATABASE_URL: postgresql://user:password@host/name.")
+DATABASES = {
+    "default": {
+        **_postgres("DATABASE_URL"),
+        "CONN_MAX_AGE": env.int("DATABASE_CONN_MAX_AGE", default=600),  # seconds
+        "CONN_HEALTH_CHECKS": True,
+        # Behind a transaction-mode PgBouncer, server-side cursors cannot be used.
+        "DISABLE_SERVER_SIDE_CURSORS": "DATABASE_DIRECT_URL" in env.ENVIRON,
+    }
+}
+# LISTEN needs a session of its own: behind a transaction-mode PgBouncer, this is the way past it.
+DIRECT_DATABASE: dict[str, Any] | None = (
+    _postgres("DATABASE_DIRECT_URL") if "DATABASE_DIRECT_URL" in env.ENVIRON else None
+)
+
+CHANNEL_LAYER_URL: str = env.str("CHANNEL_LAYER_URL", default="")
+_require(
+    CHANNEL_LAYER_URL == "" or CHANNEL_LAYER_URL.startswith(("redis://", "rediss://")),
+    "CHANNEL_LAYER_URL must be a redis:// or rediss:// URL, or unset for Postgres.",
+)
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "chatire.layers.PostgresChannelLayer",
+        "CONFIG": {
+            # Without a direct URL the layer connects as the default database does.
+            **(DIRECT_DATABASE or {}),
+            "gap_type": "layer.gap",
+            "capacity": env.int("CHANNEL_LAYER_CAPACITY", default=1000),
+        },
+    }
+}
+if CHANNEL_LAYER_URL:
+    CHANNEL_LAYERS["default"] = {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [CHANNEL_LAYER_URL]},
+    }
+
+PROCRASTINATE_WORKER_DEFAULTS = {"delete_jobs": "successful"}
+
+# --- Accounts and tokens ---------------------------------------------------------------------
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["accounts.backends.EmailOrUsernameBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(seconds=env.int("ACCESS_TOKEN_SECONDS", default=900)),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=env.int("REFRESH_TOKEN_DAYS", default=30)),
+    "ROTATE_REFRESH_TOKENS": True,
+    "BLACKLIST_AFTER_ROTATION": True,
+    "UPDATE_LAST_LOGIN": False,
+    "SIGNING_KEY": env.str("JWT_SIGNING_KEY", default=SECRET_KEY),
+    "USER_ID_CLAIM": "user_id",
+}
+GUESTS_ALLOWED: bool = env.bool("GUESTS_ALLOWED", default=True)
+REGISTRATION_OPEN: bool = env.bool("REGISTRATION_OPEN", default=True)
+
+# --- REST ------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.SessionJWTAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.ScopedRateThrottle"],
+    "DEFAULT_THROTTLE_RATES": {
+        "auth": env.str("THROTTLE_AUTH", default="30/min"),
+        "guest": env.str("THROTTLE_GUEST", default="30/min"),
+    },
+    "EXCEPTION_HANDLER": "chatire.errors.exception_handler",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Chatire",
+    "VERSION": "1",
+    "DESCRIPTION": "Self-hosted chat for people and LLM assistants.",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": "/api",
+}
+
+# --- Browsers --------------------------------------------------------------------------------
+
+# Origins of other sites whose pages may call the API and open sockets; our own always may.
+ALLOWED_ORIGINS: list[str] = env.list("ALLOWED_ORIGINS", default=[])
+CORS_ALLOWED_ORIGINS = ALLOWED_ORIGINS
+CSRF_TRUSTED_ORIGINS = ALLOWED_ORIGINS
+# Where browsers find the socket server; empty means the page's own host on WS_PORT.
+WS_PUBLIC_URL: str = env.str("WS_PUBLIC_URL", default="")
+WS_PORT: int = env.int("WS_PORT", default=8081)
+
+# Left off by default in production too: TLS usually ends at the proxy in front.
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_TLS_PROXY", default=False) else None
+)
+SECURE_SSL_REDIRECT: bool = env.bool("SECURE_SSL_REDIRECT", default=False)
+SECURE_HSTS_SECONDS: int = env.int("SECURE_HSTS_SECONDS", default=0)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("BEHIND_TLS_PROXY", default=False)
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+FRONTEND_DIST = BASE_DIR / "frontend" / "dist"
+# The built single-page application; its hashed assets live under /assets/.
+WHITENOISE_ROOT = FRONTEND_DIST if FRONTEND_DIST.is_dir() else None
+WHITENOISE_INDEX_FILE = True
+WHITENOISE_IMMUTABLE_FILE_TEST = r"^/assets/.+-[\w-]{8,}\.\w+$"
+
+# --- Models and replies ----------------------------------------------------------------------
+
+OPENAI_BASE_URL: str = env.str("OPENAI_BASE_URL", default="")
+DEFAULT_MODEL: str = env.str("CHATIRE_MODEL", default="gpt-4o-mini")
+# Tokens of history given to a model that does not say otherwise.
+CONTEXT_TOKENS: int = env.int("CHATIRE_CONTEXT_TOKENS", default=8000)
+MAX_REPLY_TOKENS: int = env.int("CHATIRE_MAX_REPLY_TOKENS", default=2048)
+REPLY_TIMEOUTS = {  # seconds
+    "connect": env.float("REPLY_TIMEOUT_CONNECT", default=10.0),
+    "first_token": env.float("REPLY_TIMEOUT_FIRST_TOKEN", default=60.0),
+    "idle": env.float("REPLY_TIMEOUT_IDLE", default=30.0),
+    "total": env.float("REPLY_TIMEOUT_TOTAL", default=600.0),
+}
+WORKER_CONCURRENCY: int = env.int("WORKER_CONCURRENCY", default=250)
+
+# --- E-mail, notifications -------------------------------------------------------------------
+
+EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
+vars().update(EMAIL_CONFIG)
+DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="chatire@localhost")
+
+# --- Logs ------------------------------------------------------------------------------------
+
+LOG_FORMAT: str = env.str("LOG_FORMAT", default="json" if PRODUCTION else "console")
+LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO").upper()
+LOGGING = logging_config(LOG_FORMAT, LOG_LEVEL)
+LOGGING_CONFIG = "chatire.logs.configure"
+DRF_STANDARDIZED_ERRORS = {"EXCEPTION_FORMATTER_CLASS": "chatire.errors.ExceptionFormatter"}
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        # Hashed names only where collectstatic has run.
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}

@@ -1,0 +1,32 @@
+"""The HTTP surface: REST under /api/, the admin, and the single-page application."""
+
+from django.contrib import admin
+from django.urls import include, path, re_path
+from drf_spectacular.views import (
+    SpectacularAPIView,
+    SpectacularRedocView,
+    SpectacularSwaggerView,
+)
+
+from chatire.pages import app_page, client_config
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/config/", client_config, name="client-config"),
+    path("api/schema/", SpectacularAPIView.as_view(permission_classes=[]), name="schema"),
+    path(
+        "api/docs/",
+        SpectacularSwaggerView.as_view(url_name="schema", permission_classes=[]),
+        name="docs",
+    ),
+    path(
+        "api/redoc/",
+        SpectacularRedocView.as_view(url_name="schema", permission_classes=[]),
+        name="redoc",
+    ),
+    path("api/", include("accounts.urls")),
+    path("api/", include("chat.urls")),
+    path("api/", include("notifications.urls")),
+    # Every other page is the application's own, whose router reads the path.
+    re_path(r"^(?!api/|admin/|static/|assets/|ws/).*$", app_page, name="app"),
+]
