@@ -1,0 +1,308 @@
+"""What the fake model does for one request: a directive, and the steps it turns into.
+
+A directive stands in the last user message (or is set as the server's default):
+
+    [[fake tokens=200 rate=50 seed=7 fault=stall_after:10,keepalive]]
+
+| key | meaning |
+| --- | --- |
+| `tokens`, `seed`, `rate` | how many pieces, which text, pieces per second (0: all at once) |
+| `pieces` | base64url JSON list of the exact pieces, instead of `tokens` and `seed` |
+| `reasoning` | that many pieces of reasoning first |
+| `form` | of the reasoning: `reasoning_content` (default), `reasoning` or `think` |
+| `finish` | `stop`, `length`, `content_filter`, … |
+| `usage` | `own` chunk (default), `last` with the finish reason, `null`, `none` |
+| `retry_after` | what a refused request says: seconds, `date:SECONDS` or `ms:MILLISECONDS` |
+| `id` | anything: tells requests that are otherwise alike apart |
+| `fault` | comma separated, see `FAULTS` |
+"""
+
+import base64
+import json
+import random
+import re
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tests.fakes.text import reasoning_pieces, text_pieces
+
+FAULTS = {
+    "status": "status:429:2 — the first 2 such requests (default: all) are answered 429",
+    "slow_first": "slow_first:1.5 — headers at once, the first piece after 1.5 s",
+    "slow_headers": "slow_headers:1.5 — not even headers before 1.5 s",
+    "stall_after": "stall_after:10 — silence after 10 pieces, the connection stays open",
+    "pause_after": "pause_after:10:0.5 — silence of 0.5 s after 10 pieces",
+    "cut_after": "cut_after:10 — connection reset after 10 pieces",
+    "close_after": "close_after:10 — connection closed in the middle of the body after 10 pieces",
+    "error_data_after": "error_data_after:10 — an error as data after 10 pieces, under a 200",
+    "bad_json": "bad_json:10 — an event that is no JSON after 10 pieces",
+    "no_finish": "no finish_reason at all",
+    "no_done": "the body ends with no [DONE]",
+    "empty_choices_first": "a first chunk with `choices: []`",
+    "no_delta": "chunks whose choice has no delta, and one whose delta is null, in between",
+    "no_role": "no first chunk with the role",
+    "refusal": "the text comes as `refusal`",
+    "tool_calls": "two tool calls, their arguments in parts, interleaved by index",
+    "keepalive": "SSE comments and empty lines between events",
+    "crlf": "lines end with CR LF",
+    "split": "every event is sent in two parts, cut at any byte, UTF-8 or not",
+    "fields": "event:, id: and retry: lines beside data:",
+    "ascii": "JSON escapes every character beyond ASCII, surrogate by surrogate",
+    "reject_stream_options": "400 to a request with `stream_options`",
+    "linger": "the connection stays open for ever after [DONE], body unfinished",
+}
+
+_DIRECTIVE = re.compile(r"\[\[fake\s*([^\]]*)\]\]")
+
+Action = Literal["send", "wait", "stall", "reset", "close"]
+
+
+@dataclass(slots=True)
+class Step:
+    """One thing to do. A paced step waits for its turn at the directive's rate."""
+
+    data: bytes = b""
+    paced: bool = False
+    action: Action = "send"
+    seconds: float = 0.0
+    text: str = ""
+    reasoning: str = ""
+
+
+@dataclass
+class Directive:
+    """How one request is answered."""
+
+    tokens: int = 24
+    rate: float = 50.0
+    seed: int = 0
+    pieces: list[str] | None = None
+    reasoning: int = 0
+    form: str = "reasoning_content"
+    finish: str = "stop"
+    usage: str = "own"
+    retry_after: str = ""
+    id: str = ""
+    faults: dict[str, list[str]] = field(default_factory=dict)
+
+    def text_pieces(self) -> list[str]:
+        return text_pieces(self.seed, self.tokens) if self.pieces is None else self.pieces
+
+    def number(self, fault: str, position: int = 0, default: float = 0.0) -> float:
+        """The numeric argument of a fault; `default` if the fault or the argument is absent."""
+        arguments = self.faults.get(fault, [])
+        return float(arguments[position]) if len(arguments) > position else default
+
+
+def parse_directive(text: str, default: Directive) -> Directive:
+    """The directive in `text`, over `default`. Its seed, if not given, comes from the text.
+
+    Raises ValueError on an unknown key or fault: a test must not pass by a typo.
+    """
+    values: dict[str, Any] = dict(vars(default))
+    values["faults"] = dict(default.faults)
+    values["seed"] = default.seed or zlib.crc32(text.encode())
+    if match := _DIRECTIVE.search(text):
+        for item in match.group(1).split():
+            key, _, value = item.partition("=")
+            if key == "fault":
+                for fault in value.split(","):
+                    name, *arguments = fault.split(":")
+                    if name not in FAULTS:
+                        raise ValueError(f"no such fault: {name}")
+                    values["faults"][name] = arguments
+            elif key == "pieces":
+                values["pieces"] = json.loads(base64.urlsafe_b64decode(value))
+            elif key not in values:
+                raise ValueError(f"no such key: {key}")
+            else:
+                values[key] = type(values[key])(value)
+    return Directive(**values)
+
+
+def directive(*, pieces: Sequence[str] | None = None, **keys: object) -> str:
+    """A directive to put into a message: `directive(tokens=5, fault="cut_after:2")`."""
+    if pieces is not None:
+        keys["pieces"] = base64.urlsafe_b64encode(json.dumps(list(pieces)).encode()).decode()
+    return "[[fake " + " ".join(f"{key}={value}" for key, value in keys.items()) + "]]"
+
+
+class ChunkWriter:
+    """Writes the chunks of one streamed chat completion as OpenAI does."""
+
+    def __init__(self, request: dict[str, Any], identifier: str, wanted: Directive) -> None:
+        self._wanted = wanted
+        self._end = "\r\n" if "crlf" in wanted.faults else "\n"
+        self._prefix = (
+            f"event: message{self._end}id: {identifier}{self._end}retry: 3000{self._end}"
+            if "fields" in wanted.faults
+            else ""
+        )
+        self.include_usage = bool((request.get("stream_options") or {}).get("include_usage"))
+        self._head = {
+            "id": identifier,
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+            "model": str(request.get("model", "fake")),
+            "service_tier": "default",
+            "system_fingerprint": "fp_fake",
+        }
+
+    def event(self, payload: object) -> bytes:
+        ascii_only = "ascii" in self._wanted.faults
+        data = json.dumps(payload, ensure_ascii=ascii_only, separators=(",", ":"))
+        return self.raw(data)
+
+    def raw(self, data: str) -> bytes:
+        return f"{self._prefix}data: {data}{self._end}{self._end}".encode(errors="surrogatepass")
+
+    def chunk(
+        self,
+        delta: dict[str, Any] | None,
+        *,
+        finish: str | None = None,
+        usage: dict[str, Any] | None = None,
+        choices: list[dict[str, Any]] | None = None,
+    ) -> bytes:
+        if choices is None:
+            choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+            choices = [choice]
+        payload = {**self._head, "choices": choices}
+        if usage is not None or (self.include_usage and self._wanted.usage != "none"):
+            payload["usage"] = usage
+        return self.event(payload)
+
+
+def usage_of(request: dict[str, Any], output_tokens: int, reasoning_tokens: int) -> dict[str, Any]:
+    """The usage the fake reports: one token per piece, four characters per prompt token."""
+    prompt = sum(len(str(m.get("content", ""))) for m in request.get("messages", [])) // 4
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": output_tokens + reasoning_tokens,
+        "total_tokens": prompt + output_tokens + reasoning_tokens,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": reasoning_tokens, "audio_tokens": 0},
+    }
+
+
+def steps_of(request: dict[str, Any], identifier: str, wanted: Directive) -> list[Step]:
+    """The steps that stream the answer to `request`, faults and all."""
+    writer = ChunkWriter(request, identifier, wanted)
+    faults = wanted.faults
+    steps: list[Step] = []
+    if "slow_first" in faults:
+        steps.append(Step(action="wait", seconds=wanted.number("slow_first")))
+    if "empty_choices_first" in faults:
+        steps.append(Step(writer.chunk(None, choices=[])))
+    if "no_role" not in faults:
+        steps.append(Step(writer.chunk({"role": "assistant", "content": "", "refusal": None})))
+
+    steps += _reasoning_steps(writer, wanted)
+    pieces = wanted.text_pieces()
+    limit = request.get("max_completion_tokens") or request.get("max_tokens") or len(pieces)
+    finish = wanted.finish if len(pieces) <= limit else "length"
+    pieces = pieces[:limit]
+    if "tool_calls" in faults:
+        finish = "tool_calls"
+        steps += _tool_call_steps(writer)
+        pieces = []
+    for position in range(len(pieces) + 1):
+        steps += _steps_after(position, writer, wanted)
+        if position < len(pieces):
+            piece = pieces[position]
+            key = "refusal" if "refusal" in faults else "content"
+            steps.append(Step(writer.chunk({key: piece}), paced=True, text=piece))
+
+    usage = usage_of(request, len(pieces), wanted.reasoning)
+    if "no_finish" not in faults:
+        last = usage if wanted.usage == "last" else None
+        steps.append(Step(writer.chunk({}, finish=finish, usage=last)))
+    if wanted.usage == "own" and writer.include_usage:
+        steps.append(Step(writer.chunk(None, choices=[], usage=usage)))
+    if "no_done" not in faults:
+        steps.append(Step(writer.raw("[DONE]")))
+    if "linger" in faults:
+        steps.append(Step(action="stall"))
+    if "split" in faults:
+        steps = _split(steps, wanted.seed)
+    return steps
+
+
+def _reasoning_steps(writer: ChunkWriter, wanted: Directive) -> list[Step]:
+    pieces = reasoning_pieces(wanted.seed, wanted.reasoning)
+    if not pieces:
+        return []
+    if wanted.form != "think":
+        return [
+            Step(writer.chunk({wanted.form: piece, "content": None}), paced=True, reasoning=piece)
+            for piece in pieces
+        ]
+    # Inline tags reach a reader cut anywhere, since they are ordinary tokens to the model.
+    return [
+        *(Step(writer.chunk({"content": part}), paced=True) for part in ("<th", "ink>")),
+        *(Step(writer.chunk({"content": p}), paced=True, reasoning=p) for p in pieces),
+        *(Step(writer.chunk({"content": part}), paced=True) for part in ("</", "thi", "nk>")),
+    ]
+
+
+def _tool_call_steps(writer: ChunkWriter) -> list[Step]:
+    def part(index: int, arguments: str, name: str | None = None) -> Step:
+        call: dict[str, Any] = {"index": index, "function": {"arguments": arguments}}
+        if name is not None:
+            call |= {"id": f"call_{index}", "type": "function"}
+            call["function"]["name"] = name
+        return Step(writer.chunk({"tool_calls": [call]}), paced=True)
+
+    return [
+        part(0, "", "get_weather"),
+        part(0, '{"city": "Mün'),
+        part(1, "", "get_time"),
+        part(0, 'chen"}'),
+        part(1, '{"zone": '),
+        part(1, '"CET"}'),
+    ]
+
+
+def _steps_after(position: int, writer: ChunkWriter, wanted: Directive) -> list[Step]:
+    """What a fault inserts once `position` pieces have been sent."""
+    faults = wanted.faults
+    steps: list[Step] = []
+    if "keepalive" in faults and position % 3 == 0:
+        steps.append(Step(b": keep-alive\n\n:\n\n"))
+    if "no_delta" in faults and position % 3 == 1:
+        without = {"index": 0, "finish_reason": None}
+        steps.append(Step(writer.chunk(None, choices=[without])))
+        steps.append(Step(writer.chunk(None)))
+    if "pause_after" in faults and wanted.number("pause_after") == position:
+        steps.append(Step(action="wait", seconds=wanted.number("pause_after", 1)))
+    if "bad_json" in faults and wanted.number("bad_json") == position:
+        steps.append(Step(writer.raw('{"choices": [{"delta": {"content": "x')))
+    if "error_data_after" in faults and wanted.number("error_data_after") == position:
+        error = {"message": "secret upstream detail", "type": "server_error", "code": None}
+        steps.append(Step(writer.event({"error": error})))
+        steps.append(Step(action="close"))
+    for fault, action in (
+        ("stall_after", "stall"),
+        ("cut_after", "reset"),
+        ("close_after", "close"),
+    ):
+        if fault in faults and wanted.number(fault) == position:
+            steps.append(Step(action=action))  # type: ignore[arg-type]
+    return steps
+
+
+def _split(steps: list[Step], seed: int) -> list[Step]:
+    """The same bytes in twice as many writes."""
+    source = random.Random(seed)
+    parts: list[Step] = []
+    for step in steps:
+        if len(step.data) < 2:
+            parts.append(step)
+            continue
+        cut = source.randrange(1, len(step.data))
+        parts.append(Step(step.data[:cut], paced=step.paced))
+        parts.append(Step(step.data[cut:], paced=True, text=step.text, reasoning=step.reasoning))
+    return parts
