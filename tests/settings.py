@@ -2,6 +2,8 @@
 
 import os
 
+# `make test` sets the real one; type checkers load the settings without a database.
+os.environ.setdefault("DATABASE_URL", "postgresql://localhost/chatire")
 os.environ.setdefault("CHATIRE_ENV", "development")
 os.environ.setdefault("SECRET_KEY", "tests-only-key-that-signs-nothing-of-value-0123456789")
 os.environ.setdefault("ALLOWED_HOSTS", "testserver,localhost,127.0.0.1")
