@@ -1,0 +1,111 @@
+"""The one door to the channel layer: what is published, to which group, and when.
+
+Durable changes go out after their commit, never inside the transaction: Postgres serialises
+all commits that NOTIFY through one lock. A publication lost to a crash costs nothing, because
+clients recover by `seq`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import structlog
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.db import transaction
+
+from chat import protocol
+from chatire.groups import conversation_group, user_group
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A message of the channel layer on its way to a group."""
+
+    group: str
+    message: dict[str, Any] = field(repr=False)
+
+
+def to_conversation(event: protocol.Event) -> Publication:
+    """Address an event to everyone who follows its conversation."""
+    conversation: UUID = event.conversation  # type: ignore[attr-defined]
+    return Publication(conversation_group(conversation), _push(event))
+
+
+def to_user(user_id: UUID, event: protocol.Event) -> Publication:
+    """Address an event to every socket of one person."""
+    return Publication(user_group(user_id), _push(event))
+
+
+def removed_from(user_id: UUID, event: protocol.MemberLeft) -> Publication:
+    """Tell a person's sockets to stop following a conversation they were removed from.
+
+    The frame comes along, because they will not hear it from the conversation any more.
+    """
+    message = _push(event)
+    message["type"] = "membership.ended"
+    return Publication(user_group(user_id), message)
+
+
+def signed_out(user_id: UUID, session_ids: Iterable[UUID] | None) -> Publication:
+    """Tell a person's sockets that sessions were revoked (None: all of them)."""
+    sessions = None if session_ids is None else [str(session_id) for session_id in session_ids]
+    return Publication(user_group(user_id), {"type": "session.revoked", "sessions": sessions})
+
+
+def _push(event: protocol.Event) -> dict[str, Any]:
+    """Encode an event once, to the text that goes on the wire, with what a consumer steers by."""
+    message: dict[str, Any] = {
+        "type": "push",
+        "kind": event.type,
+        "frame": event.model_dump_json(),
+    }
+    conversation = getattr(event, "conversation", None)
+    if conversation is not None:
+        message["conversation"] = conversation.hex
+    seq = getattr(event, "seq", None)
+    if seq is not None:
+        message["seq"] = seq
+    if isinstance(event, protocol.ReplyDelta):
+        message["message"] = event.message.hex
+        message["attempt"] = event.attempt
+        message["index"] = event.index
+    return message
+
+
+def publish_on_commit(*publications: Publication) -> None:
+    """Publish after the current transaction commits, in one statement; at once outside of one.
+
+    A failure is logged and harms no one: the rows are committed, and clients recover by `seq`.
+    """
+    if publications:
+        transaction.on_commit(partial(publish_now, *publications), robust=True)
+
+
+def publish_now(*publications: Publication) -> None:
+    """Publish from a thread, in one statement. Not from inside a transaction.
+
+    Raises what the database raises.
+    """
+    layer = get_channel_layer()
+    items = [(publication.group, publication.message) for publication in publications]
+    if hasattr(layer, "group_send_many_sync"):
+        layer.group_send_many_sync(items)
+        return
+    for group, message in items:
+        async_to_sync(layer.group_send)(group, message)
+
+
+async def publish_now_async(*publications: Publication) -> None:
+    """Publish from an event loop, in one statement. Raises what the database raises."""
+    layer = get_channel_layer()
+    items = [(publication.group, publication.message) for publication in publications]
+    if hasattr(layer, "group_send_many"):
+        await layer.group_send_many(items)
+        return
+    for group, message in items:
+        await layer.group_send(group, message)

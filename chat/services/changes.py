@@ -1,0 +1,89 @@
+"""The one way to change a conversation: under its lock, stamped with its next `seq`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.models import User
+from chat import touches
+from chat.events import Publication, publish_on_commit, to_conversation
+from chat.models import Conversation, Member
+from chat.protocol import Event
+from chatire.errors import NotFound
+
+
+class Change:
+    """What is being done to a locked conversation: the seqs it takes, the events it makes."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
+        self._first_seq = conversation.seq
+        self._publications: list[Publication] = []
+        self._touched = False
+        self._active = False
+
+    def next_seq(self) -> int:
+        """Take the next number of the conversation, for one changed row."""
+        self.conversation.seq += 1
+        return self.conversation.seq
+
+    def publish(self, event: Event) -> None:
+        """Send an event to those who follow the conversation, once this is committed."""
+        self._publications.append(to_conversation(event))
+
+    def publish_first(self, publication: Publication) -> None:
+        """Send this before the events, once this is committed."""
+        self._publications.insert(0, publication)
+
+    def publish_also(self, publication: Publication) -> None:
+        """Send this after the events so far, once this is committed."""
+        self._publications.append(publication)
+
+    def touch(self, *, spoken: bool = False) -> None:
+        """Refresh the members' lists and unread counts; `spoken` moves it to their top."""
+        self._touched = True
+        self._active = self._active or spoken
+
+    def member(self, user: User) -> Member:
+        """Return the user's present membership. Raises NotFound, whose reason is not told."""
+        member = (
+            Member.objects.select_related("user", "assistant")
+            .filter(conversation=self.conversation, user=user, left_at=None)
+            .first()
+        )
+        if member is None:
+            raise NotFound
+        return member
+
+    def _finish(self) -> None:
+        fields = []
+        if self.conversation.seq != self._first_seq:
+            fields = ["seq", "changed_seq"]
+        if self._active:
+            self.conversation.active_at = timezone.now()
+            fields.append("active_at")
+        if fields:
+            self.conversation.save(update_fields=fields)
+        publish_on_commit(*self._publications)
+        if self._touched:
+            conversation_id = self.conversation.pk
+            transaction.on_commit(lambda: touches.touch(conversation_id), robust=True)
+
+
+@contextmanager
+def changing(conversation_id: UUID) -> Iterator[Change]:
+    """Lock a conversation for one short transaction and yield the change being made to it.
+
+    An exception from the block rolls all of it back, and nothing is published.
+    Raises NotFound if there is no such conversation.
+    """
+    with transaction.atomic():
+        conversation = Conversation.objects.select_for_update().filter(pk=conversation_id).first()
+        if conversation is None:
+            raise NotFound
+        change = Change(conversation)
+        yield change
+        change._finish()  # noqa: SLF001

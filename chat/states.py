@@ -1,0 +1,104 @@
+"""Rows as clients see them: from the models to the protocol's states."""
+
+from accounts.models import User
+from chat import protocol
+from chat.models import Assistant, Conversation, Member, Message
+
+
+def person_state(user: User) -> protocol.PersonState:
+    """Return what other members see of a person."""
+    return protocol.PersonState(id=user.pk, name=user.name, is_guest=user.is_guest)
+
+
+def assistant_state(assistant: Assistant) -> protocol.AssistantState:
+    """Return what members see of an assistant: no key, no address, no system prompt."""
+    return protocol.AssistantState(
+        id=assistant.pk,
+        slug=assistant.slug,
+        name=assistant.name,
+        avatar=assistant.avatar,
+        description=assistant.description,
+        model=assistant.model,
+        allowed_models=list(assistant.allowed_models),
+        language=assistant.language,
+    )
+
+
+def author_state(message: Message) -> protocol.AuthorState | None:
+    """Return who wrote a message, or None if they are gone."""
+    if message.author_user is not None:
+        user = message.author_user
+        return protocol.AuthorState(type="user", id=user.pk, name=user.name, avatar="")
+    if message.author_assistant is not None:
+        assistant = message.author_assistant
+        return protocol.AuthorState(
+            type="assistant", id=assistant.pk, name=assistant.name, avatar=assistant.avatar
+        )
+    return None
+
+
+def message_state(message: Message) -> protocol.MessageState:
+    """Return a message whole. A deleted one keeps its place and loses its text."""
+    usage = None
+    if message.input_tokens is not None and message.output_tokens is not None:
+        usage = protocol.UsageState(
+            input_tokens=message.input_tokens,
+            output_tokens=message.output_tokens,
+            estimated=message.usage_estimated,
+        )
+    gone = message.deleted_at is not None
+    return protocol.MessageState(
+        id=message.pk,
+        conversation=message.conversation_id,
+        seq=message.seq,
+        created_seq=message.created_seq,
+        author=author_state(message),
+        role=message.role,  # type: ignore[arg-type]
+        content="" if gone else message.content,
+        reasoning="" if gone else message.reasoning,
+        refusal="" if gone else message.refusal,
+        tool_calls=[] if gone else list(message.tool_calls),
+        status=message.status,  # type: ignore[arg-type]
+        parent=message.parent_id,
+        client_id=message.client_id,
+        model=message.model,
+        attempt=message.attempt,
+        usage=usage,
+        finish_reason=message.finish_reason,
+        error_code=message.error_code,
+        created_at=message.created_at,
+        edited_at=message.edited_at,
+        deleted_at=message.deleted_at,
+    )
+
+
+def member_state(member: Member) -> protocol.MemberState:
+    """Return a member; their notification level is their own business and stays out."""
+    return protocol.MemberState(
+        id=member.pk,
+        conversation=member.conversation_id,
+        seq=member.seq,
+        user=person_state(member.user) if member.user is not None else None,
+        assistant=assistant_state(member.assistant) if member.assistant is not None else None,
+        role=member.role,  # type: ignore[arg-type]
+        nickname=member.nickname,
+        joined_at=member.joined_at,
+        left_at=member.left_at,
+        last_read_seq=member.last_read_seq,
+    )
+
+
+def conversation_state(conversation: Conversation) -> protocol.ConversationState:
+    """Return a conversation as all its members see it."""
+    return protocol.ConversationState(
+        id=conversation.pk,
+        kind=conversation.kind,  # type: ignore[arg-type]
+        title=conversation.title,
+        seq=conversation.seq,
+        changed_seq=conversation.changed_seq,
+        creator=conversation.creator_id,
+        model=conversation.model,
+        language=conversation.language,
+        created_at=conversation.created_at,
+        active_at=conversation.active_at,
+    )
