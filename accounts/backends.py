@@ -3,10 +3,10 @@
 from typing import Any
 
 from django.contrib.auth.backends import ModelBackend
-from django.db.models import Q
 from django.http import HttpRequest
 
 from accounts.models import User
+from accounts.selectors import user_by_login
 
 
 class EmailOrUsernameBackend(ModelBackend):
@@ -21,14 +21,9 @@ class EmailOrUsernameBackend(ModelBackend):
     ) -> User | None:
         """Return the user whose e-mail address or user name and password these are, or None."""
         login = username if username is not None else kwargs.get(User.USERNAME_FIELD)
-        if not login or password is None:
+        if not login or password is None or "\0" in login:
             return None
-        user = (
-            User.objects.filter(Q(username__iexact=login) | Q(email__iexact=login), is_guest=False)
-            # One person's user name may be another's e-mail address: the address wins.
-            .order_by("-email")
-            .first()
-        )
+        user = user_by_login(login)
         if user is None:
             # Hash anyway, so that the time taken does not tell whether the account exists.
             User().set_password(password)

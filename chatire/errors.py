@@ -1,4 +1,8 @@
-"""The one error shape, `{code, message, details}`, and how each edge answers with it."""
+"""The one error shape, `{code, message, details}`, and the errors everyone shares.
+
+Free of REST framework, which imports the authentication classes that raise these.
+`chatire.rest` answers with them.
+"""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -6,10 +10,6 @@ from typing import Any, ClassVar
 import structlog
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from drf_standardized_errors.formatter import flatten_errors
-from drf_standardized_errors.handler import ExceptionHandler
-from rest_framework import exceptions
-from rest_framework.response import Response
 
 logger = structlog.get_logger(__name__)
 
@@ -92,41 +92,3 @@ class DatabaseDownMiddleware:
             logger.warning("database_unavailable", path=request.path)
             return unavailable_response()
         return None
-
-
-class _Handler(ExceptionHandler):
-    def run(self) -> Response | None:
-        if isinstance(self.exc, ChatireError):
-            return Response(self.exc.as_dict(), status=self.exc.status)
-        return super().run()
-
-
-def exception_handler(exc: Exception, context: Any) -> Response | None:
-    """DRF's exception handler: ours, DRF's and Django's errors in one shape."""
-    return _Handler(exc, context).run()
-
-
-def format_api_exception(exc: exceptions.APIException) -> dict[str, Any]:
-    """Return `exc` in the one shape; a validation error lists its fields in details."""
-    errors = flatten_errors(exc.detail)
-    first = errors[0]
-    if not isinstance(exc, exceptions.ValidationError):
-        details: dict[str, Any] = {}
-        if isinstance(exc, exceptions.Throttled):
-            details["retry_after"] = getattr(exc, "wait", None)
-        return error_body(first.code, first.detail, details)
-    fields = [
-        {"field": error.attr, "code": error.code, "message": error.detail} for error in errors
-    ]
-    return error_body("invalid", Invalid.default_message, {"fields": fields})
-
-
-class ExceptionFormatter:
-    """The formatter that drf-standardized-errors calls for every API exception."""
-
-    def __init__(self, exc: exceptions.APIException, context: Any, original_exc: Exception) -> None:
-        self.exc = exc
-
-    def run(self) -> dict[str, Any]:
-        """Return the response body."""
-        return format_api_exception(self.exc)

@@ -61,7 +61,6 @@ INSTALLED_APPS = [
     "procrastinate.contrib.django",
     "rest_framework",
     "rest_framework_simplejwt.token_blacklist",
-    "djoser",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "drf_standardized_errors",
@@ -133,6 +132,9 @@ DATABASES = {
         "DISABLE_SERVER_SIDE_CURSORS": "DATABASE_DIRECT_URL" in env.ENVIRON,
     }
 }
+# Threads, and so connections, that one socket process reads and writes with.
+DB_THREADS: int = env.int("DB_THREADS", default=8)
+_require(DB_THREADS > 0, "DB_THREADS must be at least 1.")
 # LISTEN needs a session of its own: behind a transaction-mode PgBouncer, this is the way past it.
 DIRECT_DATABASE: dict[str, Any] | None = (
     _postgres("DATABASE_DIRECT_URL") if "DATABASE_DIRECT_URL" in env.ENVIRON else None
@@ -200,7 +202,7 @@ REST_FRAMEWORK = {
         "auth": env.str("THROTTLE_AUTH", default="30/min"),
         "guest": env.str("THROTTLE_GUEST", default="30/min"),
     },
-    "EXCEPTION_HANDLER": "chatire.errors.exception_handler",
+    "EXCEPTION_HANDLER": "chatire.rest.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
@@ -269,7 +271,7 @@ LOG_FORMAT: str = env.str("LOG_FORMAT", default="json" if PRODUCTION else "conso
 LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO").upper()
 LOGGING = logging_config(LOG_FORMAT, LOG_LEVEL)
 LOGGING_CONFIG = "chatire.logs.configure"
-DRF_STANDARDIZED_ERRORS = {"EXCEPTION_FORMATTER_CLASS": "chatire.errors.ExceptionFormatter"}
+DRF_STANDARDIZED_ERRORS = {"EXCEPTION_FORMATTER_CLASS": "chatire.rest.ExceptionFormatter"}
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {

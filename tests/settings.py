@@ -21,3 +21,6 @@ CHANNEL_LAYERS = {
         "CONFIG": {"gap_type": "layer.gap"},
     }
 }
+
+# No collected static files here, and none needed.
+WHITENOISE_AUTOREFRESH = True

@@ -1,0 +1,54 @@
+"""How REST answers errors: ours, REST framework's and Django's, in the one shape."""
+
+from typing import Any
+
+from django.db import InterfaceError, OperationalError
+from drf_standardized_errors.formatter import flatten_errors
+from drf_standardized_errors.handler import ExceptionHandler
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from chatire.errors import ChatireError, Invalid, error_body
+
+
+class _Handler(ExceptionHandler):
+    def run(self) -> Response | None:
+        if isinstance(self.exc, OperationalError | InterfaceError):
+            return None  # DatabaseDownMiddleware answers 503; as an APIException it would be 500.
+        if not isinstance(self.exc, ChatireError):
+            return super().run()
+        self.set_rollback()
+        # RFC 9110, 15.5.2: a 401 says how to authenticate.
+        headers = {"WWW-Authenticate": 'Bearer realm="api"'} if self.exc.status == 401 else None
+        return Response(self.exc.as_dict(), status=self.exc.status, headers=headers)
+
+
+def exception_handler(exc: Exception, context: Any) -> Response | None:
+    """Answer `exc`; None leaves it to Django."""
+    return _Handler(exc, context).run()
+
+
+def format_api_exception(exc: exceptions.APIException) -> dict[str, Any]:
+    """Return `exc` in the one shape; a validation error lists its fields in details."""
+    errors = flatten_errors(exc.detail)
+    first = errors[0]
+    if not isinstance(exc, exceptions.ValidationError):
+        details: dict[str, Any] = {}
+        if isinstance(exc, exceptions.Throttled):
+            details["retry_after"] = getattr(exc, "wait", None)
+        return error_body(first.code, first.detail, details)
+    fields = [
+        {"field": error.attr, "code": error.code, "message": error.detail} for error in errors
+    ]
+    return error_body("invalid", Invalid.default_message, {"fields": fields})
+
+
+class ExceptionFormatter:
+    """The formatter that drf-standardized-errors calls for every API exception."""
+
+    def __init__(self, exc: exceptions.APIException, context: Any, original_exc: Exception) -> None:
+        self.exc = exc
+
+    def run(self) -> dict[str, Any]:
+        """Return the response body."""
+        return format_api_exception(self.exc)

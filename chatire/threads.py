@@ -1,0 +1,111 @@
+"""Blocking calls from async code, mostly database calls, on a bounded pool of threads.
+
+`database_sync_to_async` would run every one of a process's calls on a single thread; here
+DB_THREADS of them run at once, each thread with Django connections of its own.
+"""
+
+import asyncio
+import contextvars
+import functools
+import select
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from django.conf import settings
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Pool:
+    """The threads, and every connection they have opened."""
+
+    def __init__(self, size: int) -> None:
+        self.executor = ThreadPoolExecutor(size, thread_name_prefix="chatire-db")
+        self._lock = threading.Lock()
+        self._connections: set[BaseDatabaseWrapper] = set()
+
+    def run(self, call: Callable[[], T]) -> T:
+        """Make the call on the present thread, which is one of the pool's."""
+        for connection in connections.all(initialized_only=True):
+            _freshen(connection)
+        try:
+            return call()
+        finally:
+            for connection in connections.all(initialized_only=True):
+                if connection.errors_occurred:
+                    # Asks the server, and drops the connection if there is no answer.
+                    connection.close_if_unusable_or_obsolete()
+                with self._lock:
+                    self._connections.add(connection)
+
+    def shutdown(self) -> None:
+        """Wait for the calls that run, refuse more, close the connections."""
+        self.executor.shutdown(wait=True, cancel_futures=True)
+        for connection in self._connections:
+            connection.inc_thread_sharing()
+            connection.close()
+
+
+def _freshen(connection: BaseDatabaseWrapper) -> None:
+    """Drop a connection that is too old or that the server has closed meanwhile.
+
+    What `close_old_connections` does, but without its round trip to the server for each call
+    (CONN_HEALTH_CHECKS): an idle connection is only asked whether it lives if it has unread
+    input, which is what a closed one has.
+    """
+    connection.close_if_unusable_or_obsolete()
+    if connection.connection is not None:
+        # django-stubs does not know the attribute.
+        connection.health_check_done = not _has_unread_input(connection)  # type: ignore[attr-defined]
+
+
+def _has_unread_input(connection: BaseDatabaseWrapper) -> bool:
+    if connection.connection.closed:
+        return True
+    poll = select.poll()
+    poll.register(connection.connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+_pool: _Pool | None = None
+_pool_lock = threading.Lock()
+
+
+def _running_pool() -> _Pool:
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            _pool = _Pool(settings.DB_THREADS)
+        return _pool
+
+
+async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a blocking function on the pool and return what it returns.
+
+    It sees the caller's context variables. A call waits while all DB_THREADS threads are busy.
+    Cancelling the caller forgets a call that waits; one that runs is finished unheard. Whatever
+    the function raises is raised here. After OperationalError or InterfaceError a connection that
+    no longer answers is dropped, so that the next call makes a new one.
+    """
+    pool = _running_pool()
+    call = functools.partial(function, *args, **kwargs)
+    context = contextvars.copy_context()
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(pool.executor, context.run, pool.run, call)
+
+
+def shutdown() -> None:
+    """Stop the threads and close their connections, at the end of a process or of a test run.
+
+    A later `in_thread` begins anew.
+    """
+    global _pool
+    with _pool_lock:
+        pool, _pool = _pool, None
+    if pool is not None:
+        pool.shutdown()

@@ -1,0 +1,63 @@
+"""Fixtures everyone shares: three people, and clients signed in as them by real tokens."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.core.cache import cache
+from rest_framework.test import APIClient
+
+from accounts import services
+from accounts.models import User
+from chatire import threads
+
+PASSWORD = "correct-horse-battery"
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Close the thread pool's connections before the test database is dropped."""
+    yield
+    threads.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _no_throttling_across_tests() -> None:
+    """Throttles count in the cache; each test begins with none counted."""
+    cache.clear()
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    """The owner of whatever a test is about."""
+    return User.objects.create_user("alice", "alice@example.org", PASSWORD)
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    """A member of it."""
+    return User.objects.create_user("bob", "bob@example.org", PASSWORD)
+
+
+@pytest.fixture
+def charlie(db: None) -> User:
+    """A stranger to it."""
+    return User.objects.create_user("charlie", "charlie@example.org", PASSWORD)
+
+
+@pytest.fixture
+def token_for() -> Callable[[User], str]:
+    """`token_for(user)`: an access token of a new session."""
+    return lambda user: services.open_session(user=user).access
+
+
+@pytest.fixture
+def api(token_for: Callable[[User], str]) -> Callable[..., APIClient]:
+    """`api(user)`: a REST client signed in as the user; `api()`: one that is not."""
+
+    def client(user: User | None = None) -> APIClient:
+        made = APIClient()
+        if user is not None:
+            made.credentials(HTTP_AUTHORIZATION=f"Bearer {token_for(user)}")
+        return made
+
+    return client
