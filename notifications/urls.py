@@ -1,5 +1,16 @@
 """Routes."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from notifications import views
+
+urlpatterns = [
+    path("notifications/", views.NotificationListView.as_view(), name="notification-list"),
+    path("notifications/unread/", views.UnreadView.as_view(), name="notification-unread"),
+    path("notifications/read/", views.MarkReadView.as_view(), name="notifications-read"),
+    path(
+        "notifications/<uuid:notification_id>/read/",
+        views.MarkOneReadView.as_view(),
+        name="notification-read",
+    ),
+]

@@ -1,0 +1,104 @@
+"""Delivery backends: when and where a channel's payloads are handed to their providers."""
+
+import abc
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+from django.utils.module_loading import import_string
+
+from notifications.channels import BaseNotificationChannel
+from notifications.providers import BaseNotificationProvider
+from notifications.services import create_delivery
+
+
+class BaseBackend(abc.ABC):
+    """Produces a channel's deliveries now, and consumes them when they are due."""
+
+    def __init__(self, notification_channel: BaseNotificationChannel) -> None:
+        self.notification_channel = notification_channel
+
+    @staticmethod
+    def get_notification_provider(
+        provider_path: str, context: Mapping[str, Any]
+    ) -> BaseNotificationProvider:
+        """Return the provider at a dotted path, ready to send."""
+        provider: BaseNotificationProvider = import_string(provider_path)(context)
+        return provider
+
+    @classmethod
+    def consume(
+        cls, provider: str, provider_class: str, payload: Any, context: Mapping[str, Any]
+    ) -> None:
+        """Send a payload, or each of a list of them if the context says `bulk`."""
+        sender = cls.get_notification_provider(provider_class, context)
+        if context.get("bulk") is True:
+            sender.send_bulk(payload)
+        else:
+            sender.send(payload)
+
+    @abc.abstractmethod
+    def produce(
+        self,
+        provider: str,
+        provider_class: str,
+        payload: Any,
+        context: Mapping[str, Any],
+        countdown: float,
+    ) -> None:
+        """See to it that `consume` is called once, `countdown` seconds from now."""
+
+    def run(self, countdown: float) -> None:
+        """Produce one delivery for each of the channel's providers."""
+        channel = self.notification_channel
+        for provider, provider_class in channel.provider_paths.items():
+            payload = channel.build_payload(provider)
+            context = channel.get_context(provider)
+            self.produce(provider, provider_class, payload, context, countdown)
+
+
+class ProcrastinateBackend(BaseBackend):
+    """The default: a job in the caller's transaction, sent by a worker with retries."""
+
+    def produce(
+        self,
+        provider: str,
+        provider_class: str,
+        payload: Any,
+        context: Mapping[str, Any],
+        countdown: float,
+    ) -> None:
+        """Store the delivery and its job."""
+        create_delivery(
+            notification=self.notification_channel.notification,
+            channel=self.notification_channel.name,
+            provider=provider,
+            payload=payload,
+            context=context,
+            countdown=countdown,
+        )
+
+
+class SynchronousBackend(BaseBackend):
+    """In this process, right after the commit; nothing is retried. For scripts and small sites."""
+
+    def produce(
+        self,
+        provider: str,
+        provider_class: str,
+        payload: Any,
+        context: Mapping[str, Any],
+        countdown: float,
+    ) -> None:
+        """Send after the caller's commit. It blocks for the countdown, as django-notifs' does."""
+
+        def send() -> None:
+            time.sleep(countdown)
+            self.consume(provider, provider_class, payload, context)
+
+        transaction.on_commit(send)
+
+
+Procrastinate = ProcrastinateBackend
+Synchronous = SynchronousBackend

@@ -1,0 +1,67 @@
+"""The worker's side: delivering, and taking over from workers that were killed."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import InterfaceError, OperationalError
+from procrastinate.contrib.django import app
+from procrastinate.exceptions import ConnectorException
+from procrastinate.job_context import JobContext
+from procrastinate.jobs import Job
+from procrastinate.retry import BaseRetryStrategy, RetryDecision
+from procrastinate.utils import utcnow
+from psycopg.errors import RaiseException
+
+from notifications import default_settings, services
+
+QUEUE: str = default_settings.NOTIFICATIONS_QUEUE_NAME
+
+
+class DeliveryRetry(BaseRetryStrategy):
+    """Tries again when the delivery says so, and when the database went away underneath it."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+        """Return when to run again; None ends the job as failed."""
+        if isinstance(exception, services.DeliveryPostponed):
+            return _in(exception.wait)
+        if isinstance(exception, OperationalError | InterfaceError):
+            return _in(services.backoff(job.attempts + 1))
+        return None
+
+
+def _in(seconds: float) -> RetryDecision:
+    return RetryDecision(retry_at=utcnow() + timedelta(seconds=seconds))
+
+
+# Synchronous tasks run in threads, where Procrastinate's Django app renews broken connections.
+@app.task(name=services.DELIVER_TASK, queue=QUEUE, retry=DeliveryRetry())
+def deliver(delivery_id: str) -> None:
+    """Send one delivery."""
+    services.deliver(UUID(delivery_id))
+
+
+@app.periodic(cron="* * * * *")
+@app.task(
+    name="notifications.rescue",
+    queue=QUEUE,
+    queueing_lock="notifications.rescue",
+    pass_context=True,
+)
+async def rescue(context: JobContext, timestamp: int) -> None:
+    """Give deliveries back to the queue whose worker's heartbeat has lapsed."""
+    manager = context.app.job_manager
+    for job in await manager.get_stalled_jobs(task_name=services.DELIVER_TASK):
+        assert job.id is not None
+        try:
+            await manager.retry_job_by_id_async(job.id, retry_at=utcnow())
+        except ConnectorException as error:
+            # What Procrastinate's SQL raises if the job ended or was rescued meanwhile.
+            if not isinstance(error.__cause__, RaiseException):
+                raise
+
+
+@app.periodic(cron="17 3 * * *")
+@app.task(name="notifications.prune", queue=QUEUE, queueing_lock="notifications.prune")
+def prune(timestamp: int) -> None:
+    """Delete old deliveries once a day."""
+    services.prune_deliveries()
