@@ -24,8 +24,8 @@ T = TypeVar("T")
 class _Pool:
     """The threads, and every connection they have opened."""
 
-    def __init__(self, size: int) -> None:
-        self.executor = ThreadPoolExecutor(size, thread_name_prefix="chatire-db")
+    def __init__(self, name: str, size: int) -> None:
+        self.executor = ThreadPoolExecutor(size, thread_name_prefix=f"chatire-{name}")
         self._lock = threading.Lock()
         self._connections: set[BaseDatabaseWrapper] = set()
 
@@ -72,16 +72,18 @@ def _has_unread_input(connection: BaseDatabaseWrapper) -> bool:
     return bool(poll.poll(0))
 
 
-_pool: _Pool | None = None
-_pool_lock = threading.Lock()
+# Threads for calls that wait for other machines than the database's.
+SLOW_THREADS = 4
+
+_pools: dict[str, _Pool] = {}
+_pools_lock = threading.Lock()
 
 
-def _running_pool() -> _Pool:
-    global _pool
-    with _pool_lock:
-        if _pool is None:
-            _pool = _Pool(settings.DB_THREADS)
-        return _pool
+def _running_pool(name: str, size: int) -> _Pool:
+    with _pools_lock:
+        if name not in _pools:
+            _pools[name] = _Pool(name, size)
+        return _pools[name]
 
 
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -92,8 +94,21 @@ async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
     the function raises is raised here. After OperationalError or InterfaceError a connection that
     no longer answers is dropped, so that the next call makes a new one.
     """
-    pool = _running_pool()
-    call = functools.partial(function, *args, **kwargs)
+    pool = _running_pool("db", settings.DB_THREADS)
+    return await _run_on(pool, functools.partial(function, *args, **kwargs))
+
+
+async def in_slow_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Like `in_thread`, for calls that wait for a mail server or the like.
+
+    They have SLOW_THREADS threads of their own, so that however long they hang, no call to the
+    database waits for them.
+    """
+    pool = _running_pool("slow", SLOW_THREADS)
+    return await _run_on(pool, functools.partial(function, *args, **kwargs))
+
+
+async def _run_on(pool: _Pool, call: Callable[[], T]) -> T:
     context = contextvars.copy_context()
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(pool.executor, context.run, pool.run, call)
@@ -104,8 +119,8 @@ def shutdown() -> None:
 
     A later `in_thread` begins anew.
     """
-    global _pool
-    with _pool_lock:
-        pool, _pool = _pool, None
-    if pool is not None:
+    with _pools_lock:
+        pools = list(_pools.values())
+        _pools.clear()
+    for pool in pools:
         pool.shutdown()

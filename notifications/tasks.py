@@ -1,5 +1,6 @@
 """The worker's side: delivering, and taking over from workers that were killed."""
 
+import asyncio
 from datetime import timedelta
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from procrastinate.retry import BaseRetryStrategy, RetryDecision
 from procrastinate.utils import utcnow
 from psycopg.errors import RaiseException
 
+from chatire.threads import in_slow_thread
 from notifications import default_settings, services
 
 QUEUE: str = default_settings.NOTIFICATIONS_QUEUE_NAME
@@ -24,6 +26,9 @@ class DeliveryRetry(BaseRetryStrategy):
         """Return when to run again; None ends the job as failed."""
         if isinstance(exception, services.DeliveryPostponed):
             return _in(exception.wait)
+        if isinstance(exception, asyncio.CancelledError):
+            # The worker stops and would not wait; if it was sent after all, it is settled.
+            return _in(0)
         if isinstance(exception, OperationalError | InterfaceError):
             return _in(services.backoff(job.attempts + 1))
         return None
@@ -33,11 +38,10 @@ def _in(seconds: float) -> RetryDecision:
     return RetryDecision(retry_at=utcnow() + timedelta(seconds=seconds))
 
 
-# Synchronous tasks run in threads, where Procrastinate's Django app renews broken connections.
 @app.task(name=services.DELIVER_TASK, queue=QUEUE, retry=DeliveryRetry())
-def deliver(delivery_id: str) -> None:
+async def deliver(delivery_id: str) -> None:
     """Send one delivery."""
-    services.deliver(UUID(delivery_id))
+    await in_slow_thread(services.deliver, UUID(delivery_id))
 
 
 @app.periodic(cron="* * * * *")
@@ -62,6 +66,6 @@ async def rescue(context: JobContext, timestamp: int) -> None:
 
 @app.periodic(cron="17 3 * * *")
 @app.task(name="notifications.prune", queue=QUEUE, queueing_lock="notifications.prune")
-def prune(timestamp: int) -> None:
+async def prune(timestamp: int) -> None:
     """Delete old deliveries once a day."""
-    services.prune_deliveries()
+    await in_slow_thread(services.prune_deliveries)
