@@ -1,5 +1,7 @@
 """People and guests, their sessions and tokens."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -7,3 +9,7 @@ class AccountsConfig(AppConfig):
     """Accounts."""
 
     name = "accounts"
+
+    def ready(self) -> None:
+        """Let drf-spectacular find our security scheme, which registers itself."""
+        import_module("accounts.schema")

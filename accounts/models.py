@@ -14,10 +14,9 @@ validate_username = RegexValidator(
 )
 # Control characters, and those that change the direction of the text around a name.
 validate_display_name = RegexValidator(
-    r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]",
+    r"\A[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*\Z",
     "Control characters are not allowed.",
     code="control_characters_not_allowed",
-    inverse_match=True,
 )
 
 

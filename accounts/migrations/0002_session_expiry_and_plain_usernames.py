@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='user',
             name='display_name',
-            field=models.CharField(blank=True, max_length=80, validators=[django.core.validators.RegexValidator('[\\x00-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]', 'Control characters are not allowed.', code='control_characters_not_allowed', inverse_match=True)]),
+            field=models.CharField(blank=True, max_length=80, validators=[django.core.validators.RegexValidator('\\A[^\\x00-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]*\\Z', 'Control characters are not allowed.', code='control_characters_not_allowed')]),
         ),
         migrations.AlterField(
             model_name='user',

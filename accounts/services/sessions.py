@@ -1,0 +1,193 @@
+"""Sessions and their tokens: opening, rotating, revoking."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+import structlog
+from django.contrib.auth import authenticate
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
+
+from accounts.errors import InvalidCredentials, SessionRevoked, TokenExpired, UserInactive
+from accounts.models import Session, User
+from accounts.selectors import live_session
+from accounts.services.locks import users_for_update
+from accounts.signals import session_revoked
+from accounts.tokens import (
+    Claims,
+    SessionRefreshToken,
+    new_access_token,
+    new_refresh_token,
+    read_refresh_token,
+)
+
+logger = structlog.get_logger(__name__)
+
+# How long a refresh token that was just rotated still answers. Two tabs of one browser may send
+# the same one at once, and a phone may lose the answer and ask again; later reuse means theft.
+REFRESH_GRACE = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A session's fresh pair of tokens."""
+
+    access: str = field(repr=False)
+    refresh: str = field(repr=False)
+    session: Session
+    access_expires_at: datetime
+
+
+def sign_in(*, login: str, password: str, user_agent: str = "") -> Tokens:
+    """Open a session for whoever has this user name or e-mail address, and this password.
+
+    Raises InvalidCredentials.
+    """
+    user = authenticate(username=login, password=password)
+    if user is None:
+        raise InvalidCredentials
+    with transaction.atomic():
+        # Slow hashing came before: the password may have been changed meanwhile, or the person
+        # locked out, and their sessions revoked without this one.
+        unchanged = users_for_update().filter(
+            pk=user.pk, password=user.password, is_active=True, is_guest=False
+        )
+        found = unchanged.first()
+        if found is None:
+            raise InvalidCredentials
+        return open_session(user=found, user_agent=user_agent)
+
+
+@transaction.atomic
+def open_session(*, user: User, user_agent: str = "") -> Tokens:
+    """Sign `user` in on one more device. Whoever calls has checked that it is them."""
+    now = timezone.now()
+    session = Session.objects.create(
+        user=user,
+        user_agent=user_agent.replace("\0", "")[:200],
+        expires_at=now + SessionRefreshToken.lifetime,
+    )
+    User.objects.filter(pk=user.pk).update(last_login=now)
+    return _sign_tokens(session)
+
+
+def refresh(*, token: str) -> Tokens:
+    """Rotate a refresh token: it is spent, and a fresh pair for the same session takes its place.
+
+    A token that was spent within REFRESH_GRACE still gets a pair. One spent earlier must have
+    been copied, and nobody can tell whose copy this is: the whole session is revoked.
+    Raises TokenExpired, TokenInvalid, SessionRevoked or UserInactive.
+    """
+    claims = read_refresh_token(token)
+    tokens = _rotate(claims)
+    if tokens is None:
+        logger.warning("refresh_token_reused", session=str(claims.session_id))
+        raise SessionRevoked
+    return tokens
+
+
+@transaction.atomic
+def _rotate(claims: Claims) -> Tokens | None:
+    """Return the next pair, or None after revoking the session of a token used twice."""
+    # The lock makes racing refreshes of one session take turns.
+    session = (
+        Session.objects.select_for_update(of=("self",))
+        .select_related("user")
+        .filter(id=claims.session_id, user_id=claims.user_id)
+        .first()
+    )
+    if session is None or session.revoked_at is not None:
+        raise SessionRevoked
+    if not session.user.is_active:
+        raise UserInactive
+    now = timezone.now()
+    spent = BlacklistedToken.objects.filter(token__jti=claims.token_id).first()
+    if spent is None:
+        _spend(claims)
+    elif now - spent.blacklisted_at > REFRESH_GRACE:
+        _revoke(Session.objects.filter(pk=session.pk), session.user_id)
+        return None
+    session.expires_at = now + SessionRefreshToken.lifetime
+    session.save(update_fields=["expires_at"])
+    return _sign_tokens(session)
+
+
+def revoke_session(*, session_id: UUID, user_id: UUID) -> None:
+    """Sign one device out. Nothing happens if it was out already, or is another person's."""
+    _revoke(Session.objects.filter(pk=session_id), user_id)
+
+
+def revoke_all(*, user: User, keep: UUID | None = None) -> None:
+    """Sign a person out everywhere, except of the session `keep`."""
+    sessions = Session.objects.all() if keep is None else Session.objects.exclude(pk=keep)
+    _revoke(sessions, user.pk)
+
+
+def sign_out(*, token: str, everywhere: bool = False) -> None:
+    """End the session of a refresh token, or all of its person's.
+
+    One that expired or was revoked is out already, which is all that one device asks for.
+    Raises TokenInvalid; with `everywhere`, which such a token cannot ask for, also TokenExpired,
+    SessionRevoked or UserInactive.
+    """
+    try:
+        claims = read_refresh_token(token)
+    except TokenExpired:
+        if everywhere:
+            raise
+        return
+    if everywhere:
+        revoke_all(user=live_session(claims).user)
+    else:
+        revoke_session(session_id=claims.session_id, user_id=claims.user_id)
+
+
+def delete_expired_sessions() -> int:
+    """Delete sessions and spent tokens that could no longer be used anyway; return how many.
+
+    For a periodic job. A revoked session is kept until its tokens would have expired.
+    """
+    now = timezone.now()
+    sessions, _ = Session.objects.filter(expires_at__lt=now).delete()
+    # Their blacklist entries go with them.
+    tokens, _ = OutstandingToken.objects.filter(expires_at__lt=now).delete()
+    return sessions + tokens
+
+
+def _sign_tokens(session: Session) -> Tokens:
+    access, refresh_token = new_access_token(session), new_refresh_token(session)
+    return Tokens(
+        access=str(access),
+        refresh=str(refresh_token),
+        session=session,
+        access_expires_at=datetime.fromtimestamp(access["exp"], tz=UTC),
+    )
+
+
+def _spend(claims: Claims) -> None:
+    # Only now is a row needed, and never the token's text: who reads the table learns nothing.
+    outstanding = OutstandingToken.objects.create(
+        user_id=claims.user_id,
+        jti=claims.token_id,
+        token="",
+        created_at=timezone.now(),
+        expires_at=claims.expires_on,
+    )
+    BlacklistedToken.objects.create(token=outstanding)
+
+
+@transaction.atomic
+def _revoke(sessions: QuerySet[Session], user_id: UUID) -> None:
+    """Revoke those of `sessions` that are the user's and live; say so once it is committed."""
+    live = sessions.filter(user_id=user_id, revoked_at=None)
+    ids = list(live.select_for_update().order_by("id").values_list("id", flat=True))
+    if not ids:
+        return
+    Session.objects.filter(pk__in=ids).update(revoked_at=timezone.now())
+    # Robust: they are revoked whether or not the sockets can be told.
+    tell = partial(session_revoked.send_robust, sender=Session, user_id=user_id, session_ids=ids)
+    transaction.on_commit(tell, robust=True)

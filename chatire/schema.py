@@ -1,0 +1,20 @@
+"""Parts of the OpenAPI schema that every app shares."""
+
+from drf_spectacular.utils import extend_schema_serializer
+from rest_framework import serializers
+
+
+@extend_schema_serializer(component_name="Error")
+class ErrorSerializer(serializers.Serializer[dict[str, object]]):
+    """The one shape of every error; see `chatire.errors`."""
+
+    code = serializers.CharField(help_text="What went wrong, for programs.")
+    message = serializers.CharField(help_text="What went wrong, for people.")
+    details = serializers.DictField(
+        help_text="More, by code; of `invalid`: `fields`, each with `field`, `code`, `message`."
+    )
+
+
+def errors(*statuses: int) -> dict[int, type[ErrorSerializer]]:
+    """Return the responses of `extend_schema` for errors of these statuses."""
+    return dict.fromkeys(statuses, ErrorSerializer)
