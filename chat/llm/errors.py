@@ -1,0 +1,229 @@
+"""What can go wrong with a model, in our words. The provider's own stay in `__cause__`."""
+
+import email.utils
+import time
+from collections.abc import Iterator, Mapping
+
+import aiohttp
+import httpx2
+import openai
+from langchain_core.exceptions import ContextOverflowError
+
+# What the libraries on the way to a model raise: their own errors, and the built-in ones that
+# come out of them when a server sends what they did not expect (JSONDecodeError and
+# UnicodeDecodeError are ValueErrors).
+PROVIDER_ERRORS = (
+    openai.OpenAIError,
+    httpx2.HTTPError,
+    aiohttp.ClientError,
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+)
+
+
+class ModelError(Exception):
+    """The model could not give a reply.
+
+    `code` is machine-readable; `after_first_delta` says that part of the reply is already out;
+    `retry_after` is in seconds, as the provider asked. The text of an instance is its code: the
+    provider's words are never shown, since they may carry keys, prompts and host names.
+    """
+
+    code = "model_error"
+    temporary = False
+
+    def __init__(
+        self, *, retry_after: float | None = None, after_first_delta: bool = False
+    ) -> None:
+        super().__init__(self.code)
+        self.retry_after = retry_after
+        self.after_first_delta = after_first_delta
+
+    @property
+    def retryable(self) -> bool:
+        """Whether asking again may help and doubles nothing: no part of the reply is out yet."""
+        return self.temporary and not self.after_first_delta
+
+
+class ModelTimeout(ModelError):
+    """The model took too long."""
+
+    code = "model_timeout"
+    temporary = True
+
+
+class ModelConnectTimeout(ModelTimeout):
+    """No connection to the model in time."""
+
+    code = "model_timeout_connect"
+
+
+class ModelFirstTokenTimeout(ModelTimeout):
+    """The request was accepted, but the reply did not begin in time."""
+
+    code = "model_timeout_first_token"
+
+
+class ModelIdleTimeout(ModelTimeout):
+    """The reply began and then fell silent."""
+
+    code = "model_timeout_idle"
+
+
+class ModelTotalTimeout(ModelTimeout):
+    """The whole reply took too long."""
+
+    code = "model_timeout_total"
+    temporary = False
+
+
+class ModelUnreachable(ModelError):
+    """No connection: refused, no such host, bad certificate."""
+
+    code = "model_unreachable"
+    temporary = True
+
+
+class ModelConnectionLost(ModelError):
+    """The connection broke before the reply was whole."""
+
+    code = "model_connection_lost"
+    temporary = True
+
+
+class ModelRateLimited(ModelError):
+    """Too many requests (429)."""
+
+    code = "model_rate_limited"
+    temporary = True
+
+
+class ModelQuotaExceeded(ModelError):
+    """The account has no credit left; a 429 that no waiting cures."""
+
+    code = "model_quota_exceeded"
+
+
+class ModelUnavailable(ModelError):
+    """The provider failed or is busy (408, 409, 5xx)."""
+
+    code = "model_unavailable"
+    temporary = True
+
+
+class ModelRejected(ModelError):
+    """The provider refuses this request: unknown model, bad parameters (other 4xx)."""
+
+    code = "model_rejected"
+
+
+class ModelContextExceeded(ModelRejected):
+    """The history does not fit the model's context."""
+
+    code = "model_context_exceeded"
+
+
+class ModelAuthError(ModelError):
+    """The key is missing, wrong, or not allowed to do this (401, 403)."""
+
+    code = "model_auth"
+
+
+class ModelErrorInStream(ModelError):
+    """The provider reported an error inside a stream that it had begun with a 200."""
+
+    code = "model_error_in_stream"
+    temporary = True
+
+
+class ModelBadResponse(ModelError):
+    """What came back is not the stream of a chat completion."""
+
+    code = "model_bad_response"
+    temporary = True
+
+
+def translate_error(error: Exception, *, connected: bool) -> ModelError:
+    """The ModelError for what a library raised; `connected` once the response had begun."""
+    if isinstance(error, ContextOverflowError):
+        return ModelContextExceeded()
+    if isinstance(error, openai.APIStatusError):
+        return _translate_status(error)
+    transport = _translate_transport(error, connected=connected)
+    if transport is not None:
+        return transport
+    if isinstance(error, openai.APIError):
+        return ModelErrorInStream()
+    return ModelBadResponse()
+
+
+def _translate_status(error: openai.APIStatusError) -> ModelError:
+    status = error.status_code
+    retry_after = parse_retry_after(error.response.headers)
+    if status in (401, 403):
+        return ModelAuthError()
+    if status == 429:
+        if error.code == "insufficient_quota":
+            return ModelQuotaExceeded()
+        return ModelRateLimited(retry_after=retry_after)
+    if status in (408, 409) or status >= 500:
+        return ModelUnavailable(retry_after=retry_after)
+    return ModelRejected()
+
+
+def _translate_transport(error: Exception, *, connected: bool) -> ModelError | None:
+    """What happened on the wire, or None if nothing did.
+
+    The innermost known cause decides, because the layers above blur it: httpx2's transport for
+    aiohttp, for one, turns a connection reset into a ConnectTimeout.
+    """
+    lost = ModelConnectionLost if connected else ModelUnreachable
+    for cause in reversed(list(_causes(error))):
+        match cause:
+            case aiohttp.SocketTimeoutError() | httpx2.ReadTimeout() | httpx2.WriteTimeout():
+                return ModelIdleTimeout() if connected else ModelFirstTokenTimeout()
+            case aiohttp.ServerTimeoutError() | httpx2.ConnectTimeout() | httpx2.PoolTimeout():
+                return ModelConnectTimeout()
+            case aiohttp.ClientConnectorError():
+                return ModelUnreachable()
+            case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
+                return ModelConnectionLost()
+            case aiohttp.ClientOSError() | ConnectionError():
+                return ModelConnectionLost()
+            case httpx2.UnsupportedProtocol() | aiohttp.InvalidURL():
+                return ModelRejected()
+            case aiohttp.ClientResponseError() | httpx2.DecodingError():
+                return ModelBadResponse()
+            case httpx2.TransportError() | OSError():
+                return lost()
+            case _:
+                continue
+    return lost() if isinstance(error, openai.APIConnectionError) else None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def parse_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait as a response asks: `retry-after-ms` (OpenAI's) or `Retry-After`, which is
+    seconds or an HTTP date (RFC 9110, 10.2.3). None if it asks for nothing that can be read."""
+    try:
+        if milliseconds := headers.get("retry-after-ms"):
+            return max(0.0, float(milliseconds) / 1000)
+        value = headers.get("retry-after")
+        if not value:
+            return None
+        if value.strip().replace(".", "", 1).isdigit():
+            return float(value)
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
