@@ -1,0 +1,472 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import types
+import uuid
+import weakref
+import zlib
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
+
+from channels.exceptions import ChannelFull
+from channels_postgres.core import PostgresChannelLayer as TableChannelLayer
+from channels_postgres.db import GROUP_CHANNEL_TABLE, MESSAGE_TABLE
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.db.transaction import TransactionManagementError
+
+from . import listener as listening
+from . import publisher as publishing
+from .codec import Entry, Stream, array_literal, check_size, pg_channel_name
+from .connection import Database
+from .errors import PublishError
+from .listener import Listener
+from .mailbox import GAP, WAKE, Mailbox, Message
+from .parked import ParkedMessages
+from .publisher import NOTIFY, Publisher
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# What channels_postgres's trigger notifies when a row enters its message table.
+TABLE_CHANNEL = "channels_postgres_messages"
+
+# The capacity is best effort, as everywhere: two senders may see the last free place at once.
+ADD_TO_TABLE = f"""
+INSERT INTO {MESSAGE_TABLE} (channel, message, expire)
+SELECT $1::text, decode($2, 'hex'), now() + $3::float8 * interval '1 second'
+WHERE (SELECT count(*) FROM (SELECT 1 FROM {MESSAGE_TABLE}
+       WHERE channel = $1::text AND expire > now() LIMIT $4::int) AS waiting) < $4::int
+RETURNING id"""  # noqa: S608
+TAKE_FROM_TABLE = f"""
+DELETE FROM {MESSAGE_TABLE} WHERE id = (
+    SELECT id FROM {MESSAGE_TABLE} WHERE channel = $1::text AND expire > now()
+    ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING encode(message, 'hex')"""  # noqa: S608
+DELETE_EXPIRED = f"DELETE FROM {MESSAGE_TABLE} WHERE expire < now()"  # noqa: S608
+EMPTY_TABLES = f"TRUNCATE TABLE {MESSAGE_TABLE}, {GROUP_CHANNEL_TABLE}"
+# One in so many sends to the table also clears what expired there.
+SENDS_PER_CLEANING = 100
+
+
+class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
+    """A channel layer on LISTEN and NOTIFY.
+
+    Takes the settings of channels_postgres (database settings may be left out: Django's default
+    database is then used) and of Channels (`capacity`, `channel_capacity`), and:
+
+    - `gap_type`: when messages may have been missed, every local channel gets
+      `{"type": gap_type}`; None for no such message;
+    - `heartbeat`: seconds between checks that what is published arrives;
+    - `shards`: how many Postgres channels the groups are spread over; the same everywhere.
+
+    docs/channel-layer.md has the guarantees and limits.
+    """
+
+    def __init__(
+        self,
+        prefix: str = "asgi",
+        expiry: float = 60,
+        group_expiry: float = 0,
+        symmetric_encryption_keys: Sequence[str | bytes] | None = None,
+        capacity: int = 100,
+        channel_capacity: dict[str, int] | None = None,
+        gap_type: str | None = None,
+        heartbeat: float = 10.0,
+        shards: int = 4,
+        **settings: Any,
+    ) -> None:
+        options = settings.pop("PSYCOPG_OPTIONS", {})
+        has_database = any(key.isupper() for key in settings)
+        self._database = Database(
+            {"NAME": "", "USER": "", "PASSWORD": "", "HOST": "", "PORT": "", "OPTIONS": {}}
+            | settings
+            if has_database
+            else None
+        )
+        super().__init__(
+            prefix=prefix,
+            expiry=expiry,
+            group_expiry=group_expiry,
+            symmetric_encryption_keys=symmetric_encryption_keys,
+            PSYCOPG_OPTIONS=options,
+            **self._database.settings,
+        )
+        self.capacity = capacity
+        self.channel_capacity = self.compile_capacities(channel_capacity or {})
+        self.gap_type = gap_type
+        self.heartbeat = heartbeat
+        self._shards = [pg_channel_name(prefix, "group", str(n)) for n in range(shards)]
+        self._start_afresh()
+        _layers.add(self)
+
+    def _start_afresh(self) -> None:
+        """Everything that belongs to one process; a forked child makes its own."""
+        # Longer than the parent class's five digits: it names the process's inbox for all others.
+        self.client_prefix = uuid.uuid4().hex[:12]
+        self._listeners: dict[asyncio.AbstractEventLoop, Listener] = {}
+        self._parked = ParkedMessages()
+        self._local = threading.local()
+        self._table_sends = 0
+        self._publisher = Publisher(lambda: self._database.params(publishing.APPLICATION_NAME))
+        self._stop_publisher = weakref.finalize(self, self._publisher.stop)
+
+    def _forked(self) -> None:
+        # The inherited connections are the other process's: they are dropped, not closed. Closing
+        # would end its sessions. Only this process's copies of the descriptors go.
+        self._stop_publisher.detach()
+        for descriptor in [
+            *(listener.descriptor for listener in self._listeners.values()),
+            self._publisher.descriptor,
+        ]:
+            if descriptor >= 0:
+                os.close(descriptor)
+        _inherited.append((self._listeners, self._publisher))
+        self._start_afresh()
+
+    # Channel layer API
+
+    extensions = ["groups", "flush"]
+
+    async def send(self, channel: str, message: Message) -> None:
+        """Send to one channel. Raises ChannelFull, PublishError, MessageTooLarge.
+
+        A name without "!" is durable: the message waits in a table, and whichever process reads the
+        channel first takes it. A name with "!" belongs to one process, and is as transient as it.
+        """
+        body = self._body(message)
+        self.require_valid_channel_name(channel)
+        if "!" not in channel:
+            await self._send_to_table(channel, body)
+            return
+        client = _client_prefix(channel)
+        if client == self.client_prefix:
+            self._send_here(channel, body)
+        else:
+            await self._publisher.publish([Entry(self._inbox(client), channel, body)])
+
+    async def receive(self, channel: str) -> Message:
+        """The next message for the channel; waits for one.
+
+        Several may wait on one channel; each message goes to one of them.
+        """
+        listener = self._listener()
+        mailbox = listener.mailboxes.get(channel)
+        if mailbox is None:
+            self.require_valid_channel_name(channel)
+            if "!" in channel:
+                assert _client_prefix(channel) == self.client_prefix, "Wrong client prefix"
+            mailbox = self._open_mailbox(listener, channel)
+        if "!" not in channel:
+            return await self._receive_named(listener, mailbox, channel)
+        while True:
+            item = await mailbox.get(listener.loop.time)
+            if item is GAP:
+                if self.gap_type is not None:
+                    return {"type": self.gap_type}
+            elif item is not WAKE:
+                return item.message()  # type: ignore[union-attr]
+
+    async def new_channel(self, prefix: str = "specific") -> str:
+        """A channel name that only this process, and best this event loop, can receive on."""
+        channel = f"{prefix}.{self.client_prefix}!{uuid.uuid4().hex}"
+        listener = self._listener()
+        self._open_mailbox(listener, channel)
+        await self._listen(listener, self._inbox(self.client_prefix))
+        return channel
+
+    def close_channel(self, channel: str) -> None:
+        """Forget a channel of this event loop at once, with its groups and what waits for it.
+
+        Optional: a channel that nobody reads is forgotten after `expiry` seconds.
+        """
+        listener = self._listeners.get(asyncio.get_running_loop())
+        if listener is not None:
+            listener.forget(channel)
+
+    # Groups extension
+
+    async def group_add(self, group: str, channel: str) -> None:
+        """Add a channel of this process to a group; returns once LISTEN is effective.
+
+        Raises ListenError if it is not within ten seconds, RuntimeError for another process's
+        channel.
+        """
+        self.require_valid_group_name(group)
+        self.require_valid_channel_name(channel)
+        listener = self._owner(channel)
+        if listener.loop is not asyncio.get_running_loop():
+            await _run_in(listener.loop, self._group_add(listener, group, channel))
+        else:
+            await self._group_add(listener, group, channel)
+
+    async def group_discard(self, group: str, channel: str, expire: int | None = None) -> None:
+        """Remove a channel from a group; does nothing if it is not in it.
+
+        `expire` is taken for channels_postgres's sake.
+        """
+        self.require_valid_group_name(group)
+        self.require_valid_channel_name(channel)
+        listener = self._owner(channel)
+        if listener.loop is not asyncio.get_running_loop():
+            listener.loop.call_soon_threadsafe(listener.discard_from_group, group, channel)
+        else:
+            listener.discard_from_group(group, channel)
+
+    async def group_send(self, group: str, message: Message) -> None:
+        """Send to every channel in the group, in all processes; one statement at most.
+
+        Raises PublishError if Postgres did not take it, ChannelFull if its queue or the process's
+        backlog is full, MessageTooLarge.
+        """
+        await self._publisher.publish((self._group_entry(group, message),))
+
+    async def group_send_many(self, items: Iterable[tuple[str, Message]]) -> None:
+        """Send several (group, message) pairs, in order, in one statement."""
+        entries = [self._group_entry(group, message) for group, message in items]
+        if entries:
+            await self._publisher.publish(entries)
+
+    def group_send_sync(self, group: str, message: Message) -> None:
+        """`group_send` for synchronous code, over Django's default connection.
+
+        Must be outside a transaction: Postgres would hold the message back until the commit, and
+        let no two such commits run at once. Raises TransactionManagementError inside one.
+        """
+        self.group_send_many_sync(((group, message),))
+
+    def group_send_many_sync(self, items: Iterable[tuple[str, Message]]) -> None:
+        """`group_send_many` for synchronous code; as `group_send_sync`."""
+        entries = [self._group_entry(group, message) for group, message in items]
+        if not entries:
+            return
+        if not self._database.is_djangos():
+            self._publisher.publish_blocking(entries)
+            return
+        connection = connections[DEFAULT_DB_ALIAS]
+        if connection.in_atomic_block or not connection.get_autocommit():
+            raise TransactionManagementError(
+                "Publish after the transaction: NOTIFY in one makes all such commits queue."
+            )
+        # Numbers must be sent in their order, and each thread has its own connection.
+        stream: Stream | None = getattr(self._local, "stream", None)
+        if stream is None:
+            stream = self._local.stream = Stream()
+        channels, payloads = stream.encode(entries)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    NOTIFY.format("%s", "%s"),
+                    [
+                        array_literal(channel.encode() for channel in channels).decode(),
+                        array_literal(payloads).decode(),
+                    ],
+                )
+        except DatabaseError as error:
+            raise PublishError(str(error)) from error
+
+    # Flush extension
+
+    async def flush(self) -> None:
+        """Empty the tables, forget this process's channels and groups, close the connections."""
+        await self._publisher.execute(EMPTY_TABLES)
+        self._parked.clear()
+        for listener in list(self._listeners.values()):
+            if listener.loop is not asyncio.get_running_loop() and listener.loop.is_running():
+                listener.loop.call_soon_threadsafe(listener.forget_all)
+        await self.close()
+
+    async def close(self) -> None:
+        """Close this event loop's connection, and the process's publishing one if no other loop
+        listens. The layer can be used again afterwards, as if new."""
+        listener = self._listeners.pop(asyncio.get_running_loop(), None)
+        if listener is not None:
+            await listener.close()
+        if not self._listeners:
+            await asyncio.to_thread(self._publisher.stop, wait=True)
+
+    # The parts
+
+    def _listener(self) -> Listener:
+        loop = asyncio.get_running_loop()
+        listener = self._listeners.get(loop)
+        if listener is None:
+            for other in list(self._listeners):
+                if other.is_closed():
+                    self._listeners.pop(other).abandon()
+            listener = self._listeners[loop] = Listener(
+                loop=loop,
+                params=lambda: self._database.params(listening.APPLICATION_NAME),
+                publisher=self._publisher,
+                inbox=self._inbox(self.client_prefix),
+                wake_channel=TABLE_CHANNEL,
+                deserialize=self.deserialize,
+                expiry=lambda: self.expiry,
+                group_expiry=self.group_expiry,
+                heartbeat=self.heartbeat,
+                signals_gaps=self.gap_type is not None,
+            )
+            _close_with(loop, self)
+        return listener
+
+    def _owner(self, channel: str) -> Listener:
+        """The listener that has the channel, which may be another event loop's."""
+        here = self._listener()
+        if channel in here.mailboxes:
+            return here
+        for listener in list(self._listeners.values()):
+            if channel in listener.mailboxes and not listener.loop.is_closed():
+                return listener
+        if "!" in channel and _client_prefix(channel) != self.client_prefix:
+            raise RuntimeError(f"{channel} belongs to another process, which must group it itself")
+        return here
+
+    async def _group_add(self, listener: Listener, group: str, channel: str) -> None:
+        mailbox = listener.mailboxes.get(channel)
+        if mailbox is None:
+            mailbox = self._open_mailbox(listener, channel)
+        was_member = group in mailbox.groups
+        listener.add_to_group(group, channel, mailbox)
+        shard = self._shard(group)
+        if listener.is_listening(shard):
+            return
+        try:
+            await self._listen(listener, shard)
+        except BaseException:
+            if not was_member:
+                listener.discard_from_group(group, channel)
+            raise
+
+    async def _listen(self, listener: Listener, pg_channel: str) -> None:
+        if not listener.is_listening(pg_channel):
+            await listener.listen(pg_channel)
+
+    def _open_mailbox(self, listener: Listener, channel: str) -> Mailbox:
+        mailbox = Mailbox(self.get_capacity(channel), listener.loop.time())
+        listener.mailboxes[channel] = mailbox
+        for body in self._parked.take(channel):
+            listener.deliver(channel, body)
+        return mailbox
+
+    def _send_here(self, channel: str, body: bytes) -> None:
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        for listener in list(self._listeners.values()):
+            if channel in listener.mailboxes and not listener.loop.is_closed():
+                if listener.loop is not running:
+                    listener.loop.call_soon_threadsafe(listener.deliver, channel, body)
+                elif not listener.deliver(channel, body):
+                    raise ChannelFull(channel)
+                return
+        if not self._parked.put(channel, body, self.get_capacity(channel), self.expiry):
+            raise ChannelFull(channel)
+
+    async def _send_to_table(self, channel: str, body: bytes) -> None:
+        rows = await self._publisher.execute(
+            ADD_TO_TABLE,
+            [
+                channel.encode(),
+                body.hex().encode(),
+                str(self.expiry).encode(),
+                str(self.get_capacity(channel)).encode(),
+            ],
+        )
+        if not rows:
+            raise ChannelFull(channel)
+        self._table_sends += 1
+        if self._table_sends % SENDS_PER_CLEANING == 0:
+            await self._publisher.execute(DELETE_EXPIRED)
+
+    async def _receive_named(self, listener: Listener, mailbox: Mailbox, channel: str) -> Message:
+        await self._listen(listener, TABLE_CHANNEL)
+        while True:
+            item = mailbox.get_nowait(listener.loop.time)
+            if item is None:
+                taken = asyncio.ensure_future(
+                    self._publisher.execute(TAKE_FROM_TABLE, [channel.encode()])
+                )
+                try:
+                    rows = await asyncio.shield(taken)
+                except asyncio.CancelledError:
+                    # It may be ours already; the next reader here gets it.
+                    taken.add_done_callback(lambda done: _keep(done, listener, channel))
+                    raise
+                if rows:
+                    message: Message = self.deserialize(bytes.fromhex((rows[0][0] or b"").decode()))
+                    return message
+                item = await mailbox.get(listener.loop.time)
+            if item is GAP:
+                if self.gap_type is not None:
+                    return {"type": self.gap_type}
+            elif item is not WAKE:
+                return item.message()  # type: ignore[union-attr]
+
+    def _body(self, message: Message) -> bytes:
+        assert isinstance(message, dict), "message is not a dict"
+        assert "__asgi_channel__" not in message
+        body: bytes = self.serialize(message)
+        check_size(body)
+        return body
+
+    def _group_entry(self, group: str, message: Message) -> Entry:
+        self.require_valid_group_name(group)
+        return Entry(self._shard(group), group, self._body(message))
+
+    def _shard(self, group: str) -> str:
+        # crc32 and not hash(): all processes must agree.
+        return self._shards[zlib.crc32(group.encode()) % len(self._shards)]
+
+    def _inbox(self, client_prefix: str) -> str:
+        return pg_channel_name(self.prefix, "inbox", client_prefix)
+
+
+def _client_prefix(channel: str) -> str:
+    """The process that a channel name with "!" belongs to."""
+    return channel.partition("!")[0].rpartition(".")[2]
+
+
+def _keep(done: asyncio.Future[list[publishing.Row]], listener: Listener, channel: str) -> None:
+    if done.cancelled() or done.exception() is not None:
+        return
+    for row in done.result():
+        listener.deliver(channel, bytes.fromhex((row[0] or b"").decode()))
+
+
+async def _run_in(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    """Await a coroutine that must run in another event loop."""
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+
+
+def _close_with(loop: asyncio.AbstractEventLoop, layer: PostgresChannelLayer) -> None:
+    """Close the layer's part in a loop together with it, when nobody cancelled its tasks before."""
+    original = loop.close
+    reference = weakref.ref(layer)
+
+    def close(self: asyncio.AbstractEventLoop) -> None:
+        owner = reference()
+        listener = owner._listeners.pop(self, None) if owner else None  # noqa: SLF001
+        if listener is not None and not self.is_closed() and not self.is_running():
+            self.run_until_complete(listener.close())
+        self.close = original  # type: ignore[method-assign]
+        self.close()
+
+    loop.close = types.MethodType(close, loop)  # type: ignore[method-assign]
+
+
+# After a fork the child drops these, and must keep them from being closed (see _forked).
+_inherited: list[Any] = []
+_layers: weakref.WeakSet[PostgresChannelLayer] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for layer in list(_layers):
+        layer._forked()  # noqa: SLF001
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
