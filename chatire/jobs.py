@@ -5,10 +5,14 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
+from procrastinate.contrib.django import app
+from procrastinate.jobs import JobDeferrer
 from procrastinate.tasks import Task
 
 # The channel every Procrastinate worker listens to, whatever its queues.
 _ANNOUNCEMENTS = "procrastinate_any_queue_v1"
+# Our own channel to every worker process, see `chat.worker.connector`.
+SIGNALS = "chatire_worker_signals"
 
 
 def enqueue(
@@ -26,21 +30,55 @@ def enqueue(
     Returns the job's id. Raises `procrastinate.exceptions.AlreadyEnqueued` if a job with the
     same `queueing_lock` waits already.
     """
-    options: dict[str, Any] = {
+    options = _options(run_at, lock, queueing_lock, priority)
+    return _defer(task.configure(**options), arguments, announced=run_at is None)
+
+
+def enqueue_named(
+    task_name: str,
+    *,
+    run_at: datetime | None = None,
+    lock: str | None = None,
+    queueing_lock: str | None = None,
+    priority: int | None = None,
+    **arguments: Any,
+) -> int:
+    """Do what `enqueue` does, for services, which name a task but may not import it."""
+    options = _options(run_at, lock, queueing_lock, priority)
+    return _defer(app.configure_task(task_name, **options), arguments, announced=run_at is None)
+
+
+def _options(
+    run_at: datetime | None, lock: str | None, queueing_lock: str | None, priority: int | None
+) -> dict[str, Any]:
+    options = {
         "schedule_at": run_at,
         "lock": lock,
         "queueing_lock": queueing_lock,
         "priority": priority,
     }
-    chosen = {name: value for name, value in options.items() if value is not None}
-    job_id = task.configure(**chosen).defer(**arguments)
-    if run_at is None:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _defer(deferrer: JobDeferrer, arguments: dict[str, Any], *, announced: bool) -> int:
+    job_id = deferrer.defer(**arguments)
+    if announced:
         # robust: a lost announcement only delays the job until the next poll.
-        transaction.on_commit(lambda: _announce(job_id), robust=True)
+        transaction.on_commit(announce_jobs, robust=True)
     return job_id
 
 
-def _announce(job_id: int) -> None:
-    payload = json.dumps({"type": "job_inserted", "job_id": job_id})
+def announce_jobs() -> None:
+    """Wake every worker to look for jobs now. Not from inside a transaction."""
+    _notify(_ANNOUNCEMENTS, json.dumps({"type": "job_inserted", "job_id": 0}))
+
+
+def signal_workers_on_commit(signal: str, **values: str) -> None:
+    """Tell every worker process something once the transaction commits; it may get lost."""
+    payload = json.dumps({"signal": signal, **values})
+    transaction.on_commit(lambda: _notify(SIGNALS, payload), robust=True)
+
+
+def _notify(channel: str, payload: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, %s)", [_ANNOUNCEMENTS, payload])
+        cursor.execute("SELECT pg_notify(%s, %s)", [channel, payload])

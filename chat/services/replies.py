@@ -1,0 +1,363 @@
+"""The writes of a reply's life: started, claimed, finished, handed back, stopped, made again.
+
+A reply is `pending` until a worker claims it, `streaming` until it ends. Each claim raises
+`attempt`, the fencing token: whoever holds an older one changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import F
+from django.utils import timezone
+
+from accounts.models import User
+from chat import protocol
+from chat.models import Assistant, Conversation, Message
+from chat.selectors.messages import messages_with_authors, visible_message
+from chat.services.changes import Change, changing
+from chat.services.notices import notify_reply_finished
+from chat.states import message_state
+from chatire.errors import Conflict, Invalid, NotFound
+from chatire.jobs import enqueue_named, signal_workers_on_commit
+
+STREAM_TASK = "chat.stream_reply"
+TITLE_TASK = "chat.write_title"
+# Someone waits for a reply; everything else in the queue is for later.
+STREAM_PRIORITY = 10
+# A reply that takes its worker down must not take down all of them, one after another.
+MAX_ATTEMPTS = 5
+STOP_SIGNAL = "stop"
+
+_Status = Message.Status
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to write a reply, until someone holds a higher `attempt`."""
+
+    message: Message
+    conversation: Conversation
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a reply ended. Token counts are None where nothing is known of them."""
+
+    status: str
+    content: str = field(default="", repr=False)
+    reasoning: str = field(default="", repr=False)
+    refusal: str = field(default="", repr=False)
+    tool_calls: Sequence[dict[str, Any]] = field(default=(), repr=False)
+    finish_reason: str = ""
+    error_code: str = ""
+    model: str = ""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    usage_estimated: bool = False
+
+
+def start_reply(
+    *, change: Change, parent: Message, assistant: Assistant, model: str = ""
+) -> Message:
+    """Store a pending reply to `parent` and the job that writes it, in the caller's change.
+
+    An empty `model` is chosen when the reply is written: the conversation's, else the assistant's.
+    """
+    seq = change.next_seq()
+    reply = Message.objects.create(
+        conversation=change.conversation,
+        author_assistant=assistant,
+        role=Message.Role.ASSISTANT,
+        status=_Status.PENDING,
+        parent=parent,
+        model=model,
+        created_seq=seq,
+        seq=seq,
+    )
+    change.publish(
+        protocol.MessageCreated(
+            conversation=change.conversation.pk, seq=seq, message=message_state(reply)
+        )
+    )
+    _enqueue(reply)
+    return reply
+
+
+def _enqueue(reply: Message) -> None:
+    enqueue_named(
+        STREAM_TASK,
+        # One after another in a conversation: each reply's history has the one before.
+        lock=f"replies:{reply.conversation_id.hex}",
+        priority=STREAM_PRIORITY,
+        message_id=str(reply.pk),
+    )
+
+
+def claim_reply(*, message_id: UUID) -> Claim | None:
+    """Take a reply that waits, or whose worker was lost, under the next `attempt`.
+
+    None if there is nothing to write: it is gone, has ended, or was to be stopped, which this
+    then does. A reply that has lost MAX_ATTEMPTS workers fails with `worker_lost`. The text of a
+    reply that ends here is kept.
+    """
+    conversation_id = _conversation_of(message_id)
+    if conversation_id is None:
+        return None
+    try:
+        with changing(conversation_id) as change:
+            return _claim(change, message_id)
+    except NotFound:
+        return None
+
+
+def _claim(change: Change, message_id: UUID) -> Claim | None:
+    message = messages_with_authors().filter(pk=message_id, status__in=Message.ACTIVE).first()
+    if message is None:
+        return None
+    if message.stop_requested_at is not None or message.deleted_at is not None:
+        _end_with_chunks(change, message, Outcome(status=_Status.CANCELLED))
+        return None
+    if message.attempt >= MAX_ATTEMPTS:
+        lost = Outcome(status=_Status.FAILED, error_code="worker_lost")
+        _end_with_chunks(change, message, lost)
+        return None
+    if message.attempt:
+        _delete_chunks(message_id)
+    claimed = _move(
+        change,
+        message_id,
+        message.attempt,
+        Message.ACTIVE,
+        status=_Status.STREAMING,
+        attempt=F("attempt") + 1,
+    )
+    if claimed is None:
+        return None
+    return Claim(claimed, change.conversation, claimed.attempt)
+
+
+def finish_reply(
+    *, message_id: UUID, conversation_id: UUID, attempt: int, outcome: Outcome
+) -> bool:
+    """End a streaming reply: text, status, usage; notification and title job with it.
+
+    False if this `attempt` no longer holds the reply, and then nothing has changed. Doing it
+    again with the same outcome, as after a commit whose answer was lost, publishes it again.
+    """
+    try:
+        with changing(conversation_id) as change:
+            message = _end(change, message_id, attempt, outcome)
+            if message is None:
+                return _publish_again(change, message_id, attempt, outcome)
+            _delete_chunks(message_id)
+            if outcome.status != _Status.CANCELLED:
+                notify_reply_finished(conversation=change.conversation, reply=message)
+            if outcome.status == _Status.COMPLETE and _wants_title(change.conversation, message):
+                enqueue_named(TITLE_TASK, message_id=str(message_id))
+            change.touch(spoken=True)
+            return True
+    except NotFound:
+        return False
+
+
+def hand_back_reply(*, message_id: UUID, conversation_id: UUID, attempt: int) -> bool:
+    """Give a streaming reply back to the queue, for another worker to begin it anew.
+
+    False if this `attempt` no longer holds it.
+    """
+    try:
+        with changing(conversation_id) as change:
+            message = _move(
+                change, message_id, attempt, (_Status.STREAMING,), status=_Status.PENDING
+            )
+            if message is None:
+                return False
+            _delete_chunks(message_id)
+            _enqueue(message)
+            return True
+    except NotFound:
+        return False
+
+
+def request_stop(*, user: User, message_id: UUID) -> Message:
+    """Ask for a reply to stop, by any member, and return it as it is now.
+
+    One that waits is cancelled at once. One that streams is marked and its worker woken; it
+    then ends as cancelled with its text so far. One that has ended is left as it is.
+    Raises NotFound; Invalid for a message that is not a reply.
+    """
+    conversation_id = _conversation_of(message_id)
+    if conversation_id is None:
+        raise NotFound
+    with changing(conversation_id) as change:
+        change.member(user)
+        message = messages_with_authors().filter(pk=message_id).first()
+        if message is None:
+            raise NotFound
+        if message.role != Message.Role.ASSISTANT:
+            raise Invalid("Only a reply can be stopped.")
+        if message.status == _Status.PENDING:
+            _mark_stop(message)
+            ended = _end(change, message_id, message.attempt, Outcome(status=_Status.CANCELLED))
+            change.touch()
+            return ended or message
+        if message.status == _Status.STREAMING:
+            _mark_stop(message)
+            signal_workers_on_commit(STOP_SIGNAL, message=message_id.hex)
+        return message
+
+
+def regenerate(*, user: User, message_id: UUID, model: str = "") -> Message:
+    """Start another reply to the turn that `message_id` answers, and return it.
+
+    While a reply to that turn is being made, that one is returned: two clicks make one run.
+    Raises NotFound; Invalid for a message that is not a reply; Conflict if its assistant or its
+    turn is gone.
+    """
+    reply = visible_message(user, message_id)
+    if reply.role != Message.Role.ASSISTANT:
+        raise Invalid("Only a reply can be made again.")
+    with changing(reply.conversation_id) as change:
+        change.member(user)
+        active = (
+            messages_with_authors()
+            .filter(parent=reply.parent_id, role=Message.Role.ASSISTANT, status__in=Message.ACTIVE)
+            .order_by("created_seq")
+            .last()
+            if reply.parent_id
+            else None
+        )
+        if active is not None:
+            return active
+        parent = Message.objects.filter(pk=reply.parent_id, deleted_at=None).first()
+        if parent is None:
+            raise Conflict("What this was a reply to is gone.")
+        assistant = Assistant.objects.filter(
+            pk=reply.author_assistant_id,
+            is_active=True,
+            memberships__conversation=change.conversation,
+            memberships__left_at=None,
+        ).first()
+        if assistant is None:
+            raise Conflict("That assistant is not here any more.")
+        again = start_reply(change=change, parent=parent, assistant=assistant, model=model)
+        change.touch(spoken=True)
+        return again
+
+
+def enqueue_lost_reply(*, message_id: UUID) -> bool:
+    """Give a reply that has not ended and has no job a job again. For the reaper."""
+    message = Message.objects.filter(pk=message_id, status__in=Message.ACTIVE).first()
+    if message is None:
+        return False
+    _enqueue(message)
+    return True
+
+
+def _conversation_of(message_id: UUID) -> UUID | None:
+    return Message.objects.filter(pk=message_id).values_list("conversation_id", flat=True).first()
+
+
+def _move(
+    change: Change, message_id: UUID, attempt: int, expected: Sequence[str], **values: Any
+) -> Message | None:
+    """Compare `attempt` and status, swap, publish. None if another hand was quicker."""
+    won = Message.objects.filter(pk=message_id, attempt=attempt, status__in=expected).update(
+        seq=change.conversation.seq + 1, **values
+    )
+    if not won:
+        return None
+    seq = change.next_seq()
+    message = messages_with_authors().get(pk=message_id)
+    change.publish(
+        protocol.MessageUpdated(
+            conversation=change.conversation.pk, seq=seq, message=message_state(message)
+        )
+    )
+    return message
+
+
+def _end(change: Change, message_id: UUID, attempt: int, outcome: Outcome) -> Message | None:
+    """Compare, swap, publish. A pending reply only ever ends as cancelled."""
+    expected = Message.ACTIVE if outcome.status == _Status.CANCELLED else (_Status.STREAMING,)
+    values: dict[str, Any] = {
+        "status": outcome.status,
+        "content": outcome.content,
+        "reasoning": outcome.reasoning,
+        "refusal": outcome.refusal,
+        "tool_calls": list(outcome.tool_calls),
+        "finish_reason": outcome.finish_reason,
+        "error_code": outcome.error_code,
+        "input_tokens": outcome.input_tokens,
+        "output_tokens": outcome.output_tokens,
+        "usage_estimated": outcome.usage_estimated,
+    }
+    if outcome.model:
+        values["model"] = outcome.model[:120]
+    return _move(change, message_id, attempt, expected, **values)
+
+
+def _end_with_chunks(change: Change, message: Message, outcome: Outcome) -> None:
+    """End a reply that has no worker, with what its last one had stored."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(string_agg(text, '' ORDER BY index), ''),"
+            " coalesce(string_agg(reasoning, '' ORDER BY index), '')"
+            " FROM chat_replychunk WHERE message_id = %s AND attempt = %s",
+            [message.pk, message.attempt],
+        )
+        content, reasoning = cursor.fetchone()
+    ended = _move(
+        change,
+        message.pk,
+        message.attempt,
+        Message.ACTIVE,
+        status=outcome.status,
+        error_code=outcome.error_code,
+        content=content,
+        reasoning=reasoning,
+    )
+    if ended is not None:
+        _delete_chunks(message.pk)
+        change.touch(spoken=True)
+
+
+def _publish_again(change: Change, message_id: UUID, attempt: int, outcome: Outcome) -> bool:
+    message = (
+        messages_with_authors()
+        .filter(pk=message_id, attempt=attempt, status=outcome.status, content=outcome.content)
+        .first()
+    )
+    if message is None:
+        return False
+    change.publish(
+        protocol.MessageUpdated(
+            conversation=change.conversation.pk, seq=message.seq, message=message_state(message)
+        )
+    )
+    return True
+
+
+def _delete_chunks(message_id: UUID) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM chat_replychunk WHERE message_id = %s", [message_id])
+
+
+def _mark_stop(message: Message) -> None:
+    Message.objects.filter(pk=message.pk, status__in=Message.ACTIVE, stop_requested_at=None).update(
+        stop_requested_at=timezone.now()
+    )
+
+
+def _wants_title(conversation: Conversation, message: Message) -> bool:
+    """Say whether this was the first exchange of a conversation without a title."""
+    if conversation.title:
+        return False
+    earlier = Message.objects.filter(
+        conversation=conversation, role=Message.Role.ASSISTANT, status=_Status.COMPLETE
+    ).exclude(pk=message.pk)
+    return not earlier.exists()
