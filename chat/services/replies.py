@@ -61,7 +61,7 @@ class Outcome:
 
 
 def start_reply(
-    *, change: Change, parent: Message, assistant: Assistant, model: str = ""
+    *, change: Change, parent: Message, assistant: Assistant, model: str = "", language: str = ""
 ) -> Message:
     """Store a pending reply to `parent` and the job that writes it, in the caller's change.
 
@@ -75,6 +75,7 @@ def start_reply(
         status=_Status.PENDING,
         parent=parent,
         model=model,
+        language=language,
         created_seq=seq,
         seq=seq,
     )
@@ -132,8 +133,7 @@ def _claim(change: Change, message_id: UUID) -> Claim | None:
         message_id,
         message.attempt,
         Message.ACTIVE,
-        status=_Status.STREAMING,
-        attempt=F("attempt") + 1,
+        {"status": _Status.STREAMING, "attempt": F("attempt") + 1},
     )
     if claimed is None:
         return None
@@ -172,7 +172,7 @@ def hand_back_reply(*, message_id: UUID, conversation_id: UUID, attempt: int) ->
     try:
         with changing(conversation_id) as change:
             message = _move(
-                change, message_id, attempt, (_Status.STREAMING,), status=_Status.PENDING
+                change, message_id, attempt, (_Status.STREAMING,), {"status": _Status.PENDING}
             )
             if message is None:
                 return False
@@ -223,28 +223,32 @@ def regenerate(*, user: User, message_id: UUID, model: str = "") -> Message:
         raise Invalid("Only a reply can be made again.")
     with changing(reply.conversation_id) as change:
         change.member(user)
+        parent = reply.parent
+        if parent is None or parent.deleted_at is not None:
+            raise Conflict("What this was a reply to is gone.")
         active = (
             messages_with_authors()
-            .filter(parent=reply.parent_id, role=Message.Role.ASSISTANT, status__in=Message.ACTIVE)
+            .filter(parent=parent, role=Message.Role.ASSISTANT, status__in=Message.ACTIVE)
             .order_by("created_seq")
             .last()
-            if reply.parent_id
-            else None
         )
         if active is not None:
             return active
-        parent = Message.objects.filter(pk=reply.parent_id, deleted_at=None).first()
-        if parent is None:
-            raise Conflict("What this was a reply to is gone.")
         assistant = Assistant.objects.filter(
-            pk=reply.author_assistant_id,
-            is_active=True,
             memberships__conversation=change.conversation,
+            memberships__assistant=reply.author_assistant,
             memberships__left_at=None,
+            is_active=True,
         ).first()
         if assistant is None:
             raise Conflict("That assistant is not here any more.")
-        again = start_reply(change=change, parent=parent, assistant=assistant, model=model)
+        again = start_reply(
+            change=change,
+            parent=parent,
+            assistant=assistant,
+            model=model,
+            language=reply.language,
+        )
         change.touch(spoken=True)
         return again
 
@@ -263,7 +267,7 @@ def _conversation_of(message_id: UUID) -> UUID | None:
 
 
 def _move(
-    change: Change, message_id: UUID, attempt: int, expected: Sequence[str], **values: Any
+    change: Change, message_id: UUID, attempt: int, expected: Sequence[str], values: dict[str, Any]
 ) -> Message | None:
     """Compare `attempt` and status, swap, publish. None if another hand was quicker."""
     won = Message.objects.filter(pk=message_id, attempt=attempt, status__in=expected).update(
@@ -298,7 +302,7 @@ def _end(change: Change, message_id: UUID, attempt: int, outcome: Outcome) -> Me
     }
     if outcome.model:
         values["model"] = outcome.model[:120]
-    return _move(change, message_id, attempt, expected, **values)
+    return _move(change, message_id, attempt, expected, values)
 
 
 def _end_with_chunks(change: Change, message: Message, outcome: Outcome) -> None:
@@ -316,10 +320,12 @@ def _end_with_chunks(change: Change, message: Message, outcome: Outcome) -> None
         message.pk,
         message.attempt,
         Message.ACTIVE,
-        status=outcome.status,
-        error_code=outcome.error_code,
-        content=content,
-        reasoning=reasoning,
+        {
+            "status": outcome.status,
+            "error_code": outcome.error_code,
+            "content": content,
+            "reasoning": reasoning,
+        },
     )
     if ended is not None:
         _delete_chunks(message.pk)
