@@ -1,0 +1,305 @@
+/**
+ * What a client knows of one conversation, and how each answer and event changes it. Pure.
+ *
+ * Rows are whole and carry the `seq` of their last change, so a row is taken if it is newer than
+ * the one held, whatever the order of arrival. `seq` is the mark up to which nothing is missing:
+ * it moves only over an unbroken run of events, or to the mark of an answer.
+ */
+
+import type {
+  Changes,
+  ConversationEvent,
+  ConversationState,
+  DurableEvent,
+  MemberState,
+  MessageState,
+  ReplyDelta,
+  Snapshot,
+} from "./protocol";
+import { isFinal } from "./protocol";
+
+/** A streaming reply: the text of one attempt, up to `index`, and deltas that came too early. */
+export interface Stream {
+  readonly attempt: number;
+  /** The index of the delta that comes next. */
+  readonly index: number;
+  readonly text: string;
+  readonly reasoning: string;
+  readonly early: Readonly<Record<number, ReplyDelta>>;
+}
+
+export interface Conversation {
+  readonly id: string;
+  /** Null until the first load. */
+  readonly epoch: string | null;
+  readonly state: ConversationState | null;
+  /** Everything up to here is known. */
+  readonly seq: number;
+  /** Seqs beyond a gap that have been applied already. */
+  readonly ahead: readonly number[];
+  readonly messages: Readonly<Record<string, MessageState>>;
+  readonly members: Readonly<Record<string, MemberState>>;
+  readonly streams: Readonly<Record<string, Stream>>;
+  /** The `created_seq` where the loaded stretch of history begins; 0 when all of it is loaded. */
+  readonly oldest: number;
+  readonly deleted: boolean;
+  /** Events since `subscribing`: a first load drops what it finds, and these must outlive it. */
+  readonly since_subscribing: readonly ConversationEvent[] | null;
+}
+
+export type Input =
+  /** A subscribe or changes request goes out. */
+  | { type: "subscribing" }
+  | { type: "changes"; changes: Changes }
+  | { type: "event"; event: ConversationEvent }
+  /** Rows that an ack or a REST answer carried. */
+  | { type: "rows"; messages: readonly MessageState[] }
+  /** A page of older history, `before` a created_seq. */
+  | { type: "page"; messages: readonly MessageState[]; before: number; more_before: boolean };
+
+/** Deltas held for one reply while an earlier one is missing. */
+const MAX_EARLY = 1000;
+
+export function emptyConversation(id: string): Conversation {
+  return {
+    id,
+    epoch: null,
+    state: null,
+    seq: 0,
+    ahead: [],
+    messages: {},
+    members: {},
+    streams: {},
+    oldest: 0,
+    deleted: false,
+    since_subscribing: null,
+  };
+}
+
+export function reduce(known: Conversation, input: Input): Conversation {
+  switch (input.type) {
+    case "subscribing":
+      return { ...known, since_subscribing: [] };
+    case "changes":
+      return applyChanges(known, input.changes);
+    case "event":
+      return applyEvent(known, input.event);
+    case "rows":
+      return input.messages.reduce(withMessage, known);
+    case "page":
+      return applyPage(known, input);
+  }
+}
+
+/** Whether something between what is known is missing and must be asked for. */
+export function hasGap(known: Conversation): boolean {
+  if (known.epoch === null || known.deleted) return false;
+  if (known.ahead.length > 0) return true;
+  return Object.values(known.streams).some((stream) => Object.keys(stream.early).length > 0);
+}
+
+/** The messages to show, oldest first. */
+export function visibleMessages(known: Conversation): MessageState[] {
+  return Object.values(known.messages)
+    .filter((message) => message.created_seq >= known.oldest)
+    .sort((a, b) => a.created_seq - b.created_seq);
+}
+
+/** What a message says so far. */
+export function messageText(
+  message: MessageState,
+  stream: Stream | undefined,
+): { text: string; reasoning: string } {
+  if (isFinal(message.status)) return { text: message.content, reasoning: message.reasoning };
+  if (stream && stream.attempt >= message.attempt) {
+    return { text: stream.text, reasoning: stream.reasoning };
+  }
+  return { text: "", reasoning: "" };
+}
+
+// --- Rows -----------------------------------------------------------------------------------
+
+function withMessage(known: Conversation, message: MessageState): Conversation {
+  const held = known.messages[message.id];
+  if (held && held.seq >= message.seq) return known;
+  const messages = { ...known.messages, [message.id]: message };
+  const stream = known.streams[message.id];
+  if (!stream) return { ...known, messages };
+  const ended = isFinal(message.status) && message.attempt >= stream.attempt;
+  // A new attempt starts the message afresh.
+  if (!ended && message.attempt <= stream.attempt) return { ...known, messages };
+  const { [message.id]: _superseded, ...streams } = known.streams;
+  return { ...known, messages, streams };
+}
+
+function withMember(known: Conversation, member: MemberState): Conversation {
+  const held = known.members[member.id];
+  if (held && held.seq >= member.seq) return known;
+  return { ...known, members: { ...known.members, [member.id]: member } };
+}
+
+function withState(known: Conversation, state: ConversationState): Conversation {
+  if (known.state && known.state.changed_seq >= state.changed_seq) return known;
+  return { ...known, state };
+}
+
+// --- Answers --------------------------------------------------------------------------------
+
+function applyChanges(known: Conversation, changes: Changes): Conversation {
+  const missed = known.since_subscribing ?? [];
+  const afresh =
+    changes.reset ||
+    changes.since === null ||
+    known.epoch === null ||
+    known.epoch !== changes.epoch;
+  // An answer to an older question: it would leave a hole, or go back. What is missing stays
+  // missing, to be asked for.
+  if (!afresh && (changes.since ?? 0) > known.seq) return known;
+  if (changes.since === null && known.epoch === changes.epoch && changes.seq < known.seq) {
+    return known;
+  }
+  let next: Conversation = afresh
+    ? { ...emptyConversation(known.id), oldest: firstOf(changes) }
+    : known;
+  next = { ...next, epoch: changes.epoch };
+  next = withState(next, changes.conversation);
+  next = changes.messages.reduce(withMessage, next);
+  next = changes.members.reduce(withMember, next);
+  next = changes.snapshots.reduce(withSnapshot, next);
+  next = advance(next, Math.max(next.seq, changes.seq));
+  next = { ...next, since_subscribing: changes.complete ? null : missed };
+  if (!afresh) return next;
+  // These came after the question; those that the answer covers change nothing.
+  const waiting = next.since_subscribing;
+  next = missed.reduce(applyEvent, { ...next, since_subscribing: null });
+  return { ...next, since_subscribing: waiting };
+}
+
+/** Where the history that a first load carries begins. */
+function firstOf(changes: Changes): number {
+  if (!changes.more_before) return 0;
+  return changes.messages.reduce(
+    (oldest, message) => Math.min(oldest, message.created_seq),
+    Number.MAX_SAFE_INTEGER,
+  );
+}
+
+function applyPage(
+  known: Conversation,
+  page: { messages: readonly MessageState[]; before: number; more_before: boolean },
+): Conversation {
+  // Pages asked for before a first load started afresh no longer join on.
+  if (page.before !== known.oldest) return known;
+  const next = page.messages.reduce(withMessage, known);
+  if (!page.more_before) return { ...next, oldest: 0 };
+  const oldest = page.messages.reduce(
+    (least, message) => Math.min(least, message.created_seq),
+    known.oldest,
+  );
+  return { ...next, oldest };
+}
+
+// --- Events ---------------------------------------------------------------------------------
+
+function applyEvent(known: Conversation, event: ConversationEvent): Conversation {
+  if (known.deleted) return known;
+  const logged: Conversation = known.since_subscribing
+    ? { ...known, since_subscribing: [...known.since_subscribing, event] }
+    : known;
+  if (event.type === "reply.delta") return applyDelta(logged, event);
+  return arrived(applyRow(logged, event), event.seq);
+}
+
+function applyRow(known: Conversation, event: DurableEvent): Conversation {
+  switch (event.type) {
+    case "message.created":
+    case "message.updated":
+      return withMessage(known, event.message);
+    case "member.joined":
+    case "member.updated":
+    case "member.left":
+      return withMember(known, event.member);
+    case "conversation.updated":
+      return withState(known, event.state);
+    case "conversation.deleted":
+      return { ...known, deleted: true };
+  }
+}
+
+function arrived(known: Conversation, seq: number): Conversation {
+  // Before the first load there is nothing for the mark to continue from.
+  if (known.epoch === null || seq <= known.seq || known.ahead.includes(seq)) return known;
+  return advance({ ...known, ahead: [...known.ahead, seq] }, known.seq);
+}
+
+/** Move the mark to `seq`, and on over every seq that has been applied ahead of it. */
+function advance(known: Conversation, seq: number): Conversation {
+  const ahead = new Set(known.ahead);
+  let mark = seq;
+  while (ahead.has(mark + 1)) mark += 1;
+  return { ...known, seq: mark, ahead: known.ahead.filter((one) => one > mark) };
+}
+
+// --- Streams --------------------------------------------------------------------------------
+
+function withStream(known: Conversation, message: string, stream: Stream): Conversation {
+  return { ...known, streams: { ...known.streams, [message]: stream } };
+}
+
+/** Is this attempt over, or overtaken by another, as far as the message's row says? */
+function isPast(known: Conversation, message: string, attempt: number): boolean {
+  const row = known.messages[message];
+  if (!row) return false;
+  return attempt < row.attempt || (attempt === row.attempt && isFinal(row.status));
+}
+
+function withSnapshot(known: Conversation, snapshot: Snapshot): Conversation {
+  if (isPast(known, snapshot.message, snapshot.attempt)) return known;
+  const held = known.streams[snapshot.message];
+  if (held && held.attempt > snapshot.attempt) return known;
+  const early = held?.attempt === snapshot.attempt ? held.early : {};
+  if (held?.attempt === snapshot.attempt && held.index >= snapshot.index) return known;
+  const { message, attempt, index, text, reasoning } = snapshot;
+  return withStream(known, message, drain({ attempt, index, text, reasoning, early }));
+}
+
+function applyDelta(known: Conversation, delta: ReplyDelta): Conversation {
+  if (isPast(known, delta.message, delta.attempt)) return known;
+  const held = known.streams[delta.message];
+  if (held && delta.attempt < held.attempt) return known;
+  const stream: Stream =
+    held?.attempt === delta.attempt
+      ? held
+      : { attempt: delta.attempt, index: 0, text: "", reasoning: "", early: {} };
+  if (delta.index < stream.index) return known;
+  const first = firstIndex(delta);
+  if (first > stream.index && Object.keys(stream.early).length >= MAX_EARLY) return known;
+  const rival = stream.early[first];
+  if (rival && rival.index >= delta.index) return known;
+  const early = { ...stream.early, [first]: delta };
+  return withStream(known, delta.message, drain({ ...stream, early }));
+}
+
+function firstIndex(delta: ReplyDelta): number {
+  return delta.first_index ?? delta.index;
+}
+
+/**
+ * Append the early deltas that have become next; drop those that are past.
+ *
+ * One that was merged for a slow client and overlaps what is known cannot be taken apart. It
+ * stays, as a gap, until a snapshot covers it.
+ */
+function drain(stream: Stream): Stream {
+  let { index, text, reasoning } = stream;
+  for (let next = stream.early[index]; next; next = stream.early[index]) {
+    text += next.text;
+    reasoning += next.reasoning ?? "";
+    index = next.index + 1;
+  }
+  const early: Record<number, ReplyDelta> = {};
+  for (const delta of Object.values(stream.early)) {
+    if (delta.index >= index) early[firstIndex(delta)] = delta;
+  }
+  return { attempt: stream.attempt, index, text, reasoning, early };
+}
