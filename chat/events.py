@@ -109,3 +109,10 @@ async def publish_now_async(*publications: Publication) -> None:
         return
     for group, message in items:
         await layer.group_send(group, message)
+
+
+def on_session_revoked(
+    sender: object, *, user_id: UUID, session_ids: list[UUID], **_: object
+) -> None:
+    """Close the sockets of sessions that were ended; accounts sends this after its commit."""
+    publish_now(signed_out(user_id, session_ids))

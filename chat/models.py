@@ -189,6 +189,8 @@ class Message(models.Model):
     )
     client_id = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001
     model = models.CharField(max_length=120, blank=True)
+    # The language a reply was asked for in; empty: the conversation's, else the assistant's.
+    language = models.CharField(max_length=35, blank=True)
     attempt = models.PositiveIntegerField(default=0)
     # A durable mark: someone asked for this reply to stop.
     stop_requested_at = models.DateTimeField(null=True, blank=True)

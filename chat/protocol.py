@@ -402,6 +402,12 @@ class Pong(_Frame):
     id: str
 
 
+class HeartbeatAnswer(_Frame):
+    """What a client sends when the server's `ping` finds it with nothing to say. No answer."""
+
+    type: Literal["pong"]
+
+
 class ErrorFrame(_Frame):
     """The one answer to a command that was refused. `id` is null if none could be read."""
 
@@ -508,7 +514,11 @@ class ConversationTouched(_Durable):
 
 
 class ReplyDelta(_InConversation):
-    """The next stretch of a streaming reply; `index` counts from 0 within an attempt."""
+    """The next stretch of a streaming reply; `index` counts from 0 within an attempt.
+
+    To a slow client several are merged into one: it carries the last one's `index`, and
+    `first_index`, absent otherwise, is that of the first.
+    """
 
     type: Literal["reply.delta"] = "reply.delta"
     message: UUID
@@ -540,6 +550,12 @@ class NotificationRead(Event):
     type: Literal["notification.read"] = "notification.read"
     notification: dict[str, Any] | None
     unread: int
+
+
+class ServerPing(Event):
+    """The heartbeat. Any frame answers it; a client with nothing to say sends `pong`."""
+
+    type: Literal["ping"] = "ping"
 
 
 class Resync(Event):

@@ -1,5 +1,22 @@
-"""Routes."""
+"""REST routes of the chat, under /api/."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from chat import views
+
+urlpatterns = [
+    path("assistants/", views.AssistantsView.as_view()),
+    path("conversations/", views.ConversationsView.as_view()),
+    path("conversations/<uuid:conversation_id>/", views.ConversationView.as_view()),
+    path("conversations/<uuid:conversation_id>/messages/", views.MessagesView.as_view()),
+    path("conversations/<uuid:conversation_id>/changes/", views.ChangesView.as_view()),
+    path("conversations/<uuid:conversation_id>/read/", views.ReadView.as_view()),
+    path("conversations/<uuid:conversation_id>/members/", views.MembersView.as_view()),
+    path(
+        "conversations/<uuid:conversation_id>/members/<uuid:member_id>/",
+        views.MemberView.as_view(),
+    ),
+    path("messages/<uuid:message_id>/", views.MessageView.as_view()),
+    path("messages/<uuid:message_id>/stop/", views.StopView.as_view()),
+    path("messages/<uuid:message_id>/regenerate/", views.RegenerateView.as_view()),
+]

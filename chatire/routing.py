@@ -1,7 +1,7 @@
-"""Socket routes."""
+"""Every socket route of the installation."""
 
 from channels.routing import URLRouter
-from django.urls import URLPattern
 
-websocket_urlpatterns: list[URLPattern] = []
+from chat.routing import websocket_urlpatterns
+
 websocket_router = URLRouter(websocket_urlpatterns)

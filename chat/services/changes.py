@@ -24,6 +24,7 @@ class Change:
         self._publications: list[Publication] = []
         self._touched = False
         self._active = False
+        self._deleted = False
 
     def next_seq(self) -> int:
         """Take the next number of the conversation, for one changed row."""
@@ -47,6 +48,11 @@ class Change:
         self._touched = True
         self._active = self._active or spoken
 
+    def delete(self) -> None:
+        """Delete the conversation with everything in it; what was to be published still is."""
+        self.conversation.delete()
+        self._deleted = True
+
     def member(self, user: User) -> Member:
         """Return the user's present membership. Raises NotFound, whose reason is not told."""
         member = (
@@ -60,6 +66,9 @@ class Change:
 
     def _finish(self) -> None:
         fields = []
+        if self._deleted:
+            publish_on_commit(*self._publications)
+            return
         if self.conversation.seq != self._first_seq:
             fields = ["seq", "changed_seq"]
         if self._active:

@@ -1,0 +1,148 @@
+"""What each command of a socket does. One at a time per socket, each with its one answer."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+from uuid import UUID
+
+from accounts.models import User
+from chat import events, protocol
+from chat.selectors.changes import changes_since
+from chat.selectors.conversations import require_member
+from chat.services.members import mark_read
+from chat.services.messages import send_message
+from chat.services.replies import regenerate, request_stop
+from chat.states import message_state
+from chatire.errors import ChatireError, NotFound
+from chatire.threads import in_thread
+
+
+class TooManySubscriptions(ChatireError):
+    """One socket follows more conversations than it may."""
+
+    code = "too_many_subscriptions"
+    default_message = "This connection follows too many conversations; unsubscribe from some."
+
+
+class Socket(Protocol):
+    """What a command needs of the socket it came in on."""
+
+    user: User
+    following: set[str]
+    defaults: dict[str, Any]
+
+    async def follow(self, conversation_id: UUID) -> None:
+        """Join the conversation's group and hold its events back."""
+
+    def release(self, changes: protocol.Changes) -> None:
+        """Pass on the held events that the changes do not already contain."""
+
+    async def unfollow(self, conversation_id: UUID) -> None:
+        """Leave the conversation's group."""
+
+    async def renew(self, token: str) -> float:
+        """Take another token of the same person; returns when it expires."""
+
+    def answer(self, frame: protocol.Ack | protocol.Pong) -> None:
+        """Queue the answer."""
+
+
+async def subscribe(socket: Socket, command: protocol.Subscribe) -> None:
+    """Authorise, join, read, answer, then let the events through that came meanwhile."""
+    conversation_id = command.conversation
+    known = conversation_id.hex in socket.following
+    if not known and len(socket.following) >= protocol.MAX_SUBSCRIPTIONS:
+        raise TooManySubscriptions(most=protocol.MAX_SUBSCRIPTIONS)
+    await in_thread(require_member, socket.user.pk, conversation_id)
+    await socket.follow(conversation_id)
+    try:
+        changes = await in_thread(
+            changes_since, user=socket.user, conversation_id=conversation_id, since=command.since
+        )
+    except BaseException:
+        await socket.unfollow(conversation_id)
+        raise
+    socket.answer(protocol.SubscribeAck(id=command.id, changes=changes))
+    socket.release(changes)
+
+
+async def unsubscribe(socket: Socket, command: protocol.Unsubscribe) -> None:
+    """Stop following; also when it was not followed."""
+    await socket.unfollow(command.conversation)
+    socket.answer(protocol.Ack(id=command.id))
+
+
+async def send(socket: Socket, command: protocol.SendMessage) -> None:
+    """Store the message, and the reply's job with it."""
+    sent = await in_thread(
+        send_message,
+        user=socket.user,
+        conversation_id=command.conversation,
+        client_id=command.client_id,
+        content=command.content,
+        parent=command.parent,
+        assistant=command.assistant or socket.defaults.get("assistant"),
+        model=command.model or socket.defaults.get("model"),
+        language=socket.defaults.get("language", ""),
+    )
+    socket.answer(
+        protocol.SendMessageAck(
+            id=command.id,
+            message=message_state(sent.message),
+            reply=message_state(sent.reply) if sent.reply is not None else None,
+        )
+    )
+
+
+async def stop(socket: Socket, command: protocol.StopReply) -> None:
+    """Stop a reply, wherever it is being written."""
+    message = await in_thread(request_stop, user=socket.user, message_id=command.message)
+    socket.answer(protocol.MessageAck(id=command.id, message=message_state(message)))
+
+
+async def another(socket: Socket, command: protocol.RegenerateReply) -> None:
+    """Start another reply to the same turn."""
+    message = await in_thread(regenerate, user=socket.user, message_id=command.message)
+    socket.answer(protocol.MessageAck(id=command.id, message=message_state(message)))
+
+
+async def read(socket: Socket, command: protocol.Read) -> None:
+    """Move the read mark."""
+    await in_thread(
+        mark_read, user=socket.user, conversation_id=command.conversation, seq=command.seq
+    )
+    socket.answer(protocol.Ack(id=command.id))
+
+
+async def typing(socket: Socket, command: protocol.Typing) -> None:
+    """Tell those who follow the conversation; only its followers may."""
+    if command.conversation.hex not in socket.following:
+        raise NotFound
+    event = protocol.TypingEvent(
+        conversation=command.conversation, user=socket.user.pk, active=command.active
+    )
+    await events.publish_now_async(events.to_conversation(event))
+    socket.answer(protocol.Ack(id=command.id))
+
+
+async def auth(socket: Socket, command: protocol.Auth) -> None:
+    """Renew the token in place."""
+    expires_at = await socket.renew(command.token)
+    socket.answer(protocol.AuthAck(id=command.id, expires_at=expires_at))
+
+
+async def ping(socket: Socket, command: protocol.Ping) -> None:
+    """Answer."""
+    socket.answer(protocol.Pong(id=command.id))
+
+
+HANDLERS: dict[type[protocol.Command], Callable[[Socket, Any], Awaitable[None]]] = {
+    protocol.Subscribe: subscribe,
+    protocol.Unsubscribe: unsubscribe,
+    protocol.SendMessage: send,
+    protocol.StopReply: stop,
+    protocol.RegenerateReply: another,
+    protocol.Read: read,
+    protocol.Typing: typing,
+    protocol.Auth: auth,
+    protocol.Ping: ping,
+}

@@ -1,0 +1,95 @@
+"""Conversations and members, as far as the one who asks may see them."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models.functions import Left
+
+from accounts.models import Session, User
+from chat.models import Assistant, Conversation, Member, Message
+from chatire.errors import NotFound
+
+PREVIEW = 140  # characters of the newest message in a list
+
+
+def visible_conversations(user: User) -> QuerySet[Conversation]:
+    """The conversations that a person is a member of now, newest activity first.
+
+    Each carries `preview`, `own_role`, `own_level` and `own_last_read_seq`.
+    """
+    own = Member.objects.filter(conversation=OuterRef("pk"), user=user, left_at=None)
+    newest = (
+        Message.objects.filter(conversation=OuterRef("pk"), deleted_at=None)
+        .exclude(content="")
+        .order_by("-created_seq")
+    )
+    return (
+        Conversation.objects.filter(members__user=user, members__left_at=None)
+        .annotate(
+            preview=Subquery(newest.annotate(start=Left("content", PREVIEW)).values("start")[:1]),
+            own_role=Subquery(own.values("role")[:1]),
+            own_level=Subquery(own.values("level")[:1]),
+            own_last_read_seq=Subquery(own.values("last_read_seq")[:1]),
+        )
+        .order_by("-active_at", "-id")
+    )
+
+
+def visible_conversation(user: User, conversation_id: UUID) -> Conversation:
+    """Return one of `visible_conversations`. Raises NotFound."""
+    found = visible_conversations(user).filter(pk=conversation_id).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
+class Standing(NamedTuple):
+    """A person's place in a conversation."""
+
+    conversation_id: UUID
+    member_id: UUID
+    role: str
+
+
+def require_member(user_id: UUID, conversation_id: UUID) -> Standing:
+    """Return the person's present membership. Raises NotFound."""
+    found = (
+        Member.objects.filter(conversation_id=conversation_id, user_id=user_id, left_at=None)
+        .values_list("conversation_id", "pk", "role")
+        .first()
+    )
+    if found is None:
+        raise NotFound
+    return Standing(*found)
+
+
+def members_of(user: User, conversation_id: UUID) -> QuerySet[Member]:
+    """The present members of a conversation the person is in, in joining order.
+
+    Raises NotFound.
+    """
+    require_member(user.pk, conversation_id)
+    return (
+        Member.objects.filter(conversation_id=conversation_id, left_at=None)
+        .select_related("user", "assistant")
+        .order_by("joined_at", "pk")
+    )
+
+
+def active_assistants() -> QuerySet[Assistant]:
+    """The assistants a conversation may be opened with."""
+    return Assistant.objects.filter(is_active=True).order_by("created_at", "pk")
+
+
+def followable(
+    user_id: UUID, session_id: UUID, conversation_ids: list[UUID]
+) -> tuple[bool, set[UUID]]:
+    """Say whether a session is still good, and which conversations its person may still follow."""
+    alive = Session.objects.filter(
+        pk=session_id, user_id=user_id, user__is_active=True, revoked_at=None
+    ).exists()
+    present = Member.objects.filter(
+        user_id=user_id, conversation_id__in=conversation_ids, left_at=None
+    ).values_list("conversation_id", flat=True)
+    return alive, set(present)

@@ -1,0 +1,62 @@
+"""Messages, as far as the one who asks may see them."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from accounts.models import User
+from chat.models import Message
+from chat.protocol import PAGE
+from chat.selectors.conversations import require_member
+from chatire.errors import NotFound
+
+
+class MessagePage(NamedTuple):
+    """Messages in conversation order, and whether there are more on either side."""
+
+    messages: list[Message]
+    more_before: bool
+    more_after: bool
+
+
+def messages_with_authors() -> QuerySet[Message]:
+    """Messages ready to be told to clients."""
+    return Message.objects.select_related("author_user", "author_assistant")
+
+
+def visible_message(user: User, message_id: UUID) -> Message:
+    """Return a message of a conversation the person is a member of. Raises NotFound."""
+    message = messages_with_authors().filter(pk=message_id).first()
+    if message is None:
+        raise NotFound
+    require_member(user.pk, message.conversation_id)
+    return message
+
+
+def message_page(
+    *,
+    user: User,
+    conversation_id: UUID,
+    before: int | None = None,
+    after: int | None = None,
+    limit: int = PAGE,
+) -> MessagePage:
+    """Return up to `limit` messages next to a place in the conversation, oldest first.
+
+    `before` and `after` are `created_seq`s, exclusive; with neither, the newest are returned.
+    Raises NotFound.
+    """
+    require_member(user.pk, conversation_id)
+    rows = messages_with_authors().filter(conversation_id=conversation_id)
+    if after is not None:
+        rows = rows.filter(created_seq__gt=after)
+        if before is not None:
+            rows = rows.filter(created_seq__lt=before)
+        found = list(rows.order_by("created_seq")[: limit + 1])
+        return MessagePage(found[:limit], more_before=True, more_after=len(found) > limit)
+    if before is not None:
+        rows = rows.filter(created_seq__lt=before)
+    found = list(rows.order_by("-created_seq")[: limit + 1])
+    page = found[:limit][::-1]
+    return MessagePage(page, more_before=len(found) > limit, more_after=before is not None)

@@ -1,0 +1,127 @@
+"""Opening, naming and deleting conversations."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from django.db import transaction
+
+from accounts.models import User
+from chat import protocol
+from chat.events import to_user
+from chat.models import Assistant, Conversation, Member
+from chat.services.changes import changing
+from chat.services.members import new_member, require_manager
+from chat.services.notices import notify_added
+from chat.states import conversation_state
+from chatire.errors import Invalid, NotAllowed
+
+MAX_MEMBERS_AT_ONCE = 100
+
+
+def create_conversation(
+    *,
+    user: User,
+    kind: str = Conversation.Kind.ASSISTANT,
+    assistant: str | None = None,
+    title: str = "",
+    model: str = "",
+    language: str = "",
+    members: Sequence[UUID] = (),
+) -> Conversation:
+    """Open a conversation owned by `user`.
+
+    `assistant` is a slug; a conversation of kind `assistant` gets the first active one if none is
+    named, a group or discussion may go without. `members` are other people's ids.
+    Raises Invalid for an unknown assistant, model, kind or person.
+    """
+    if kind not in Conversation.Kind.values:
+        raise Invalid("There is no such kind of conversation.", field="kind")
+    if kind == Conversation.Kind.ASSISTANT and members:
+        raise Invalid(
+            "A conversation with an assistant has one person; open a group.", field="members"
+        )
+    chosen = _assistant(assistant, required=kind == Conversation.Kind.ASSISTANT)
+    if model:
+        require_model(chosen, model)
+    others = _people(members, besides=user)
+    with transaction.atomic():
+        conversation = Conversation.objects.create(
+            kind=kind, title=title, creator=user, model=model, language=language
+        )
+        with changing(conversation.pk) as change:
+            new_member(change=change, user=user, role=Member.Role.OWNER)
+            if chosen is not None:
+                new_member(change=change, assistant=chosen)
+            for other in others:
+                member = new_member(change=change, user=other)
+                notify_added(conversation=conversation, member=member, by=user)
+            change.touch(spoken=True)
+    return change.conversation
+
+
+def require_model(assistant: Assistant | None, model: str) -> None:
+    """Raise Invalid unless the assistant is, or may be, run on this model."""
+    if assistant is not None and (model == assistant.model or model in assistant.allowed_models):
+        return
+    raise Invalid("This assistant does not offer that model.", field="model")
+
+
+def _assistant(slug: str | None, *, required: bool) -> Assistant | None:
+    if slug is None:
+        if not required:
+            return None
+        first = Assistant.objects.filter(is_active=True).order_by("created_at", "id").first()
+        if first is None:
+            raise Invalid("No assistant is set up yet.", field="assistant")
+        return first
+    found = Assistant.objects.filter(slug=slug, is_active=True).first()
+    if found is None:
+        raise Invalid("There is no such assistant.", field="assistant")
+    return found
+
+
+def _people(ids: Sequence[UUID], *, besides: User) -> list[User]:
+    wanted = set(ids) - {besides.pk}
+    if len(wanted) > MAX_MEMBERS_AT_ONCE:
+        raise Invalid("Too many members at once.", field="members", most=MAX_MEMBERS_AT_ONCE)
+    people = list(User.objects.filter(pk__in=wanted, is_active=True).order_by("pk"))
+    if len(people) != len(wanted):
+        raise Invalid("One of these people does not exist.", field="members")
+    return people
+
+
+def rename_conversation(*, user: User, conversation_id: UUID, title: str) -> Conversation:
+    """Give a conversation another title. Raises NotFound, or NotAllowed for plain members."""
+    with changing(conversation_id) as change:
+        require_manager(change.member(user))
+        conversation = change.conversation
+        if conversation.title != title:
+            conversation.title = title
+            conversation.changed_seq = change.next_seq()
+            conversation.save(update_fields=["title"])
+            change.publish(
+                protocol.ConversationUpdated(
+                    conversation=conversation.pk,
+                    seq=conversation.seq,
+                    state=conversation_state(conversation),
+                )
+            )
+            change.touch()
+    return conversation
+
+
+def delete_conversation(*, user: User, conversation_id: UUID) -> None:
+    """Delete a conversation and all that was said in it. Raises NotFound or NotAllowed."""
+    with changing(conversation_id) as change:
+        member = change.member(user)
+        if member.role != Member.Role.OWNER:
+            raise NotAllowed("Only its owner may delete a conversation.")
+        event = protocol.ConversationDeleted(conversation=conversation_id, seq=change.next_seq())
+        people = Member.objects.filter(
+            conversation_id=conversation_id, left_at=None, user__isnull=False
+        ).values_list("user_id", flat=True)
+        # Also on everyone's own group, for lists of those who have it not open.
+        change.publish(event)
+        for person in people:
+            change.publish_also(to_user(person, event))
+        change.delete()

@@ -1,0 +1,197 @@
+"""Joining, leaving, roles and read marks."""
+
+from uuid import UUID
+
+from django.utils import timezone
+
+from accounts.models import User
+from chat import protocol
+from chat.events import removed_from, to_user
+from chat.models import Assistant, Conversation, Member
+from chat.selectors.unread import unread_of_user
+from chat.services.changes import Change, changing
+from chat.services.notices import notify_added
+from chat.states import member_state
+from chatire.errors import Conflict, Invalid, NotAllowed, NotFound
+
+_MANAGERS = (Member.Role.OWNER, Member.Role.ADMIN)
+
+
+def require_manager(member: Member) -> None:
+    """Raise NotAllowed unless the member is an owner or an admin."""
+    if member.role not in _MANAGERS:
+        raise NotAllowed("Only an owner or an admin may do that.")
+
+
+def new_member(
+    *,
+    change: Change,
+    user: User | None = None,
+    assistant: Assistant | None = None,
+    role: str = Member.Role.MEMBER,
+) -> Member:
+    """Add a person or an assistant to a locked conversation, or bring back one who left.
+
+    Raises Conflict if they are a member already.
+    """
+    conversation = change.conversation
+    member = Member.objects.filter(
+        conversation=conversation, user=user, assistant=assistant
+    ).first() or Member(conversation=conversation, user=user, assistant=assistant)
+    if not member._state.adding and member.left_at is None:  # noqa: SLF001
+        raise Conflict("They are a member already.")
+    member.role = role
+    member.left_at = None
+    member.joined_at = timezone.now()
+    member.last_read_seq = conversation.seq
+    member.seq = change.next_seq()
+    member.save()
+    change.publish(
+        protocol.MemberJoined(
+            conversation=conversation.pk, seq=member.seq, member=member_state(member)
+        )
+    )
+    return member
+
+
+def add_member(*, user: User, conversation_id: UUID, person: UUID) -> Member:
+    """Add a person to a group or discussion.
+
+    Raises NotFound, NotAllowed for plain members, Invalid for an unknown person or for a
+    conversation with an assistant, Conflict if they are a member already.
+    """
+    with changing(conversation_id) as change:
+        require_manager(change.member(user))
+        if change.conversation.kind == Conversation.Kind.ASSISTANT:
+            raise Invalid("A conversation with an assistant has one person.", field="user")
+        added = User.objects.filter(pk=person, is_active=True).first()
+        if added is None:
+            raise Invalid("There is no such person.", field="user")
+        member = new_member(change=change, user=added)
+        notify_added(conversation=change.conversation, member=member, by=user)
+        change.touch()
+    return member
+
+
+def remove_member(*, user: User, conversation_id: UUID, member_id: UUID) -> Member:
+    """Remove a member, or leave. Their open sockets stop following at once.
+
+    Raises NotFound, NotAllowed for plain members who remove others or for removing an owner,
+    Conflict for an owner who would leave others behind without one.
+    """
+    with changing(conversation_id) as change:
+        acting = change.member(user)
+        member = (
+            Member.objects.select_related("user", "assistant")
+            .filter(pk=member_id, conversation_id=conversation_id, left_at=None)
+            .first()
+        )
+        if member is None:
+            raise NotFound
+        if member.pk == acting.pk:
+            _require_another_owner(member)
+        else:
+            require_manager(acting)
+            if member.role == Member.Role.OWNER:
+                raise NotAllowed("An owner can only leave by themselves.")
+        member.left_at = timezone.now()
+        member.seq = change.next_seq()
+        member.save(update_fields=["left_at", "seq"])
+        event = protocol.MemberLeft(
+            conversation=conversation_id, seq=member.seq, member=member_state(member)
+        )
+        if member.user is not None:
+            change.publish_first(removed_from(member.user.pk, event))
+        change.publish(event)
+        change.touch()
+    return member
+
+
+def _require_another_owner(leaving: Member) -> None:
+    others = Member.objects.filter(
+        conversation_id=leaving.conversation_id, left_at=None, user__isnull=False
+    ).exclude(pk=leaving.pk)
+    if leaving.role != Member.Role.OWNER or others.filter(role=Member.Role.OWNER).exists():
+        return
+    if others.exists():
+        raise Conflict("Make someone else an owner before you leave.")
+
+
+def change_member(
+    *,
+    user: User,
+    conversation_id: UUID,
+    member_id: UUID,
+    role: str | None = None,
+    nickname: str | None = None,
+    level: str | None = None,
+) -> Member:
+    """Change a member's role (owners), nickname (themselves or managers) or level (themselves).
+
+    Raises NotFound, NotAllowed, or Conflict if the last owner would step down.
+    """
+    with changing(conversation_id) as change:
+        acting = change.member(user)
+        member = (
+            Member.objects.select_related("user", "assistant")
+            .filter(pk=member_id, conversation_id=conversation_id, left_at=None)
+            .first()
+        )
+        if member is None:
+            raise NotFound
+        own = member.pk == acting.pk
+        if role is not None and role != member.role:
+            if acting.role != Member.Role.OWNER:
+                raise NotAllowed("Only an owner may change roles.")
+            if member.assistant is not None:
+                raise Invalid("An assistant has no role to change.", field="role")
+            if own:
+                _require_another_owner(member)
+            member.role = role
+        if nickname is not None and nickname != member.nickname:
+            if not own:
+                require_manager(acting)
+            member.nickname = nickname
+        if level is not None and level != member.level:
+            if not own:
+                raise NotAllowed("Only they themselves may change what they are notified of.")
+            member.level = level
+        member.seq = change.next_seq()
+        member.save(update_fields=["role", "nickname", "level", "seq"])
+        change.publish(
+            protocol.MemberUpdated(
+                conversation=conversation_id, seq=member.seq, member=member_state(member)
+            )
+        )
+    return member
+
+
+def mark_read(*, user: User, conversation_id: UUID, seq: int) -> Member:
+    """Mark everything up to `seq` as read; going back, or past the end, changes nothing more.
+
+    Raises NotFound.
+    """
+    with changing(conversation_id) as change:
+        member = change.member(user)
+        mark = min(seq, change.conversation.seq)
+        if mark > member.last_read_seq:
+            member.last_read_seq = mark
+            member.seq = change.next_seq()
+            member.save(update_fields=["last_read_seq", "seq"])
+            change.publish(
+                protocol.MemberUpdated(
+                    conversation=conversation_id, seq=member.seq, member=member_state(member)
+                )
+            )
+            # Only the reader's own count changed, on all of their devices.
+            change.publish_also(
+                to_user(
+                    user.pk,
+                    protocol.ConversationTouched(
+                        conversation=conversation_id,
+                        seq=change.conversation.seq,
+                        unread=unread_of_user(user.pk, [conversation_id])[conversation_id],
+                    ),
+                )
+            )
+    return member

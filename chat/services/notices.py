@@ -1,0 +1,50 @@
+"""What people are notified of. Stored in the transaction of the change it is about."""
+
+from accounts.models import User
+from chat.models import Conversation, Member, Message
+from notifications.services import notify
+
+
+def _title(conversation: Conversation) -> str:
+    return conversation.title or "a conversation"
+
+
+def notify_added(*, conversation: Conversation, member: Member, by: User) -> None:
+    """Tell a person that they were added to a conversation."""
+    if member.user is None:
+        return
+    notify(
+        recipient=member.user,
+        source=by,
+        category="conversation",
+        action="member.added",
+        obj=conversation,
+        url=f"/c/{conversation.pk}",
+        short_description=f"{by.name} added you to {_title(conversation)}",
+        dedupe_key=f"member.added:{member.pk}:{member.seq}",
+    )
+
+
+def notify_reply_finished(*, conversation: Conversation, reply: Message) -> None:
+    """Tell whoever asked that the reply to them is there; others see it in their lists."""
+    asked = reply.parent.author_user if reply.parent is not None else None
+    present = Member.objects.filter(
+        conversation=conversation, user=asked, left_at=None, level__in=_HEARS_OF_REPLIES
+    )
+    if asked is None or not present.exists():
+        return
+    name = reply.author_assistant.name if reply.author_assistant is not None else "The assistant"
+    notify(
+        recipient=asked,
+        source_display_name=name,
+        category="conversation",
+        action="reply.finished",
+        obj=conversation,
+        url=f"/c/{conversation.pk}",
+        short_description=f"{name} replied in {_title(conversation)}",
+        dedupe_key=f"reply.finished:{reply.pk}",
+        extra_data={"message": str(reply.pk)},
+    )
+
+
+_HEARS_OF_REPLIES = (Member.Level.ALL, Member.Level.MENTIONS)

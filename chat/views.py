@@ -1,0 +1,349 @@
+"""The HTTP edge: each view checks its input and calls one service or selector."""
+
+from uuid import UUID
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from pydantic import BaseModel
+from rest_framework.exceptions import NotAuthenticated
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.models import User
+from chat import protocol, serializers
+from chat.selectors.changes import changes_since
+from chat.selectors.conversations import (
+    active_assistants,
+    members_of,
+    visible_conversation,
+    visible_conversations,
+)
+from chat.selectors.messages import message_page, visible_message
+from chat.selectors.unread import unread_of_user
+from chat.serializers import conversation_item, parse
+from chat.services.conversations import (
+    create_conversation,
+    delete_conversation,
+    rename_conversation,
+)
+from chat.services.members import add_member, change_member, mark_read, remove_member
+from chat.services.messages import send_message
+from chat.services.replies import regenerate, request_stop
+from chat.states import assistant_state, member_state, message_state
+from chatire.errors import Invalid
+from chatire.schema import errors
+
+MAX_PAGE = 200
+_CURSOR = OpenApiParameter("cursor", str, description="From `next` or `previous`.")
+
+
+class _ByActivity(CursorPagination):
+    page_size = 50
+    ordering = ("-active_at", "-id")
+
+
+class _ByCreation(CursorPagination):
+    page_size = 100
+    ordering = ("created_at", "id")
+
+
+class _ByJoining(CursorPagination):
+    page_size = 100
+    ordering = ("joined_at", "id")
+
+
+def _person(request: Request) -> User:
+    user = request.user
+    if not isinstance(user, User):
+        raise NotAuthenticated
+    return user
+
+
+def _body(body: BaseModel, status: int = 200) -> Response:
+    return Response(body.model_dump(mode="json"), status=status)
+
+
+def _number(request: Request, name: str) -> int | None:
+    """Return a query parameter as a whole number from 0. Raises Invalid."""
+    raw = request.query_params.get(name)
+    if raw is None or raw == "":
+        return None
+    if not (raw.isascii() and raw.isdigit() and len(raw) < 19):
+        raise Invalid(
+            fields=[{"field": name, "code": "invalid", "message": "must be a whole number from 0"}]
+        )
+    return int(raw)
+
+
+def _number_parameter(name: str, description: str) -> OpenApiParameter:
+    return OpenApiParameter(name, OpenApiTypes.INT64, description=description)
+
+
+def _item(request: Request, conversation_id: UUID) -> serializers.ConversationItem:
+    conversation = visible_conversation(_person(request), conversation_id)
+    unread = unread_of_user(_person(request).pk, [conversation_id])
+    return conversation_item(conversation, unread[conversation_id])
+
+
+class AssistantsView(APIView):
+    """The assistants one may talk to."""
+
+    @extend_schema(
+        operation_id="assistants_list",
+        parameters=[_CURSOR],
+        responses={200: serializers.AssistantPage, **errors(401)},
+    )
+    def get(self, request: Request) -> Response:
+        """List the assistants that are switched on."""
+        pages = _ByCreation()
+        rows = pages.paginate_queryset(active_assistants(), request, self)
+        return pages.get_paginated_response(
+            [assistant_state(row).model_dump(mode="json") for row in rows or []]
+        )
+
+
+class ConversationsView(APIView):
+    """One's own conversations."""
+
+    @extend_schema(
+        operation_id="conversations_list",
+        parameters=[_CURSOR],
+        responses={200: serializers.ConversationPage, **errors(401)},
+    )
+    def get(self, request: Request) -> Response:
+        """List the conversations one is a member of, newest activity first."""
+        pages = _ByActivity()
+        rows = pages.paginate_queryset(visible_conversations(_person(request)), request, self) or []
+        unread = unread_of_user(_person(request).pk, [row.pk for row in rows])
+        return pages.get_paginated_response(
+            [conversation_item(row, unread[row.pk]).model_dump(mode="json") for row in rows]
+        )
+
+    @extend_schema(
+        operation_id="conversations_create",
+        request=serializers.NewConversation,
+        responses={201: serializers.ConversationItem, **errors(400, 401)},
+    )
+    def post(self, request: Request) -> Response:
+        """Open a conversation."""
+        body = parse(serializers.NewConversation, request.data)
+        made = create_conversation(user=_person(request), **body.model_dump())
+        return _body(_item(request, made.pk), 201)
+
+
+class ConversationView(APIView):
+    """A conversation."""
+
+    @extend_schema(
+        operation_id="conversations_retrieve",
+        responses={200: serializers.ConversationItem, **errors(401, 404)},
+    )
+    def get(self, request: Request, conversation_id: UUID) -> Response:
+        """Read a conversation."""
+        return _body(_item(request, conversation_id))
+
+    @extend_schema(
+        operation_id="conversations_update",
+        request=serializers.ConversationPatch,
+        responses={200: serializers.ConversationItem, **errors(400, 401, 403, 404)},
+    )
+    def patch(self, request: Request, conversation_id: UUID) -> Response:
+        """Change its title."""
+        body = parse(serializers.ConversationPatch, request.data)
+        rename_conversation(
+            user=_person(request), conversation_id=conversation_id, title=body.title.strip()
+        )
+        return _body(_item(request, conversation_id))
+
+    @extend_schema(
+        operation_id="conversations_delete",
+        responses={204: None, **errors(401, 403, 404)},
+    )
+    def delete(self, request: Request, conversation_id: UUID) -> Response:
+        """Delete it and all that was said in it."""
+        delete_conversation(user=_person(request), conversation_id=conversation_id)
+        return Response(status=204)
+
+
+class MessagesView(APIView):
+    """What was said in a conversation."""
+
+    @extend_schema(
+        operation_id="messages_list",
+        parameters=[
+            _number_parameter("before", "Only messages whose `created_seq` is smaller."),
+            _number_parameter("after", "Only messages whose `created_seq` is greater."),
+            _number_parameter("limit", f"How many at most: 1 to {MAX_PAGE}, else 50."),
+        ],
+        responses={200: serializers.MessagePageBody, **errors(400, 401, 404)},
+    )
+    def get(self, request: Request, conversation_id: UUID) -> Response:
+        """Page through history; with neither `before` nor `after`, the newest."""
+        limit = _number(request, "limit")
+        page = message_page(
+            user=_person(request),
+            conversation_id=conversation_id,
+            before=_number(request, "before"),
+            after=_number(request, "after"),
+            limit=min(max(limit, 1), MAX_PAGE) if limit is not None else protocol.PAGE,
+        )
+        return _body(
+            serializers.MessagePageBody(
+                results=[message_state(message) for message in page.messages],
+                more_before=page.more_before,
+                more_after=page.more_after,
+            )
+        )
+
+    @extend_schema(
+        operation_id="messages_create",
+        request=serializers.NewMessage,
+        responses={
+            201: serializers.SentMessageBody,
+            200: serializers.SentMessageBody,
+            **errors(400, 401, 404, 409),
+        },
+    )
+    def post(self, request: Request, conversation_id: UUID) -> Response:
+        """Say something. 201 if this stored it, 200 if the same `client_id` already had."""
+        body = parse(serializers.NewMessage, request.data)
+        sent = send_message(
+            user=_person(request), conversation_id=conversation_id, **body.model_dump()
+        )
+        answer = serializers.SentMessageBody(
+            message=message_state(sent.message),
+            reply=message_state(sent.reply) if sent.reply is not None else None,
+        )
+        return _body(answer, 201 if sent.created else 200)
+
+
+class ChangesView(APIView):
+    """What a client lacks."""
+
+    @extend_schema(
+        operation_id="conversations_changes",
+        parameters=[_number_parameter("since", "The last `seq` known; absent: a first load.")],
+        responses={200: protocol.Changes, **errors(400, 401, 404)},
+    )
+    def get(self, request: Request, conversation_id: UUID) -> Response:
+        """Return the rows changed since; the same answer as `subscribe` gives."""
+        changes = changes_since(
+            user=_person(request), conversation_id=conversation_id, since=_number(request, "since")
+        )
+        return _body(changes)
+
+
+class ReadView(APIView):
+    """How far one has read."""
+
+    @extend_schema(
+        operation_id="conversations_read",
+        request=serializers.ReadMark,
+        responses={200: protocol.MemberState, **errors(400, 401, 404)},
+    )
+    def post(self, request: Request, conversation_id: UUID) -> Response:
+        """Mark everything up to `seq` as read."""
+        body = parse(serializers.ReadMark, request.data)
+        member = mark_read(user=_person(request), conversation_id=conversation_id, seq=body.seq)
+        return _body(member_state(member))
+
+
+class MembersView(APIView):
+    """Who is in a conversation."""
+
+    @extend_schema(
+        operation_id="members_list",
+        parameters=[_CURSOR],
+        responses={200: serializers.MemberPage, **errors(401, 404)},
+    )
+    def get(self, request: Request, conversation_id: UUID) -> Response:
+        """List the present members, in joining order."""
+        pages = _ByJoining()
+        rows = pages.paginate_queryset(members_of(_person(request), conversation_id), request, self)
+        return pages.get_paginated_response(
+            [member_state(row).model_dump(mode="json") for row in rows or []]
+        )
+
+    @extend_schema(
+        operation_id="members_create",
+        request=serializers.NewMember,
+        responses={201: protocol.MemberState, **errors(400, 401, 403, 404, 409)},
+    )
+    def post(self, request: Request, conversation_id: UUID) -> Response:
+        """Add a person."""
+        body = parse(serializers.NewMember, request.data)
+        member = add_member(
+            user=_person(request), conversation_id=conversation_id, person=body.user
+        )
+        return _body(member_state(member), 201)
+
+
+class MemberView(APIView):
+    """One member."""
+
+    @extend_schema(
+        operation_id="members_update",
+        request=serializers.MemberPatch,
+        responses={200: protocol.MemberState, **errors(400, 401, 403, 404, 409)},
+    )
+    def patch(self, request: Request, conversation_id: UUID, member_id: UUID) -> Response:
+        """Change a role, a nickname or what one is notified of."""
+        body = parse(serializers.MemberPatch, request.data)
+        member = change_member(
+            user=_person(request),
+            conversation_id=conversation_id,
+            member_id=member_id,
+            **body.model_dump(),
+        )
+        return _body(member_state(member))
+
+    @extend_schema(
+        operation_id="members_delete",
+        responses={204: None, **errors(401, 403, 404, 409)},
+    )
+    def delete(self, request: Request, conversation_id: UUID, member_id: UUID) -> Response:
+        """Remove a member, or leave."""
+        remove_member(user=_person(request), conversation_id=conversation_id, member_id=member_id)
+        return Response(status=204)
+
+
+class MessageView(APIView):
+    """One message."""
+
+    @extend_schema(
+        operation_id="messages_retrieve",
+        responses={200: protocol.MessageState, **errors(401, 404)},
+    )
+    def get(self, request: Request, message_id: UUID) -> Response:
+        """Read a message."""
+        return _body(message_state(visible_message(_person(request), message_id)))
+
+
+class StopView(APIView):
+    """A reply to stop."""
+
+    @extend_schema(
+        operation_id="messages_stop",
+        request=None,
+        responses={200: serializers.MessageBody, **errors(401, 404)},
+    )
+    def post(self, request: Request, message_id: UUID) -> Response:
+        """Stop a reply, wherever it is being written; its text so far is kept."""
+        message = request_stop(user=_person(request), message_id=message_id)
+        return _body(serializers.MessageBody(message=message_state(message)))
+
+
+class RegenerateView(APIView):
+    """A reply to make anew."""
+
+    @extend_schema(
+        operation_id="messages_regenerate",
+        request=None,
+        responses={201: serializers.MessageBody, **errors(401, 404, 409)},
+    )
+    def post(self, request: Request, message_id: UUID) -> Response:
+        """Start a sibling of a reply: another answer to the same turn."""
+        message = regenerate(user=_person(request), message_id=message_id)
+        return _body(serializers.MessageBody(message=message_state(message)), 201)

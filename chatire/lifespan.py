@@ -1,0 +1,81 @@
+"""The life of the `ws` process: health, metrics, and leaving without dropping anyone."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from channels.layers import get_channel_layer
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from chat import sockets, touches
+from chatire import threads
+from chatire.health import database_answers, encode_health
+from chatire.threads import in_thread
+
+logger = structlog.get_logger(__name__)
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+# Seconds over which clients are sent away at SIGTERM.
+DRAIN_SECONDS = float(os.environ.get("WS_DRAIN_SECONDS", "5"))
+
+
+async def http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Answer `/health/` and `/metrics`; everything else over HTTP is the `web` process's."""
+    if scope["path"] == "/health/":
+        healthy = await in_thread(database_answers)
+        body, status, kind = (
+            encode_health("ws", healthy),
+            200 if healthy else 503,
+            b"application/json",
+        )
+    elif scope["path"] == "/metrics":
+        body, status, kind = generate_latest(), 200, CONTENT_TYPE_LATEST.encode()
+    else:
+        body, status, kind = b"This port speaks WebSocket.\n", 404, b"text/plain"
+    await send(
+        {"type": "http.response.start", "status": status, "headers": [(b"content-type", kind)]}
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+async def lifespan(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Take SIGTERM over from the server: first the clients are sent away, then it stops."""
+    await receive()
+    _drain_before_stopping()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    layer = get_channel_layer()
+    if hasattr(layer, "close"):
+        await layer.close()
+    await in_thread(touches.stop)
+    await asyncio.to_thread(threads.shutdown)
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+def _drain_before_stopping() -> None:
+    loop = asyncio.get_running_loop()
+    stop = signal.getsignal(signal.SIGTERM)
+    if not callable(stop):
+        return
+    leaving: list[asyncio.Task[None]] = []
+
+    async def leave() -> None:
+        logger.info("draining", sockets=sockets.count(), seconds=DRAIN_SECONDS)
+        try:
+            await sockets.send_away(DRAIN_SECONDS if sockets.count() else 0)
+        finally:
+            stop(signal.SIGTERM, None)
+
+    def on_signal() -> None:
+        if leaving:
+            # Asked twice: stop now.
+            leaving[0].cancel()
+        else:
+            leaving.append(loop.create_task(leave()))
+
+    loop.add_signal_handler(signal.SIGTERM, on_signal)
