@@ -43,6 +43,8 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
+            # Below INFO it logs handshakes as they came, tokens included.
+            "uvicorn.error": {"level": "INFO" if level in {"DEBUG", "NOTSET"} else level},
             # These log a line per request to a model or per job; ours say what matters.
             "httpx": {"level": "WARNING"},
             "httpx2": {"level": "WARNING"},

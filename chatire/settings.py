@@ -164,6 +164,9 @@ if CHANNEL_LAYER_URL:
 
 PROCRASTINATE_WORKER_DEFAULTS = {"delete_jobs": "successful"}
 
+# A proxy that ends TLS in front of us; see also NUM_PROXIES.
+BEHIND_TLS_PROXY: bool = env.bool("BEHIND_TLS_PROXY", default=False)
+
 # --- Accounts and tokens ---------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"
@@ -202,6 +205,8 @@ REST_FRAMEWORK = {
         "auth": env.str("THROTTLE_AUTH", default="30/min"),
         "guest": env.str("THROTTLE_GUEST", default="30/min"),
     },
+    # Throttles count by address: of X-Forwarded-For, only what our own proxies wrote is believed.
+    "NUM_PROXIES": env.int("NUM_PROXIES", default=int(BEHIND_TLS_PROXY)),
     "EXCEPTION_HANDLER": "chatire.rest.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
@@ -229,12 +234,10 @@ WS_PUBLIC_URL: str = env.str("WS_PUBLIC_URL", default="")
 WS_PORT: int = env.int("WS_PORT", default=8081)
 
 # Left off by default in production too: TLS usually ends at the proxy in front.
-SECURE_PROXY_SSL_HEADER = (
-    ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_TLS_PROXY", default=False) else None
-)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS_PROXY else None
 SECURE_SSL_REDIRECT: bool = env.bool("SECURE_SSL_REDIRECT", default=False)
 SECURE_HSTS_SECONDS: int = env.int("SECURE_HSTS_SECONDS", default=0)
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("BEHIND_TLS_PROXY", default=False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS_PROXY
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
