@@ -1,0 +1,65 @@
+"""The layers that are compared, each with the settings that let it do its best."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+CHATIRE = "chatire"
+TABLES = "channels_postgres"
+REDIS = "channels_redis core"
+PUBSUB = "channels_redis pub/sub"
+PEERS = (CHATIRE, PUBSUB, REDIS, TABLES)
+
+# Nobody may win by dropping: the queues hold whatever a case leaves waiting.
+CAPACITY = 1_000_000
+
+
+def make_layer(name: str) -> Any:
+    """A layer of that name, on the servers of DATABASE_URL and REDIS_URL. Needs django.setup()."""
+    if name == CHATIRE:
+        from chatire.layers import PostgresChannelLayer
+
+        return PostgresChannelLayer(capacity=CAPACITY, **_options())
+    if name == TABLES:
+        from channels_postgres.core import PostgresChannelLayer as Tables
+        from django.conf import settings
+
+        return Tables(**settings.DATABASES["default"])
+    host = os.environ["REDIS_URL"]
+    if name == REDIS:
+        from channels_redis.core import RedisChannelLayer
+
+        return RedisChannelLayer(hosts=[host], capacity=CAPACITY)
+    from channels_redis.pubsub import RedisPubSubChannelLayer
+
+    return RedisPubSubChannelLayer(hosts=[host])
+
+
+def _options() -> dict[str, Any]:
+    shards = os.environ.get("BENCH_SHARDS")
+    return {"shards": int(shards)} if shards else {}
+
+
+async def prepare(name: str, layer: Any) -> None:
+    """What a peer needs before its receivers may be counted on."""
+    if name != TABLES:
+        return
+    # Its listener starts with the first receive(), and each receive() before it is up starts one
+    # more, which then delivers everything once more: one at a time is how it delivers once.
+    channel = await layer.new_channel()
+    task = asyncio.ensure_future(layer.receive(channel))
+    while layer.listener_task_is_running is None:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    await layer.listener_task_is_running.wait()
+    task.cancel()
+
+
+async def close(layer: Any) -> None:
+    """Let go of the connections, where the layer knows how."""
+    for name in ("close", "close_pools", "flush"):
+        method = getattr(type(layer), name, None) or layer.__dict__.get(name)
+        if method is not None:
+            await getattr(layer, name)()
+            return
