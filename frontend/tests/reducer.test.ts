@@ -1,0 +1,566 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { Changes, ConversationEvent } from "../src/client/protocol";
+import {
+  type Conversation,
+  emptyConversation,
+  hasGap,
+  type Input,
+  messageText,
+  reduce,
+  visibleMessages,
+} from "../src/client/reducer";
+import { aMessage, ROOM, Room } from "./room";
+
+function run(known: Conversation, ...inputs: Input[]): Conversation {
+  return inputs.reduce(reduce, known);
+}
+
+function events(list: readonly ConversationEvent[]): Input[] {
+  return list.map((event) => ({ type: "event", event }));
+}
+
+function changes(answer: Changes): Input {
+  return { type: "changes", changes: answer };
+}
+
+function loaded(room: Room): Conversation {
+  return run(emptyConversation(ROOM), { type: "subscribing" }, changes(room.changes(null)));
+}
+
+function shown(known: Conversation): [string, string, string][] {
+  return visibleMessages(known).map((message) => [
+    message.id,
+    messageText(message, known.streams[message.id]).text,
+    message.status,
+  ]);
+}
+
+function text(known: Conversation, id: string): string {
+  const message = known.messages[id];
+  if (!message) throw new Error(`no message ${id}`);
+  return messageText(message, known.streams[id]).text;
+}
+
+/** A room with one reply that streams: pending, claimed, nothing said yet. */
+function replying(): Room {
+  const room = new Room();
+  room.say("question");
+  room.say("reply", { status: "pending", content: "", role: "assistant" });
+  room.claim("reply");
+  return room;
+}
+
+describe("rows and the mark", () => {
+  test("a first load shows everything and sets the mark", () => {
+    const room = new Room();
+    room.join("alice");
+    room.say("one");
+    const known = loaded(room);
+    expect(shown(known)).toEqual(room.shown());
+    expect(known.seq).toBe(2);
+    expect(Object.keys(known.members)).toEqual(["alice"]);
+    expect(hasGap(known)).toBe(false);
+  });
+
+  test("an event applied twice changes nothing", () => {
+    const room = new Room();
+    let known = loaded(room);
+    room.say("one");
+    known = run(known, ...events(room.events));
+    expect(run(known, ...events(room.events))).toEqual(known);
+  });
+
+  test("events in the wrong order end in the same state, and the mark waits for the gap", () => {
+    const room = new Room();
+    const start = loaded(room);
+    room.say("one");
+    room.change("one", { content: "edited" });
+    room.rename("title");
+    const [first, second, third] = events(room.events) as [Input, Input, Input];
+    const gapped = run(start, third, second);
+    expect(gapped.seq).toBe(0);
+    expect(hasGap(gapped)).toBe(true);
+    const whole = run(gapped, first);
+    expect(whole.seq).toBe(3);
+    expect(hasGap(whole)).toBe(false);
+    expect(shown(whole)).toEqual(room.shown());
+    expect(whole.state?.title).toBe("title");
+  });
+
+  test("an older row does not replace a newer one", () => {
+    const room = new Room();
+    const start = loaded(room);
+    room.say("one");
+    room.change("one", { content: "edited" });
+    const known = run(start, ...events([...room.events].reverse()));
+    expect(text(known, "one")).toBe("edited");
+  });
+
+  test("a lost event leaves a gap that an answer from the mark closes", () => {
+    const room = new Room();
+    let known = loaded(room);
+    room.say("one");
+    room.say("two");
+    room.say("three");
+    known = run(known, ...events(room.events.filter((_, at) => at !== 1)));
+    expect(known.seq).toBe(1);
+    expect(hasGap(known)).toBe(true);
+    known = run(known, { type: "subscribing" }, changes(room.changes(known.seq)));
+    expect(known.seq).toBe(3);
+    expect(hasGap(known)).toBe(false);
+    expect(shown(known)).toEqual(room.shown());
+  });
+
+  test("an answer in several parts is complete after the last", () => {
+    const room = new Room();
+    let known = loaded(room);
+    for (let at = 0; at < 7; at += 1) room.say(`m${at}`);
+    let parts = 0;
+    for (let complete = false; !complete; parts += 1) {
+      const answer = room.changes(known.seq, 3);
+      known = run(known, { type: "subscribing" }, changes(answer));
+      complete = answer.complete;
+    }
+    expect(parts).toBe(3);
+    expect(shown(known)).toEqual(room.shown());
+  });
+
+  test("an answer to a question from further on than what is known is not taken", () => {
+    const room = new Room();
+    const start = loaded(room);
+    room.say("one");
+    room.say("two");
+    expect(run(start, changes(room.changes(1)))).toEqual(start);
+  });
+
+  test("a first load that arrives late does not go back", () => {
+    const room = new Room();
+    room.say("one");
+    const late = room.changes(null);
+    const start = loaded(room);
+    room.say("two");
+    const known = run(start, ...events(room.events.slice(1)));
+    expect(run(known, changes(late))).toEqual(known);
+  });
+
+  test("events that arrive before the first load's answer survive it", () => {
+    const room = new Room();
+    room.say("one");
+    const answer = room.changes(null);
+    room.say("two");
+    const known = run(
+      emptyConversation(ROOM),
+      { type: "subscribing" },
+      ...events(room.events.slice(1)),
+      changes(answer),
+    );
+    expect(shown(known)).toEqual(room.shown());
+    expect(known.seq).toBe(2);
+  });
+
+  test("another epoch starts afresh, also where its seq has gone back", () => {
+    const old = new Room();
+    for (let at = 0; at < 5; at += 1) old.say(`old${at}`);
+    const restored = new Room();
+    restored.epoch = "epoch-2";
+    restored.say("kept");
+    const known = run(loaded(old), { type: "subscribing" }, changes(restored.changes(5)));
+    expect(shown(known)).toEqual(restored.shown());
+    expect(known.seq).toBe(1);
+    expect(known.epoch).toBe("epoch-2");
+  });
+
+  test("rows from an ack show at once and leave the mark alone", () => {
+    const room = new Room();
+    const start = loaded(room);
+    room.say("one");
+    const [row] = [...room.messages.values()];
+    const known = run(start, { type: "rows", messages: row ? [row] : [] });
+    expect(shown(known)).toEqual(room.shown());
+    expect(known.seq).toBe(0);
+    expect(run(known, ...events(room.events)).seq).toBe(1);
+  });
+
+  test("a deleted conversation says so", () => {
+    const room = new Room();
+    const known = run(loaded(room), {
+      type: "event",
+      event: { type: "conversation.deleted", conversation: ROOM, seq: 1 },
+    });
+    expect(known.deleted).toBe(true);
+  });
+});
+
+describe("older history", () => {
+  function long(): Room {
+    const room = new Room();
+    room.page = 3;
+    for (let at = 0; at < 10; at += 1) room.say(`m${at}`);
+    return room;
+  }
+
+  test("a page joins on before what is shown", () => {
+    const room = long();
+    let known = loaded(room);
+    expect(known.oldest).toBe(8);
+    known = run(known, { type: "page", before: 8, ...room.history(8, 4) });
+    expect(visibleMessages(known).map((one) => one.id)).toEqual([
+      "m3",
+      "m4",
+      "m5",
+      "m6",
+      "m7",
+      "m8",
+      "m9",
+    ]);
+    known = run(known, { type: "page", before: 4, ...room.history(4, 4) });
+    expect(shown(known)).toEqual(room.shown());
+    expect(known.oldest).toBe(0);
+  });
+
+  test("a change to a message not yet loaded is not shown apart, and not lost", () => {
+    const room = long();
+    let known = loaded(room);
+    const page = room.history(8, 20);
+    room.change("m2", { content: "edited" });
+    known = run(known, ...events(room.events.slice(-1)));
+    expect(visibleMessages(known)).toHaveLength(3);
+    // The page was read before the change.
+    known = run(known, { type: "page", before: 8, ...page });
+    expect(text(known, "m2")).toBe("edited");
+  });
+
+  test("a page asked for before starting afresh is dropped", () => {
+    const room = long();
+    const known = loaded(room);
+    const page: Input = { type: "page", before: 99, ...room.history(8, 4) };
+    expect(run(known, page)).toEqual(known);
+  });
+});
+
+describe("streams", () => {
+  test("deltas append in order", () => {
+    const room = replying();
+    const start = loaded(room);
+    room.stream("reply", "Hel");
+    room.stream("reply", "lo");
+    const known = run(start, ...events(room.events.slice(-2)));
+    expect(text(known, "reply")).toBe("Hello");
+  });
+
+  test("whoever joins in the middle gets the text so far, and overlap is dropped", () => {
+    const room = replying();
+    room.stream("reply", "a");
+    room.stream("reply", "b");
+    const start = loaded(room);
+    room.stream("reply", "c");
+    const known = run(start, ...events(room.events.slice(-3)));
+    expect(text(known, "reply")).toBe("abc");
+    expect(hasGap(known)).toBe(false);
+  });
+
+  test("a missing delta stops the text, and a snapshot closes the gap", () => {
+    const room = replying();
+    let known = loaded(room);
+    for (const part of ["a", "b", "c", "d"]) room.stream("reply", part);
+    const deltas = events(room.events.slice(-4));
+    known = run(known, ...deltas.filter((_, at) => at !== 1));
+    expect(text(known, "reply")).toBe("a");
+    expect(hasGap(known)).toBe(true);
+    known = run(known, { type: "subscribing" }, changes(room.changes(known.seq)));
+    expect(text(known, "reply")).toBe("abcd");
+    expect(hasGap(known)).toBe(false);
+  });
+
+  test("a snapshot older than the early deltas joins on to them", () => {
+    const room = replying();
+    let known = loaded(room);
+    room.stream("reply", "a");
+    room.stream("reply", "b");
+    const answer = room.changes(known.seq);
+    room.stream("reply", "c");
+    known = run(known, ...events(room.events.slice(-1)), changes(answer));
+    expect(text(known, "reply")).toBe("abc");
+  });
+
+  test("a snapshot older than what is shown takes nothing back", () => {
+    const room = replying();
+    let known = loaded(room);
+    room.stream("reply", "a");
+    const answer = room.changes(known.seq);
+    room.stream("reply", "b");
+    known = run(known, ...events(room.events.slice(-2)), changes(answer));
+    expect(text(known, "reply")).toBe("ab");
+  });
+
+  test("a delta may come before its message, and before its attempt's row", () => {
+    const room = new Room();
+    const start = loaded(room);
+    room.say("reply", { status: "pending", content: "" });
+    room.claim("reply");
+    room.stream("reply", "a");
+    const known = run(start, ...events([...room.events].reverse()));
+    expect(text(known, "reply")).toBe("a");
+    expect(hasGap(known)).toBe(false);
+  });
+
+  test("another attempt starts the text afresh; the old one's late deltas change nothing", () => {
+    const room = replying();
+    let known = loaded(room);
+    room.stream("reply", "first try");
+    const late = events(room.events.slice(-1));
+    known = run(known, ...late);
+    room.claim("reply");
+    known = run(known, ...events(room.events.slice(-1)));
+    expect(text(known, "reply")).toBe("");
+    room.stream("reply", "second");
+    known = run(known, ...events(room.events.slice(-1)), ...late);
+    expect(text(known, "reply")).toBe("second");
+  });
+
+  test("another attempt's delta starts afresh also before its row", () => {
+    const room = replying();
+    let known = loaded(room);
+    room.stream("reply", "first try");
+    const late = events(room.events.slice(-1));
+    known = run(known, ...late);
+    room.claim("reply");
+    room.stream("reply", "second");
+    known = run(known, ...events(room.events.slice(-1)), ...late);
+    expect(text(known, "reply")).toBe("second");
+  });
+
+  test("the end supersedes the deltas, whatever is missing or late", () => {
+    const room = replying();
+    let known = loaded(room);
+    room.stream("reply", "a");
+    room.stream("reply", "b");
+    const deltas = events(room.events.slice(-2));
+    room.end("reply");
+    const end = events(room.events.slice(-1));
+    known = run(known, ...deltas.slice(1), ...end, ...deltas);
+    expect(text(known, "reply")).toBe("ab");
+    expect(known.streams).toEqual({});
+    expect(hasGap(known)).toBe(false);
+  });
+
+  test("deltas merged for a slow client count as all their parts", () => {
+    const room = replying();
+    const start = loaded(room);
+    const merged = {
+      type: "reply.delta",
+      conversation: ROOM,
+      message: "reply",
+      attempt: 1,
+    } as const;
+    const known = run(
+      start,
+      { type: "event", event: { ...merged, first_index: 0, index: 2, text: "abc" } },
+      { type: "event", event: { ...merged, index: 3, text: "d" } },
+    );
+    expect(text(known, "reply")).toBe("abcd");
+    expect(hasGap(known)).toBe(false);
+  });
+
+  test("a merged delta that overlaps what is known is a gap, never doubled text", () => {
+    const room = replying();
+    room.stream("reply", "a");
+    let known = loaded(room);
+    room.stream("reply", "b");
+    const merged = {
+      type: "reply.delta",
+      conversation: ROOM,
+      message: "reply",
+      attempt: 1,
+    } as const;
+    known = run(known, {
+      type: "event",
+      event: { ...merged, first_index: 0, index: 1, text: "ab" },
+    });
+    expect(text(known, "reply")).toBe("a");
+    expect(hasGap(known)).toBe(true);
+    known = run(known, changes(room.changes(known.seq)));
+    expect(text(known, "reply")).toBe("ab");
+    expect(hasGap(known)).toBe(false);
+  });
+
+  test("reasoning streams apart from the text", () => {
+    const start = loaded(replying());
+    const known = run(start, {
+      type: "event",
+      event: {
+        type: "reply.delta",
+        conversation: ROOM,
+        message: "reply",
+        attempt: 1,
+        index: 0,
+        text: "",
+        reasoning: "hm",
+      },
+    });
+    const message = known.messages.reply ?? aMessage({ id: "none" });
+    expect(messageText(message, known.streams.reply)).toEqual({ text: "", reasoning: "hm" });
+  });
+});
+
+// --- Any sequence, any order, any loss -------------------------------------------------------
+
+type Step =
+  | {
+      do: "say" | "ask" | "claim" | "stream" | "end" | "edit" | "rename" | "read" | "join";
+      at: number;
+    }
+  /** What waits arrives: in a shuffled order, some of it twice, some of it never. */
+  | { do: "deliver"; order: number[]; lost: boolean[]; twice: boolean[] }
+  | { do: "reconnect" | "overlap" };
+
+const change = fc.record({
+  do: fc.constantFrom(
+    "say",
+    "ask",
+    "claim",
+    "stream",
+    "stream",
+    "stream",
+    "end",
+    "edit",
+    "rename",
+    "read",
+    "join",
+  ),
+  at: fc.nat(99),
+});
+const delivery = fc.record({
+  do: fc.constant("deliver" as const),
+  order: fc.array(fc.nat(99), { minLength: 8, maxLength: 8 }),
+  lost: fc.array(fc.boolean(), { minLength: 8, maxLength: 8 }),
+  twice: fc.array(fc.boolean(), { minLength: 8, maxLength: 8 }),
+});
+const connection = fc.record({ do: fc.constantFrom("reconnect" as const, "overlap" as const) });
+const steps: fc.Arbitrary<Step[]> = fc.array(
+  fc.oneof(
+    { arbitrary: change as fc.Arbitrary<Step>, weight: 6 },
+    { arbitrary: delivery as fc.Arbitrary<Step>, weight: 3 },
+    { arbitrary: connection as fc.Arbitrary<Step>, weight: 1 },
+  ),
+  { maxLength: 60, size: "max" },
+);
+
+function act(room: Room, step: Extract<Step, { at: number }>, name: string): void {
+  const pick = (ids: string[]) => ids[step.at % Math.max(ids.length, 1)];
+  const ids = [...room.messages.keys()];
+  const streaming = pick(room.streaming());
+  switch (step.do) {
+    case "say":
+      room.say(name);
+      break;
+    case "ask":
+      room.say(name, { status: "pending", content: "", role: "assistant" });
+      break;
+    case "claim": {
+      // Also of one that streams already: its worker died and another takes over.
+      const waiting = pick(
+        ids.filter((id) => ["pending", "streaming"].includes(room.messages.get(id)?.status ?? "")),
+      );
+      if (waiting) room.claim(waiting);
+      break;
+    }
+    case "stream":
+      if (streaming) room.stream(streaming, `${name} `);
+      break;
+    case "end":
+      if (streaming) room.end(streaming, step.at % 2 ? "complete" : "failed");
+      break;
+    case "edit": {
+      const edited = pick(ids.filter((id) => room.messages.get(id)?.status === "complete"));
+      if (edited) room.change(edited, { content: `edited ${name}` });
+      break;
+    }
+    case "rename":
+      room.rename(name);
+      break;
+    case "join":
+      room.join(name);
+      break;
+    case "read": {
+      const member = pick([...room.members.keys()]);
+      if (member) room.read(member);
+      break;
+    }
+  }
+}
+
+describe("whatever happens on the way", () => {
+  test("a client ends with what the server has, never having shown text twice or out of order", () => {
+    fc.assert(
+      fc.property(steps, (list) => {
+        const room = new Room();
+        let known = loaded(room);
+        let delivered = 0;
+        /** An answer that the server has read, and that is still on its way. */
+        let answer: Changes | null = null;
+
+        const take = (inputs: Input[]) => {
+          for (const input of inputs) {
+            known = reduce(known, input);
+            // At every moment a reply shows a beginning of what its attempt said.
+            for (const [id, stream] of Object.entries(known.streams)) {
+              const said = room.events
+                .filter(
+                  (event) =>
+                    event.type === "reply.delta" &&
+                    event.message === id &&
+                    event.attempt === stream.attempt,
+                )
+                .map((event) => (event.type === "reply.delta" ? event.text : ""))
+                .slice(0, stream.index)
+                .join("");
+              expect(stream.text).toBe(said);
+            }
+            expect(known.seq).toBeLessThanOrEqual(room.state.seq);
+          }
+        };
+
+        list.forEach((step, number) => {
+          if ("at" in step) {
+            act(room, step, `n${number}`);
+          } else if (step.do === "deliver") {
+            const waiting = room.events.slice(delivered);
+            delivered = room.events.length;
+            const order = waiting
+              .map((event, at) => ({ event, at, key: step.order[at % 8] ?? 0 }))
+              .sort((a, b) => a.key - b.key)
+              .filter(({ at }) => !step.lost[at % 8])
+              .flatMap(({ event, at }) => (step.twice[at % 8] ? [event, event] : [event]));
+            take(events(order));
+          } else if (step.do === "reconnect") {
+            delivered = room.events.length;
+            take([{ type: "subscribing" }, changes(answer ?? room.changes(known.seq))]);
+            answer = null;
+          } else {
+            // Asked now; more happens before the answer arrives.
+            take([{ type: "subscribing" }]);
+            answer = room.changes(known.seq);
+          }
+        });
+        if (answer) take([changes(answer)]);
+        for (let complete = false; !complete; ) {
+          const last = room.changes(known.seq, 2);
+          take([{ type: "subscribing" }, changes(last)]);
+          complete = last.complete;
+        }
+
+        expect(hasGap(known)).toBe(false);
+        expect(known.seq).toBe(room.state.seq);
+        expect(shown(known)).toEqual(room.shown());
+        expect(known.state?.title).toBe(room.state.title);
+        expect(known.members).toEqual(Object.fromEntries(room.members));
+        // The same as what a client sees that comes now.
+        const fresh = loaded(Object.assign(room, { page: 1000 }));
+        expect({ ...known, state: null }).toEqual({ ...fresh, state: null });
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});

@@ -1,0 +1,199 @@
+/** A conversation as the server keeps it: it changes, tells its events, and answers `since`. */
+
+import type {
+  Changes,
+  ConversationEvent,
+  ConversationState,
+  MemberState,
+  MessageState,
+  Status,
+} from "../src/client/protocol";
+import { isFinal } from "../src/client/protocol";
+
+const WHEN = "2026-01-01T00:00:00Z";
+export const ROOM = "room";
+
+export function aMessage(fields: Partial<MessageState> & { id: string }): MessageState {
+  return {
+    conversation: ROOM,
+    seq: 1,
+    created_seq: 1,
+    author: null,
+    role: "user",
+    content: "",
+    reasoning: "",
+    refusal: "",
+    tool_calls: [],
+    status: "complete",
+    parent: null,
+    client_id: null,
+    model: "",
+    attempt: 0,
+    usage: null,
+    finish_reason: "",
+    error_code: "",
+    created_at: WHEN,
+    edited_at: null,
+    deleted_at: null,
+    ...fields,
+  };
+}
+
+interface Reply {
+  attempt: number;
+  parts: string[];
+}
+
+export class Room {
+  epoch = "epoch-1";
+  page = 50;
+  readonly events: ConversationEvent[] = [];
+  readonly messages = new Map<string, MessageState>();
+  readonly members = new Map<string, MemberState>();
+  readonly replies = new Map<string, Reply>();
+  state: ConversationState = {
+    id: ROOM,
+    kind: "group",
+    title: "",
+    seq: 0,
+    changed_seq: 0,
+    creator: null,
+    model: "",
+    language: "",
+    created_at: WHEN,
+    active_at: WHEN,
+  };
+
+  #next(): number {
+    this.state = { ...this.state, seq: this.state.seq + 1 };
+    return this.state.seq;
+  }
+
+  say(id: string, fields: Partial<MessageState> = {}): void {
+    const seq = this.#next();
+    const message = aMessage({ content: `text of ${id}`, ...fields, id, seq, created_seq: seq });
+    this.messages.set(id, message);
+    this.events.push({ type: "message.created", conversation: ROOM, seq, message });
+  }
+
+  change(id: string, fields: Partial<MessageState>): void {
+    const held = this.messages.get(id);
+    if (!held) throw new Error(`no message ${id}`);
+    const seq = this.#next();
+    const message = { ...held, ...fields, seq };
+    this.messages.set(id, message);
+    this.events.push({ type: "message.updated", conversation: ROOM, seq, message });
+  }
+
+  claim(id: string): void {
+    const attempt = (this.messages.get(id)?.attempt ?? 0) + 1;
+    this.replies.set(id, { attempt, parts: [] });
+    this.change(id, { status: "streaming", attempt });
+  }
+
+  stream(id: string, text: string): void {
+    const reply = this.replies.get(id);
+    if (!reply) throw new Error(`${id} does not stream`);
+    const index = reply.parts.length;
+    reply.parts.push(text);
+    const { attempt } = reply;
+    const delta = { conversation: ROOM, message: id, attempt, index, text } as const;
+    this.events.push({ type: "reply.delta", ...delta });
+  }
+
+  end(id: string, status: Status = "complete"): void {
+    const content = this.replies.get(id)?.parts.join("") ?? "";
+    this.replies.delete(id);
+    this.change(id, { status, content });
+  }
+
+  rename(title: string): void {
+    const seq = this.#next();
+    this.state = { ...this.state, title, changed_seq: seq };
+    this.events.push({ type: "conversation.updated", conversation: ROOM, seq, state: this.state });
+  }
+
+  join(id: string): void {
+    const seq = this.#next();
+    const member: MemberState = {
+      id,
+      conversation: ROOM,
+      seq,
+      user: { id, name: id, is_guest: false },
+      assistant: null,
+      role: "member",
+      nickname: "",
+      joined_at: WHEN,
+      left_at: null,
+      last_read_seq: 0,
+    };
+    this.members.set(id, member);
+    this.events.push({ type: "member.joined", conversation: ROOM, seq, member });
+  }
+
+  read(id: string): void {
+    const held = this.members.get(id);
+    if (!held) throw new Error(`no member ${id}`);
+    const seq = this.#next();
+    const member = { ...held, seq, last_read_seq: seq };
+    this.members.set(id, member);
+    this.events.push({ type: "member.updated", conversation: ROOM, seq, member });
+  }
+
+  streaming(): string[] {
+    return [...this.replies.keys()];
+  }
+
+  changes(since: number | null, most = 500): Changes {
+    const reset = since !== null && since > this.state.seq;
+    const all = [...this.messages.values()].sort((a, b) => a.created_seq - b.created_seq);
+    const from = since === null || reset ? null : since;
+    let messages = from === null ? all.slice(-this.page) : all.filter((one) => one.seq > from);
+    let members = [...this.members.values()].filter((one) => from === null || one.seq > from);
+    let seq = this.state.seq;
+    if (from !== null) {
+      const bySeq = [...messages].sort((a, b) => a.seq - b.seq);
+      if (bySeq.length > most) seq = bySeq[most - 1]?.seq ?? seq;
+      messages = bySeq.filter((one) => one.seq <= seq);
+      members = members.filter((one) => one.seq <= seq);
+    }
+    return {
+      epoch: this.epoch,
+      conversation: this.state,
+      since,
+      seq,
+      reset,
+      complete: seq === this.state.seq,
+      messages,
+      members,
+      snapshots: [...this.replies]
+        .filter(([id]) => (this.messages.get(id)?.seq ?? 0) <= seq)
+        .map(([message, { attempt, parts }]) => ({
+          message,
+          attempt,
+          index: parts.length,
+          text: parts.join(""),
+          reasoning: "",
+        })),
+      more_before: from === null && all.length > messages.length,
+    };
+  }
+
+  history(before: number, limit: number): { messages: MessageState[]; more_before: boolean } {
+    const older = [...this.messages.values()]
+      .filter((one) => one.created_seq < before)
+      .sort((a, b) => a.created_seq - b.created_seq);
+    return { messages: older.slice(-limit), more_before: older.length > limit };
+  }
+
+  /** What a client should show: each message's text, by its place. */
+  shown(): [string, string, Status][] {
+    return [...this.messages.values()]
+      .sort((a, b) => a.created_seq - b.created_seq)
+      .map((one) => [
+        one.id,
+        isFinal(one.status) ? one.content : (this.replies.get(one.id)?.parts.join("") ?? ""),
+        one.status,
+      ]);
+  }
+}
