@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from drf_standardized_errors.formatter import flatten_errors
 from drf_standardized_errors.handler import ExceptionHandler
@@ -11,16 +13,29 @@ from rest_framework.response import Response
 from chatire.errors import ChatireError, Invalid, error_body
 
 
+class TooLarge(ChatireError):
+    """A request body is longer than DATA_UPLOAD_MAX_MEMORY_SIZE, in bytes."""
+
+    code = "too_large"
+    status = 413
+    default_message = "The request is too large."
+
+
 class _Handler(ExceptionHandler):
     def run(self) -> Response | None:
         if isinstance(self.exc, OperationalError | InterfaceError):
             return None  # DatabaseDownMiddleware answers 503; as an APIException it would be 500.
+        if isinstance(self.exc, RequestDataTooBig):
+            self.exc = TooLarge(limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
         if not isinstance(self.exc, ChatireError):
             return super().run()
         self.set_rollback()
         # RFC 9110, 15.5.2: a 401 says how to authenticate.
         headers = {"WWW-Authenticate": 'Bearer realm="api"'} if self.exc.status == 401 else None
         return Response(self.exc.as_dict(), status=self.exc.status, headers=headers)
+
+    def format_exception(self, exc: exceptions.APIException) -> dict[str, Any]:
+        return format_api_exception(exc)
 
 
 def exception_handler(exc: Exception, context: Any) -> Response | None:
@@ -41,14 +56,3 @@ def format_api_exception(exc: exceptions.APIException) -> dict[str, Any]:
         {"field": error.attr, "code": error.code, "message": error.detail} for error in errors
     ]
     return error_body("invalid", Invalid.default_message, {"fields": fields})
-
-
-class ExceptionFormatter:
-    """The formatter that drf-standardized-errors calls for every API exception."""
-
-    def __init__(self, exc: exceptions.APIException, context: Any, original_exc: Exception) -> None:
-        self.exc = exc
-
-    def run(self) -> dict[str, Any]:
-        """Return the response body."""
-        return format_api_exception(self.exc)
