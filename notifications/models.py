@@ -158,6 +158,8 @@ class Delivery(models.Model):
     context = models.JSONField(default=dict, encoder=DjangoJSONEncoder)
     status = models.CharField(max_length=9, choices=Status.choices, default=Status.PENDING)
     attempts = models.PositiveIntegerField(default=0)
+    # Until then, the attempt that was made last has it to itself.
+    leased_until = models.DateTimeField(null=True, blank=True)
     # The class of the last error; its text may hold addresses or contents, and is not kept.
     error_code = models.CharField(max_length=80, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -14,15 +14,17 @@ from uuid import UUID
 import structlog
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models, transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast
 from django.utils import timezone
 from django.utils.module_loading import import_string
 from django.utils.text import Truncator
-from procrastinate.contrib.django import app
+from procrastinate.contrib.django.models import ProcrastinateJob
 
 from accounts.models import User
 from chatire.errors import Invalid, NotFound
-from chatire.jobs import enqueue
+from chatire.jobs import enqueue_named
 from notifications import NotificationError, default_settings, events, selectors
 from notifications.channels import BaseNotificationChannel
 from notifications.models import Delivery, Notification
@@ -35,6 +37,12 @@ DELIVER_TASK = "notifications.deliver"
 MAX_EXTRA_DATA = 16 * 1024
 # Seconds; retries further apart than this help nobody.
 LONGEST_WAIT = 3600
+# How long one attempt has a delivery to itself: longer than any provider takes.
+LEASE = timedelta(minutes=2)
+# How long a delivery that nobody tried may wait before its job is taken for lost.
+PATIENCE = timedelta(minutes=10)
+# Per round; the next one takes the rest.
+MOST_RESUMED = 1000
 # How long settled deliveries are kept for whoever looks into one.
 DELIVERIES_KEPT = timedelta(days=30)
 
@@ -194,15 +202,17 @@ def create_delivery(
         context=dict(context),
     )
     run_at = timezone.now() + timedelta(seconds=countdown) if countdown > 0 else None
-    enqueue(app.tasks[DELIVER_TASK], run_at=run_at, delivery_id=str(delivery.pk))
+    enqueue_named(DELIVER_TASK, run_at=run_at, delivery_id=str(delivery.pk))
     return delivery
 
 
 def deliver(delivery_id: UUID) -> None:
     """Send a pending delivery, and note that it was sent; one that is settled is left alone.
 
-    At least once: a process killed between the two sends it again. Channels make a repeat
-    harmless where they can (the websocket by the notification's id, e-mail by its Message-ID).
+    Two processes never send it at once, whatever the queue believes of either: an attempt holds
+    a lease. At least once, all the same: a process killed between the sending and the note sends
+    it again. Channels make that harmless where they can (the websocket by the notification's id,
+    e-mail by its Message-ID).
     Not in a transaction: an attempt counts even if it kills the process.
     Raises DeliveryPostponed if it is to be tried again, DeliveryFailed if it is not.
     """
@@ -220,9 +230,14 @@ def deliver(delivery_id: UUID) -> None:
 
 
 def _claim(delivery_id: UUID) -> Delivery | None:
-    """Count an attempt at a pending delivery; None if there is nothing left to do."""
+    """Count an attempt at a pending delivery and lease it; None if there is nothing left to do."""
+    now = timezone.now()
     pending = Delivery.objects.filter(pk=delivery_id, status=Delivery.Status.PENDING)
-    if not pending.update(attempts=F("attempts") + 1):
+    free = Q(leased_until=None) | Q(leased_until__lt=now)
+    if not pending.filter(free).update(attempts=F("attempts") + 1, leased_until=now + LEASE):
+        held = pending.values_list("leased_until", flat=True).first()
+        if held is not None:
+            raise DeliveryPostponed((held - now).total_seconds())
         return None
     delivery = Delivery.objects.select_related("notification__recipient").get(pk=delivery_id)
     if delivery.attempts > most_attempts():
@@ -265,7 +280,8 @@ def _failure(delivery: Delivery, error: Exception) -> NotificationError:
     """Note a failed attempt, and return what to raise: to be tried again, or given up."""
     code = type(error).__name__[:80]
     final = isinstance(error, NotificationError) or delivery.attempts >= most_attempts()
-    _settle(delivery, Delivery.Status.FAILED if final else Delivery.Status.PENDING, error_code=code)
+    status = Delivery.Status.FAILED if final else Delivery.Status.PENDING
+    _settle(delivery, status, error_code=code, leased_until=None)
     logger.warning(
         "delivery_attempt_failed",
         delivery=str(delivery.pk),
@@ -277,6 +293,26 @@ def _failure(delivery: Delivery, error: Exception) -> NotificationError:
     if final:
         return DeliveryFailed(f"Delivery {delivery.pk} was given up: {code}.")
     return DeliveryPostponed(backoff(delivery.attempts))
+
+
+def resume_deliveries() -> int:
+    """Enqueue pending deliveries whose job was lost with its worker; return how many.
+
+    Doing so for one that is not lost is harmless: it is leased, or settled by then.
+    """
+    now = timezone.now()
+    waiting = ProcrastinateJob.objects.filter(task_name=DELIVER_TASK, status="todo").annotate(
+        delivery=KeyTextTransform("delivery_id", "args")
+    )
+    lost = Delivery.objects.filter(
+        Q(leased_until__lt=now) | Q(leased_until=None, created_at__lt=now - PATIENCE),
+        ~Exists(waiting.filter(delivery=Cast(OuterRef("pk"), models.TextField()))),
+        status=Delivery.Status.PENDING,
+    )
+    ids = list(lost.order_by("id").values_list("pk", flat=True)[:MOST_RESUMED])
+    for delivery_id in ids:
+        enqueue_named(DELIVER_TASK, delivery_id=str(delivery_id))
+    return len(ids)
 
 
 def most_attempts() -> int:

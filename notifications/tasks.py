@@ -6,12 +6,9 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
 from procrastinate.contrib.django import app
-from procrastinate.exceptions import ConnectorException
-from procrastinate.job_context import JobContext
 from procrastinate.jobs import Job
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 from procrastinate.utils import utcnow
-from psycopg.errors import RaiseException
 
 from chatire.threads import in_slow_thread
 from notifications import default_settings, services
@@ -45,23 +42,10 @@ async def deliver(delivery_id: str) -> None:
 
 
 @app.periodic(cron="* * * * *")
-@app.task(
-    name="notifications.rescue",
-    queue=QUEUE,
-    queueing_lock="notifications.rescue",
-    pass_context=True,
-)
-async def rescue(context: JobContext, timestamp: int) -> None:
-    """Give deliveries back to the queue whose worker's heartbeat has lapsed."""
-    manager = context.app.job_manager
-    for job in await manager.get_stalled_jobs(task_name=services.DELIVER_TASK):
-        assert job.id is not None
-        try:
-            await manager.retry_job_by_id_async(job.id, retry_at=utcnow())
-        except ConnectorException as error:
-            # What Procrastinate's SQL raises if the job ended or was rescued meanwhile.
-            if not isinstance(error.__cause__, RaiseException):
-                raise
+@app.task(name="notifications.resume", queue=QUEUE, queueing_lock="notifications.resume")
+async def resume(timestamp: int) -> None:
+    """Take deliveries up again that were lost with a worker."""
+    await in_slow_thread(services.resume_deliveries)
 
 
 @app.periodic(cron="17 3 * * *")

@@ -162,17 +162,20 @@ def test_killed_worker_loses_no_delivery(alice, work, sent, tmp_path):
     finally:
         worker.send_signal(signal.SIGKILL)
         worker.wait(DEADLINE)
-    work()
-    assert sent == [], "the dead worker's job is not up for others yet"
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1h'")
+    assert services.resume_deliveries() == 0, "it may be alive yet"
+    end_lease()
 
-    tasks.rescue.defer(timestamp=0)
+    tasks.resume.defer(timestamp=0)
     work()
-    work()  # what the first gave back
+    work()  # what the first took up
 
     assert len(sent) == 1
     assert (delivery().status, delivery().attempts) == ("delivered", 2)
+
+
+def end_lease() -> None:
+    """Let the attempt that was made last be over long ago."""
+    Delivery.objects.update(leased_until=timezone.now() - timedelta(seconds=1))
 
 
 def wait_for(file: Path, process: subprocess.Popen) -> None:
@@ -194,17 +197,29 @@ def test_delivery_that_kills_its_workers_is_given_up(alice, work, sent, jobs):
     assert [job.status for job in jobs()] == ["failed"]
 
 
-def test_rescue_leaves_the_jobs_of_living_workers_alone(alice, jobs, work):
+def test_delivery_in_the_hands_of_another_worker_is_left_to_it(alice, work, sent, jobs):
+    notify(recipient=alice, **HELLO)
+    lease = timezone.now() + timedelta(minutes=1)
+    Delivery.objects.update(leased_until=lease, attempts=1)
+    work()
+    assert sent == []
+    [job] = jobs()
+    assert abs(job.scheduled_at - lease) < timedelta(seconds=1)
+    end_lease()
+    assert services.resume_deliveries() == 0, "its job waits already"
+
+
+@pytest.mark.parametrize("status", ["failed", "doing"])
+def test_delivery_whose_job_will_not_run_is_taken_up_again(alice, work, sent, status):
     notify(recipient=alice, **HELLO)
     with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id")
-        [worker_id] = cursor.fetchone()
-        cursor.execute(
-            "UPDATE procrastinate_jobs SET status = 'doing', worker_id = %s", [worker_id]
-        )
-    tasks.rescue.defer(timestamp=0)
+        cursor.execute("UPDATE procrastinate_jobs SET status = %s", [status])
+    assert services.resume_deliveries() == 0, "it is young"
+    Delivery.objects.update(created_at=timezone.now() - services.PATIENCE - timedelta(minutes=1))
+    assert services.resume_deliveries() == 1
+    assert services.resume_deliveries() == 0
     work()
-    assert [job.status for job in jobs()] == ["doing"]
+    assert len(sent) == 1
 
 
 def test_connections_cut_by_the_server_are_made_anew(alice, work, sent):
@@ -250,7 +265,7 @@ def test_old_settled_deliveries_are_pruned_and_no_others(alice, work):
 
 
 def test_every_task_is_known_to_the_worker():
-    assert {"notifications.deliver", "notifications.rescue", "notifications.prune"} <= set(
+    assert {"notifications.deliver", "notifications.resume", "notifications.prune"} <= set(
         app.tasks
     )
     assert ProcrastinateJob.objects.count() == 0
