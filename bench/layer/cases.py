@@ -163,7 +163,7 @@ def threads(peer: str, *, count: int, seconds: float) -> Figures:
     with pair(peer, [[name] for name in names], threads=True) as (sender, receiver):
         sender.tell(kind="threads", groups=names, seconds=seconds, patience=PATIENCE)
         sent = sender.answer(seconds + PATIENCE + 30)
-        if sent["hung"]:
-            raise Wrong(f"{sent['hung']} of {count} threads hung after {sent['sent']} messages")
+        if sent["failed"]:
+            raise Wrong(f"{sent['failed']} of {count} threads hung or failed, {sent['sent']} sent")
         report = _finish(receiver, sent["sent"])
     return {"per second": sent["sent"] / (report["last"] - sent["started"])}

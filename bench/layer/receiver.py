@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from array import array
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -18,27 +17,23 @@ class Member:
 
     def __init__(self, channel: str, groups: list[str]) -> None:
         self.channel = channel
-        self.expected = dict.fromkeys(groups, 0)
-        self.count = 0
-        self.lost = self.doubled = self.disordered = 0
-        self.delays = array("d")
-        self.last = 0.0
+        self.groups = groups
+        # (group, number, when sent, when heard); checked in the end, so that a case measures the
+        # layer and not the checking.
+        self.heard: list[tuple[str, int, float, float]] = []
 
-    def hear(self, message: dict[str, Any], now: float) -> None:
-        """Check a message's number: each group's messages are numbered from 0."""
-        self.last = now
-        self.delays.append(now - message["sent"])
-        group, number = message["group"], message["n"]
-        expected = self.expected[group]
-        if number == expected:
-            self.expected[group] = number + 1
-            self.count += 1
-        elif number < expected:
-            self.doubled += 1
-        else:
-            self.disordered += 1
-            self.expected[group] = number + 1
-            self.count += 1
+    def check(self) -> tuple[int, int, int]:
+        """How many messages came first, again, and out of order; each group counts from 0."""
+        expected = dict.fromkeys(self.groups, 0)
+        first = again = disordered = 0
+        for group, number, _, _ in self.heard:
+            if number < expected[group]:
+                again += 1
+                continue
+            disordered += number > expected[group]
+            expected[group] = number + 1
+            first += 1
+        return first, again, disordered
 
 
 async def receive(peer: str, pipe: Connection, plan: dict[str, Any]) -> None:
@@ -61,17 +56,22 @@ async def receive(peer: str, pipe: Connection, plan: dict[str, Any]) -> None:
         # {"until": how many messages all members together should have}
         wanted, patience = order["until"], order["patience"]
         complete = await _wait(members, wanted, patience, progress)
-        pipe.send({"complete": complete, "last": max(member.last for member in members)})
+        pipe.send(
+            {
+                "complete": complete,
+                "last": max(member.heard[-1][3] for member in members if member.heard),
+            }
+        )
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-    delays = sorted(delay for member in members for delay in member.delays)
-    heard = sum(member.count for member in members)
+    delays = sorted(then - sent for member in members for _, _, sent, then in member.heard)
+    checks = [member.check() for member in members]
     pipe.send(
         {
-            "heard": heard,
-            "doubled": sum(member.doubled for member in members),
-            "disordered": sum(member.disordered for member in members),
+            "heard": sum(first for first, _, _ in checks),
+            "doubled": sum(again for _, again, _ in checks),
+            "disordered": sum(disordered for _, _, disordered in checks),
             "p50": delays[len(delays) // 2] if delays else None,
             "p99": delays[int(len(delays) * 0.99)] if delays else None,
         }
@@ -94,14 +94,15 @@ async def _join(layer: Any, plan: dict[str, Any]) -> list[Member]:
 
 
 async def _listen(layer: Any, member: Member, progress: asyncio.Event) -> None:
-    receive_one, channel, hear, clock = (
+    receive_one, channel, keep, clock = (
         layer.receive,
         member.channel,
-        member.hear,
+        member.heard.append,
         time.perf_counter,
     )
     while True:
-        hear(await receive_one(channel), clock())
+        message = await receive_one(channel)
+        keep((message["group"], message["n"], message["sent"], clock()))
         progress.set()
 
 
@@ -110,7 +111,7 @@ async def _wait(
 ) -> bool:
     """Until all was heard; False if nothing more came for `patience` seconds."""
     while True:
-        heard = sum(member.count for member in members)
+        heard = sum(len(member.heard) for member in members)
         if heard >= wanted:
             return True
         progress.clear()

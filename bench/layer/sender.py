@@ -70,13 +70,17 @@ async def paced(layer: Any, groups: list[str], seconds: float, rate: float) -> d
 def from_threads(layer: Any, groups: list[str], seconds: float, patience: float) -> dict[str, Any]:
     """One thread for each group, each with async_to_sync, as under Gunicorn."""
     sent = dict.fromkeys(groups, 0)
+    errors: list[str] = []
     started = time.perf_counter()
 
     def work(group: str) -> None:
         send: Callable[..., None] = async_to_sync(layer.group_send)
-        while time.perf_counter() < started + seconds:
-            send(group, message(group, sent[group]))
-            sent[group] += 1
+        try:
+            while time.perf_counter() < started + seconds:
+                send(group, message(group, sent[group]))
+                sent[group] += 1
+        except RuntimeError as error:
+            errors.append(str(error))
 
     threads = [threading.Thread(target=work, args=[group], daemon=True) for group in groups]
     for thread in threads:
@@ -87,7 +91,7 @@ def from_threads(layer: Any, groups: list[str], seconds: float, patience: float)
         "sent": sum(sent.values()),
         "started": started,
         "ended": time.perf_counter(),
-        "hung": sum(thread.is_alive() for thread in threads),
+        "failed": len(errors) + sum(thread.is_alive() for thread in threads),
     }
 
 

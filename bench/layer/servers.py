@@ -43,6 +43,8 @@ def redis() -> Iterator[str | None]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    # By default it cuts a pub/sub subscriber off that is 32 MB behind, which a flat-out case is.
+    options += ["--client-output-buffer-limit", "pubsub 0 0 0"]
     process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 10

@@ -23,7 +23,7 @@ from .codec import Entry, Stream, array_literal, check_size, pg_channel_name
 from .connection import Database
 from .errors import PublishError
 from .listener import Listener
-from .mailbox import GAP, WAKE, Mailbox, Message
+from .mailbox import GAP, Event, Mailbox, Message
 from .parked import ParkedMessages
 from .publisher import NOTIFY, Publisher
 
@@ -153,22 +153,27 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
 
         Several may wait on one channel; each message goes to one of them.
         """
-        listener = self._listener()
-        mailbox = listener.mailboxes.get(channel)
-        if mailbox is None:
-            self.require_valid_channel_name(channel)
-            if "!" in channel:
-                assert _client_prefix(channel) == self.client_prefix, "Wrong client prefix"
+        try:
+            listener = self._listeners[asyncio.get_running_loop()]
+            mailbox = listener.mailboxes[channel]
+        except KeyError:
+            listener = self._listener()
             mailbox = self._open_mailbox(listener, channel)
         if "!" not in channel:
             return await self._receive_named(listener, mailbox, channel)
         while True:
-            item = await mailbox.get(listener.loop.time)
-            if item is GAP:
-                if self.gap_type is not None:
-                    return {"type": self.gap_type}
-            elif item is not WAKE:
-                return item.message()  # type: ignore[union-attr]
+            item = mailbox.get_nowait(listener.loop.time)
+            if item is None:
+                waiter = mailbox.wait(listener.loop)
+                try:
+                    item = await waiter
+                except asyncio.CancelledError:
+                    mailbox.give_back(waiter)
+                    raise
+            if isinstance(item, Event):
+                return item.message()
+            if item is GAP and self.gap_type is not None:
+                return {"type": self.gap_type}
 
     async def new_channel(self, prefix: str = "specific") -> str:
         """A channel name that only this process, and best this event loop, can receive on."""
@@ -345,7 +350,10 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
             await listener.listen(pg_channel)
 
     def _open_mailbox(self, listener: Listener, channel: str) -> Mailbox:
-        mailbox = Mailbox(self.get_capacity(channel), listener.loop.time())
+        self.require_valid_channel_name(channel)
+        if "!" in channel:
+            assert _client_prefix(channel) == self.client_prefix, "Wrong client prefix"
+        mailbox = Mailbox(self.get_capacity(channel))
         listener.mailboxes[channel] = mailbox
         for body in self._parked.take(channel):
             listener.deliver(channel, body)
@@ -399,12 +407,16 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
                 if rows:
                     message: Message = self.deserialize(bytes.fromhex((rows[0][0] or b"").decode()))
                     return message
-                item = await mailbox.get(listener.loop.time)
-            if item is GAP:
-                if self.gap_type is not None:
-                    return {"type": self.gap_type}
-            elif item is not WAKE:
-                return item.message()  # type: ignore[union-attr]
+                waiter = mailbox.wait(listener.loop)
+                try:
+                    item = await waiter
+                except asyncio.CancelledError:
+                    mailbox.give_back(waiter)
+                    raise
+            if isinstance(item, Event):
+                return item.message()
+            if item is GAP and self.gap_type is not None:
+                return {"type": self.gap_type}
 
     def _body(self, message: Message) -> bytes:
         assert isinstance(message, dict), "message is not a dict"

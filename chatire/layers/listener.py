@@ -276,10 +276,11 @@ class Listener:
         """Forget publishers long silent and channels long unread."""
         for key in [k for k, r in self._streams.items() if self._tick - r.tick > STREAM_TICKS]:
             del self._streams[key]
-        now = self.loop.time()
         for channel, mailbox in list(self.mailboxes.items()):
+            mailbox.idle_ticks = 0 if mailbox.read or mailbox.awaited else mailbox.idle_ticks + 1
+            mailbox.read = False
             life = self._group_expiry if mailbox.groups else self._expiry()
-            if not mailbox.awaited and now - mailbox.idle_since > life:
+            if mailbox.idle_ticks * self._heartbeat > life:
                 self.forget(channel)
 
     def _send_listens(self) -> None:

@@ -61,18 +61,24 @@ class Mailbox:
     Belongs to one event loop.
     """
 
-    __slots__ = ("_items", "_lagging", "_waiters", "capacity", "groups", "idle_since")
+    __slots__ = ("_items", "_lagging", "_waiters", "capacity", "groups", "idle_ticks", "read")
 
-    def __init__(self, capacity: int, now: float) -> None:
+    def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.groups: set[str] = set()
-        self.idle_since: float = now
+        # Whether anyone has read since the last tick, and for how many ticks nobody has.
+        self.read = True
+        self.idle_ticks = 0
         self._items: deque[Item] = deque()
         self._waiters: deque[asyncio.Future[Item]] = deque()
         self._lagging = False
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def __bool__(self) -> bool:
+        # Empty, it is still a mailbox.
+        return True
 
     @property
     def awaited(self) -> bool:
@@ -84,73 +90,70 @@ class Mailbox:
         """Whether the next message would be dropped."""
         return self._lagging or len(self._items) >= self.capacity
 
-    def put(self, event: Event) -> bool:
-        """Hand over or keep the event. False if it was the drop that began a lag."""
-        if self._waiters and self._hand_over(event):
-            return True
+    def put(self, item: Item) -> bool:
+        """Hand over or keep a message. False if it was the drop that began a lag."""
+        waiters = self._waiters
+        while waiters:
+            waiter = waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(item)
+                return True
         if self._lagging:
             return True
         if len(self._items) >= self.capacity:
             self._lagging = True
             return False
-        self._items.append(event)
+        self._items.append(item)
         return True
 
     def put_gap(self) -> None:
         """Tell the reader that it may have missed something; adjacent gaps are one."""
-        if self._waiters and self._hand_over(GAP):
-            return
+        if self._waiters:
+            self.put(GAP)
         # Two in a row say no more than one, so gaps cannot outnumber the messages.
-        if not self._lagging and (not self._items or self._items[-1] is not GAP):
+        elif not self._lagging and (not self._items or self._items[-1] is not GAP):
             self._items.append(GAP)
 
     def wake(self) -> None:
         """Make a waiting reader look at the table."""
         if self._waiters:
-            self._hand_over(WAKE)
+            self.put(WAKE)
 
-    async def get(self, now: Callable[[], float]) -> Item:
-        """The next item; waits for one. Messages past their expiry become one Gap."""
-        item = self.get_nowait(now)
-        if item is not None:
-            return item
-        waiter: asyncio.Future[Item] = asyncio.get_running_loop().create_future()
+    def wait(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Item]:
+        """A future that gets the next item, if get_nowait() has none.
+
+        Who stops awaiting it must say so with give_back().
+        """
+        waiter: asyncio.Future[Item] = asyncio.Future(loop=loop)
         self._waiters.append(waiter)
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            # Handed over, but the reader was cancelled before it ran: the item goes back in front.
-            if waiter.done() and not waiter.cancelled():
-                self._items.appendleft(waiter.result())
-            raise
-        finally:
-            if not waiter.done() or waiter.cancelled():
-                with contextlib.suppress(ValueError):
-                    self._waiters.remove(waiter)
-            self.idle_since = now()
+        self.read = True
+        return waiter
+
+    def give_back(self, waiter: asyncio.Future[Item]) -> None:
+        """For a reader that was cancelled: an item handed over but not seen goes back in front."""
+        if waiter.done() and not waiter.cancelled():
+            self._items.appendleft(waiter.result())
+        else:
+            with contextlib.suppress(ValueError):
+                self._waiters.remove(waiter)
 
     def get_nowait(self, now: Callable[[], float]) -> Item | None:
-        """The next item, or None if nothing waits."""
+        """The next item, or None if nothing waits. Messages past their expiry become one Gap."""
+        items = self._items
+        if not items and not self._lagging:
+            return None
+        self.read = True
         expired = False
-        while self._items:
-            item = self._items[0]
+        while items:
+            item = items[0]
             if isinstance(item, Event) and item.expires_at < now():
-                self._items.popleft()
+                items.popleft()
                 expired = True
                 continue
             if expired:
                 return GAP
-            self._items.popleft()
-            return item
+            return items.popleft()
         if expired or self._lagging:
             self._lagging = False
             return GAP
         return None
-
-    def _hand_over(self, item: Item) -> bool:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(item)
-                return True
-        return False
