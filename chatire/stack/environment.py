@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dotenv.parser import parse_stream
@@ -68,21 +68,23 @@ def secret(folder: Path, name: str) -> str:
     return value
 
 
-def given_environment() -> dict[str, str]:
-    """Return our environment over `.env`'s: what is set for one run wins over the file."""
-    return {**read_env_file(ROOT / ".env"), **os.environ}
+def load_env_file() -> None:
+    """Take over from `.env` what our environment does not set. Raises StackError."""
+    for name, value in read_env_file(ROOT / ".env").items():
+        os.environ.setdefault(name, value)
 
 
 def application_environment(
     given: Mapping[str, str],
     *,
-    state_dir: Path,
+    secret_key: Callable[[], str],
     database_url: str,
     model: Mapping[str, str],
 ) -> dict[str, str]:
     """Return what the Procfile's processes run with; what was given wins.
 
-    `model` holds the variables for the embedded model, or nothing if one of your own is used.
+    `secret_key` gives the key of this installation where none is set. `model` holds the variables
+    for the embedded model, or nothing if one of your own is used.
     """
     defaults = {
         "CHATIRE_ENV": "development",
@@ -94,7 +96,7 @@ def application_environment(
     }
     environment = {**defaults, **model, **given, "DATABASE_URL": database_url}
     if not environment.get("SECRET_KEY"):
-        environment["SECRET_KEY"] = secret(state_dir, "secret_key")
+        environment["SECRET_KEY"] = secret_key()
     # Servers without keys ignore it, but the client library insists on one.
     if not environment.get("OPENAI_API_KEY"):
         environment["OPENAI_API_KEY"] = "none"

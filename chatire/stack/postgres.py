@@ -372,7 +372,7 @@ def _start_error(lines: list[str], what: str) -> StackError:
     ]
     words = [line.strip() for line in lines if line.strip()]
     cause = telling[0] if telling else (words[-1] if words else "it said nothing")
-    for mark in ("FATAL:", "PANIC:", "LOG:", "WARNING:", "error:"):
+    for mark in ("FATAL:", "PANIC:", "LOG:", "WARNING:", "error:", "postgres:"):
         cause = cause.split(mark, 1)[-1].strip()
     remedy = next(
         (remedy for mark, remedy in _REMEDIES.items() if any(mark in line for line in lines)),
