@@ -9,6 +9,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import User
+from chatire.schema import errors
 from notifications import selectors, services
 from notifications.models import Notification, NotificationQuerySet
 from notifications.pagination import InboxPagination
@@ -45,6 +46,7 @@ class NotificationListView(ListAPIView[Notification]):
         operation_id="notifications_list",
         summary="List your notifications",
         parameters=[ListQuerySerializer],
+        responses={200: NotificationSerializer(many=True), **errors(400, 401, 404)},
         tags=["notifications"],
     )
     def get(self, request: Request) -> Response:
@@ -58,7 +60,7 @@ class UnreadView(APIView):
     @extend_schema(
         operation_id="notifications_unread",
         summary="Count your unread notifications",
-        responses=UnreadSerializer,
+        responses={200: UnreadSerializer, **errors(401)},
         tags=["notifications"],
     )
     def get(self, request: Request) -> Response:
@@ -73,7 +75,7 @@ class MarkReadView(APIView):
         operation_id="notifications_read",
         summary="Mark some or all of your notifications read",
         request=MarkReadSerializer,
-        responses=MarkedReadSerializer,
+        responses={200: MarkedReadSerializer, **errors(400, 401, 404)},
         tags=["notifications"],
     )
     def post(self, request: Request) -> Response:
@@ -95,7 +97,7 @@ class MarkOneReadView(APIView):
         operation_id="notification_read",
         summary="Mark one of your notifications read",
         request=None,
-        responses=NotificationSerializer,
+        responses={200: NotificationSerializer, **errors(401, 404)},
         tags=["notifications"],
     )
     def post(self, request: Request, notification_id: UUID) -> Response:
