@@ -10,6 +10,8 @@ from accounts import services
 from accounts.models import User
 from chatire import threads
 
+pytest_plugins = ["tests.fakes.fixtures"]
+
 PASSWORD = "correct-horse-battery"
 
 

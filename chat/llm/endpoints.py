@@ -78,6 +78,19 @@ async def close_clients() -> None:
         await endpoint.client.close()
 
 
+class ChunkStream(openai.AsyncStream[object]):
+    """The SDK's stream of events, less those that carry no data.
+
+    The SDK takes any blank line for the end of an event once the server has sent an `id:`, and
+    would then read JSON from nothing; by the standard such an event is not dispatched.
+    """
+
+    async def _iter_events(self) -> AsyncGenerator[Any, None]:
+        async for event in super()._iter_events():
+            if event.data:
+                yield event
+
+
 class Exchange:
     """One request through the SDK, in the place of LangChain's `async_client`.
 
@@ -90,7 +103,7 @@ class Exchange:
         self._timeout = httpx2.Timeout(
             connect=timeouts.connect, pool=timeouts.connect, write=_WRITE_SECONDS, read=None
         )
-        self._stream: openai.AsyncStream[object] | None = None
+        self._stream: ChunkStream | None = None
 
     @property
     def connected(self) -> bool:
@@ -99,7 +112,7 @@ class Exchange:
 
     async def create(
         self, *, extra_body: Mapping[str, object] | None = None, **payload: object
-    ) -> openai.AsyncStream[object]:
+    ) -> ChunkStream:
         """Send the request; returns once the response's headers are here."""
         self._stream = await self._client.post(
             "/chat/completions",
@@ -107,7 +120,7 @@ class Exchange:
             body={**payload, **(extra_body or {})},
             options={"timeout": self._timeout, "security": {"bearer_auth": True}},
             stream=True,
-            stream_cls=openai.AsyncStream[object],
+            stream_cls=ChunkStream,
         )
         return self._stream
 

@@ -15,6 +15,7 @@ from langchain_core.exceptions import ContextOverflowError
 PROVIDER_ERRORS = (
     openai.OpenAIError,
     httpx2.HTTPError,
+    httpx2.InvalidURL,
     aiohttp.ClientError,
     OSError,
     ValueError,
@@ -148,7 +149,9 @@ class ModelBadResponse(ModelError):
 
 def translate_error(error: Exception, *, connected: bool) -> ModelError:
     """The ModelError for what a library raised; `connected` once the response had begun."""
-    if isinstance(error, ContextOverflowError):
+    if isinstance(error, ContextOverflowError) or (
+        isinstance(error, openai.APIError) and _overflows(error)
+    ):
         return ModelContextExceeded()
     if isinstance(error, openai.APIStatusError):
         return _translate_status(error)
@@ -158,6 +161,15 @@ def translate_error(error: Exception, *, connected: bool) -> ModelError:
     if isinstance(error, openai.APIError):
         return ModelErrorInStream()
     return ModelBadResponse()
+
+
+def _overflows(error: openai.APIError) -> bool:
+    """Whether the prompt is too long, in the words of those whom LangChain does not know."""
+    return (
+        error.code == "context_length_exceeded"  # OpenAI
+        or error.type == "exceed_context_size_error"  # llama.cpp
+        or "maximum context length" in error.message  # vLLM
+    )
 
 
 def _translate_status(error: openai.APIStatusError) -> ModelError:
@@ -177,31 +189,27 @@ def _translate_status(error: openai.APIStatusError) -> ModelError:
 def _translate_transport(error: Exception, *, connected: bool) -> ModelError | None:
     """What happened on the wire, or None if nothing did.
 
-    The innermost known cause decides, because the layers above blur it: httpx2's transport for
-    aiohttp, for one, turns a connection reset into a ConnectTimeout.
+    aiohttp's error decides, since the layers above blur it: httpx2's transport for aiohttp, for
+    one, turns a connection reset into a ConnectTimeout.
     """
-    lost = ModelConnectionLost if connected else ModelUnreachable
-    for cause in reversed(list(_causes(error))):
-        match cause:
-            case aiohttp.SocketTimeoutError() | httpx2.ReadTimeout() | httpx2.WriteTimeout():
-                return ModelIdleTimeout() if connected else ModelFirstTokenTimeout()
-            case aiohttp.ServerTimeoutError() | httpx2.ConnectTimeout() | httpx2.PoolTimeout():
-                return ModelConnectTimeout()
-            case aiohttp.ClientConnectorError():
-                return ModelUnreachable()
-            case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
-                return ModelConnectionLost()
-            case aiohttp.ClientOSError() | ConnectionError():
-                return ModelConnectionLost()
-            case httpx2.UnsupportedProtocol() | aiohttp.InvalidURL():
-                return ModelRejected()
-            case aiohttp.ClientResponseError() | httpx2.DecodingError():
-                return ModelBadResponse()
-            case httpx2.TransportError() | OSError():
-                return lost()
-            case _:
-                continue
-    return lost() if isinstance(error, openai.APIConnectionError) else None
+    match next((cause for cause in _causes(error) if isinstance(cause, aiohttp.ClientError)), None):
+        case aiohttp.SocketTimeoutError():
+            return ModelIdleTimeout() if connected else ModelFirstTokenTimeout()
+        case aiohttp.ServerTimeoutError():
+            return ModelConnectTimeout()
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+            return ModelRejected()
+        case aiohttp.ClientConnectorError():
+            return ModelUnreachable()
+        case aiohttp.ClientResponseError():
+            return ModelBadResponse()
+        case aiohttp.ClientError():
+            return ModelConnectionLost()
+    if isinstance(error, httpx2.InvalidURL):
+        return ModelRejected()
+    if isinstance(error, openai.APIConnectionError | httpx2.TransportError | OSError):
+        return ModelConnectionLost() if connected else ModelUnreachable()
+    return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -35,7 +35,10 @@ async def stream_reply(
     model. There are no retries here. Raises a ModelError for everything that goes wrong.
     """
     timeouts = timeouts or Timeouts()
-    endpoint = endpoint_for(spec)
+    try:
+        endpoint = endpoint_for(spec)
+    except PROVIDER_ERRORS as error:
+        raise translate_error(error, connected=False) from error
     reader = _Reader(turns)
     watchdog = _Watchdog(timeouts)
     try:

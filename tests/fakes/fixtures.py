@@ -2,10 +2,12 @@
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import pytest_asyncio
 
+from chat.llm import close_clients
 from tests.fakes.openai_server import RunningServer, running_server
 
 
@@ -20,6 +22,13 @@ def fake_model(_fake_model_server: RunningServer) -> RunningServer:
     """The fake model, with nothing recorded yet."""
     _fake_model_server.clear()
     return _fake_model_server
+
+
+@pytest_asyncio.fixture
+async def model_clients() -> AsyncIterator[None]:
+    """Closes the connections to models that an async test has opened in its loop."""
+    yield
+    await close_clients()
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -68,7 +68,7 @@ class FakeModelServer:
         self.port = 0
         self._streams: set[_Stream] = set()
         self._wake = asyncio.Event()
-        self._connections: set[_Connection] = set()
+        self.connections: set[_Connection] = set()
         self._server: asyncio.Server | None = None
         self._ticker: asyncio.Task[None] | None = None
 
@@ -90,7 +90,7 @@ class FakeModelServer:
         assert self._server is not None
         assert self._ticker is not None
         self._server.close()
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.transport.abort()
         self._ticker.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -192,10 +192,13 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        self._server._connections.add(self)
+        self._server.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server._connections.discard(self)
+        server = self._server
+        with server.changed:
+            server.connections.discard(self)
+            server.changed.notify_all()
         if self._stream is not None:
             self._server.drop_stream(self._stream)
         if self._timer is not None:
@@ -259,8 +262,11 @@ class _Connection(asyncio.Protocol):
         status = self._refusal(prompt, wanted, body)
         if status:
             record.status = status
-            extra = _retry_headers(wanted.retry_after)
-            self._send_json(status, _error(status, "secret upstream detail"), extra)
+            message = "secret upstream detail"
+            if "reject_stream_options" in wanted.faults:
+                message = "stream_options: Extra inputs are not permitted"
+            payload = _error(status, message, wanted.code)
+            self._send_json(status, payload, _retry_headers(wanted.retry_after))
             return
         record.status = 200
         if body.get("stream"):
@@ -374,9 +380,9 @@ def _last_user_message(body: dict[str, Any]) -> str:
     return ""
 
 
-def _error(status: int, message: str) -> dict[str, Any]:
+def _error(status: int, message: str, code: str = "") -> dict[str, Any]:
     kind = _ERROR_CODES.get(status, "server_error")
-    return {"error": {"message": message, "type": kind, "param": None, "code": kind}}
+    return {"error": {"message": message, "type": kind, "param": None, "code": code or kind}}
 
 
 def _retry_headers(retry_after: str) -> str:
@@ -404,6 +410,11 @@ class RunningServer:
         return self.server.base_url
 
     @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self.server.connections)
+
+    @property
     def records(self) -> list[Record]:
         """What was asked so far, oldest first."""
         with self.server.changed:
@@ -417,21 +428,32 @@ class RunningServer:
         """Answer requests that carry no directive by this one."""
         self.server.default = parse_directive(text, self.server.initial)
 
-    def wait_for_end(self, index: int = -1, *, timeout: float = 5.0) -> Record:
+    async def ended(self, index: int = -1, *, timeout: float = 10.0) -> Record:
         """The record at `index`, once its request has ended one way or another.
 
         Raises TimeoutError after `timeout` seconds.
         """
-        changed = self.server.changed
+        return await asyncio.to_thread(self.wait_for_end, index, timeout=timeout)
 
-        def ended() -> bool:
-            records = self.server.records
-            return len(records) > max(index, 0) and bool(records[index].end)
+    def wait_for_end(self, index: int = -1, *, timeout: float = 10.0) -> Record:
+        """As `ended`, for tests that are not async."""
+        records = self.server.records
+        self._wait(lambda: len(records) > max(index, 0) and bool(records[index].end), timeout)
+        return self.records[index]
 
-        with changed:
-            if not changed.wait_for(ended, timeout):
-                raise TimeoutError("the request has not ended")
-            return self.server.records[index]
+    async def asked(self, requests: int = 1, *, timeout: float = 10.0) -> None:
+        """Return once that many requests have come. Raises TimeoutError."""
+        records = self.server.records
+        await asyncio.to_thread(self._wait, lambda: len(records) >= requests, timeout)
+
+    async def all_closed(self, *, timeout: float = 10.0) -> None:
+        """Return once no connection is open. Raises TimeoutError."""
+        await asyncio.to_thread(self._wait, lambda: not self.server.connections, timeout)
+
+    def _wait(self, condition: Callable[[], bool], timeout: float) -> None:
+        with self.server.changed:
+            if not self.server.changed.wait_for(condition, timeout):
+                raise TimeoutError("the fake model still waits")
 
 
 @contextlib.contextmanager

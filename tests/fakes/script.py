@@ -13,6 +13,7 @@ A directive stands in the last user message (or is set as the server's default):
 | `finish` | `stop`, `length`, `content_filter`, … |
 | `usage` | `own` chunk (default), `last` with the finish reason, `null`, `none` |
 | `retry_after` | what a refused request says: seconds, `date:SECONDS` or `ms:MILLISECONDS` |
+| `code` | the error code of a refused request |
 | `id` | anything: tells requests that are otherwise alike apart |
 | `fault` | comma separated, see `FAULTS` |
 """
@@ -85,6 +86,7 @@ class Directive:
     finish: str = "stop"
     usage: str = "own"
     retry_after: str = ""
+    code: str = ""
     id: str = ""
     faults: dict[str, list[str]] = field(default_factory=dict)
 
