@@ -262,6 +262,10 @@ REPLY_TIMEOUTS = {  # seconds
     "total": env.float("REPLY_TIMEOUT_TOTAL", default=600.0),
 }
 WORKER_CONCURRENCY: int = env.int("WORKER_CONCURRENCY", default=250)
+# Seconds that replies have to end at SIGTERM before they are handed back to the queue.
+WORKER_DRAIN_SECONDS: float = env.float("WORKER_DRAIN_SECONDS", default=20.0)
+# Where the worker answers /health/ and /metrics.
+WORKER_HEALTH_PORT: int = env.int("WORKER_HEALTH_PORT", default=8082)
 
 # --- E-mail, notifications -------------------------------------------------------------------
 

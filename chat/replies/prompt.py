@@ -1,0 +1,86 @@
+"""What a model is asked: which model, where, and the history it sees."""
+
+import os
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from chat.history import PastMessage, build_turns
+from chat.llm import ModelSpec, Turn
+from chat.models import Assistant, Conversation, Message
+from chat.selectors.turns import turns_before
+from chat.services.replies import Claim
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A request to a model."""
+
+    spec: ModelSpec
+    turns: list[Turn]
+
+
+class CannotAsk(Exception):
+    """There is no model to ask. `code` is the reply's error code."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def prompt_for(claim: Claim) -> Prompt:
+    """Read from the database what the model of a claimed reply is asked. Raises CannotAsk."""
+    assistant = claim.message.author_assistant
+    if assistant is None:
+        raise CannotAsk("assistant_gone")
+    try:
+        spec = model_spec(assistant, chosen_model(claim.message, claim.conversation, assistant))
+    except ValueError as error:
+        raise CannotAsk("assistant_misconfigured") from error
+    turns = build_turns(
+        assistant.system_prompt,
+        claim.conversation.language or assistant.language,
+        map(_past, turns_before(claim.message)),
+        _budget(assistant, spec),
+        group=claim.conversation.kind != Conversation.Kind.ASSISTANT,
+        assistant_id=assistant.pk,
+    )
+    return Prompt(spec, turns)
+
+
+def _past(message: Message) -> PastMessage:
+    author = message.author_user or message.author_assistant
+    return PastMessage(
+        role=message.role,  # type: ignore[arg-type]
+        content=message.content,
+        author=author.pk if author is not None else None,
+        author_name=author.name if author is not None else "",
+        status=message.status,
+    )
+
+
+def _budget(assistant: Assistant, spec: ModelSpec) -> int:
+    """Tokens for the prompt: what the reply leaves of the context, and at least half of it."""
+    context = assistant.context_tokens or settings.CONTEXT_TOKENS
+    return max(context - (spec.max_tokens or 0), context // 2)
+
+
+def chosen_model(message: Message, conversation: Conversation, assistant: Assistant) -> str:
+    """The reply's own model, else the conversation's, else the assistant's, else the default."""
+    if message.model:
+        return message.model
+    if conversation.model in (assistant.model, *assistant.allowed_models):
+        return conversation.model or assistant.model or settings.DEFAULT_MODEL
+    return assistant.model or settings.DEFAULT_MODEL
+
+
+def model_spec(assistant: Assistant, model: str, *, max_tokens: int | None = None) -> ModelSpec:
+    """How to reach `model` for an assistant. The key comes from the environment."""
+    return ModelSpec(
+        model=model,
+        base_url=assistant.base_url or settings.OPENAI_BASE_URL or None,
+        api_key=os.environ.get(assistant.api_key_variable or "OPENAI_API_KEY", ""),
+        temperature=assistant.temperature,
+        max_tokens=max_tokens or assistant.max_tokens or settings.MAX_REPLY_TOKENS,
+        extra=assistant.parameters,
+    )

@@ -1,0 +1,22 @@
+"""The worker's edge. The engine is imported only by processes that run it."""
+
+from uuid import UUID
+
+from procrastinate.contrib.django import app
+from procrastinate.job_context import JobContext
+
+from chat.services.replies import STREAM_TASK, TITLE_TASK
+
+
+@app.task(name=STREAM_TASK, pass_context=True)
+async def stream_reply(context: JobContext, message_id: str) -> None:
+    """Write a reply. Runs in `manage.py worker`, which brings the engine along."""
+    await context.additional_context["runner"].run(UUID(message_id))
+
+
+@app.task(name=TITLE_TASK)
+async def write_title(message_id: str) -> None:
+    """Let the model name a conversation after its first exchange."""
+    from chat.titles import write_title_after
+
+    await write_title_after(UUID(message_id))

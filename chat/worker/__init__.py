@@ -1,0 +1,1 @@
+"""The `worker` process: Procrastinate on a steady connection, the reply engine, the reaper."""
