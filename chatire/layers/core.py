@@ -18,14 +18,15 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.transaction import TransactionManagementError
 
 from . import listener as listening
-from . import publisher as publishing
+from . import session
 from .codec import Entry, Stream, array_literal, check_size, pg_channel_name
 from .connection import Database
 from .errors import PublishError
 from .listener import Listener
 from .mailbox import GAP, Event, Mailbox, Message
 from .parked import ParkedMessages
-from .publisher import NOTIFY, Publisher
+from .publisher import Publisher
+from .session import NOTIFY, Row
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
         self._parked = ParkedMessages()
         self._local = threading.local()
         self._table_sends = 0
-        self._publisher = Publisher(lambda: self._database.params(publishing.APPLICATION_NAME))
+        self._publisher = Publisher(lambda: self._database.params(session.APPLICATION_NAME))
         self._stop_publisher = weakref.finalize(self, self._publisher.stop)
 
     def _forked(self) -> None:
@@ -442,7 +443,7 @@ def _client_prefix(channel: str) -> str:
     return channel.partition("!")[0].rpartition(".")[2]
 
 
-def _keep(done: asyncio.Future[list[publishing.Row]], listener: Listener, channel: str) -> None:
+def _keep(done: asyncio.Future[list[Row]], listener: Listener, channel: str) -> None:
     if done.cancelled() or done.exception() is not None:
         return
     for row in done.result():

@@ -28,6 +28,8 @@ LISTEN_SECONDS = 10.0
 STREAM_TICKS = 60
 # How often the socket is read before other tasks of the loop have their turn.
 READS_PER_WAKE = 8
+# How many notifications in one read make another read worth its while.
+WORTH_ANOTHER_READ = 4
 
 
 class _Received:
@@ -313,12 +315,14 @@ class Listener:
         try:
             for _ in range(READS_PER_WAKE):
                 pgconn.consume_input()
-                notification = pgconn.notifies()
-                if notification is None:
-                    break
-                while notification is not None:
+                count = 0
+                while (notification := pgconn.notifies()) is not None:
                     self._notified(notification.relname, notification.extra)
-                    notification = pgconn.notifies()
+                    count += 1
+                # Reading again to find nothing costs as much as waking up once more; but TLS may
+                # hold back decrypted data that the socket does not show.
+                if count < WORTH_ANOTHER_READ and not pgconn.ssl_in_use:
+                    break
             if self._asked and not pgconn.is_busy():
                 self._listens_answered(pgconn)
         except psycopg.OperationalError as error:

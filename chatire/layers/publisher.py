@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-import select
 import threading
 import time
 from collections import deque
@@ -19,23 +18,15 @@ from concurrent.futures import Future as ThreadFuture
 from typing import Any
 
 import psycopg
-from psycopg import pq
 
-from .codec import Entry, Stream, array_literal
-from .connection import backoff
-from .errors import NotifyQueueFull, PublishBacklogFull, PublishError
+from .codec import Entry, Stream
+from .errors import PublishBacklogFull, PublishError
+from .session import APPLICATION_NAME, STATEMENT_SECONDS, Row, Session
 
 logger = logging.getLogger(__name__)
 
-APPLICATION_NAME = "chatire publish"
-
-# count() makes one row of any number of notifications.
-NOTIFY = "SELECT count(pg_notify(c, p)) FROM unnest({}::text[], {}::text[]) AS t (c, p)"
-
 # How long a message may wait for Postgres before its sender gets an error.
 PUBLISH_SECONDS = 10.0
-# How long one statement may take before its connection counts as dead.
-STATEMENT_SECONDS = 5.0
 # After this much silence the stream's position is repeated once: a lost last one is noticed too.
 TIP_SECONDS = 1.0
 # What may wait in a process to be published: more means that Postgres does not keep up.
@@ -43,9 +34,8 @@ BACKLOG_BYTES = 64 * 2**20
 # What one statement carries at most (and at least one message).
 STATEMENT_BYTES = 4 * 2**20
 
-_PROGRAM_LIMIT_EXCEEDED = "54000"  # "too many notifications in the NOTIFY queue"
-
-Row = tuple[bytes | None, ...]
+Outcome = list[Row] | Exception
+Notifications = tuple[list[str], list[bytes]]
 
 
 class Job:
@@ -81,7 +71,7 @@ class Job:
     def loop(self) -> asyncio.AbstractEventLoop | None:
         return self._loop
 
-    def resolve(self, outcome: list[Row] | Exception) -> None:
+    def resolve(self, outcome: Outcome) -> None:
         """Must run in the job's own loop, if it has one."""
         if self._future.done():
             return
@@ -98,17 +88,21 @@ class Publisher:
     """Takes jobs from any thread and any event loop, in order."""
 
     def __init__(self, params: Callable[[], dict[str, Any]]) -> None:
-        self._params = params
+        # The thread's while it is awake, any locking caller's while it sleeps.
+        self._session = Session(params)
         self._stream = Stream()
+        self._dirty: set[str] = set()
+
         self._lock = threading.Lock()
         self._pending: deque[Job] = deque()
         self._pending_bytes = 0
+        self._begun: tuple[Job, Notifications] | None = None
+        # While messages come one by one, each is sent by whoever brings it.
+        self._calm = True
         self._wake = threading.Semaphore(0)
         self._asleep = False
         self._stopping = False
         self._thread: threading.Thread | None = None
-        self._conn: psycopg.Connection[Any] | None = None
-        self._dirty: set[str] = set()
 
     async def publish(self, entries: Sequence[Entry], *, quiet: bool = False) -> None:
         """Send the entries; returns when Postgres has taken them.
@@ -138,8 +132,7 @@ class Publisher:
     @property
     def descriptor(self) -> int:
         """The connection's file descriptor, or -1."""
-        conn = self._conn
-        return conn.pgconn.socket if conn is not None and not conn.closed else -1
+        return self._session.descriptor
 
     def stop(self, *, wait: bool = False) -> None:
         """Finish what waits, close the connection, end the thread. It starts again when needed."""
@@ -156,8 +149,11 @@ class Publisher:
         with self._lock:
             if self._pending_bytes + job.size > BACKLOG_BYTES and self._pending:
                 raise PublishBacklogFull(f"{self._pending_bytes:,} bytes wait to be published")
-            self._pending.append(job)
-            self._pending_bytes += job.size
+            if self._asleep and self._calm and self._session.connected and not job.statement:
+                self._begin(job)
+            else:
+                self._pending.append(job)
+                self._pending_bytes += job.size
             if self._thread is None:
                 self._stopping = False
                 self._thread = threading.Thread(
@@ -167,6 +163,20 @@ class Publisher:
             else:
                 self._rouse()
 
+    def _begin(self, job: Job) -> None:
+        """Send the job's statement off here and now; the thread, which sleeps, sees to the answer.
+
+        A change of threads costs about as much as half of the statement, and the message is under
+        way before it.
+        """
+        notifications = self._stream.encode(job.entries)
+        try:
+            self._session.begin_notify(*notifications)
+        except psycopg.OperationalError:
+            # The thread will meet the same error, and knows what to do.
+            logger.debug("the publishing connection is broken")
+        self._begun = (job, notifications)
+
     def _rouse(self) -> None:
         if self._asleep:
             self._asleep = False
@@ -175,53 +185,69 @@ class Publisher:
     # What follows runs in the thread.
 
     def _run(self) -> None:
-        while True:
-            jobs = self._take()
-            if jobs is None:
-                return
-            try:
-                self._work(jobs)
-            except BaseException as error:
-                failure = PublishError("the publishing thread ended")
-                failure.__cause__ = error
-                with self._lock:
-                    jobs += self._pending
-                    self._pending.clear()
-                    self._pending_bytes = 0
-                    self._thread = None
-                self._close()
-                _resolve([(job, failure) for job in jobs])
-                raise
+        jobs: list[Job] = []
+        try:
+            while self._wait_for_work():
+                if self._begun is not None:
+                    job, notifications = self._begun
+                    jobs = [job]
+                    outcome = self._notify(notifications, job.deadline, begun=True)
+                    self._mark([job], notifications)
+                    self._begun = None
+                    _resolve([(job, outcome)])
+                jobs = self._take()
+                if jobs:
+                    self._work(jobs)
+        except BaseException as error:
+            failure = PublishError("the publishing thread ended")
+            failure.__cause__ = error
+            with self._lock:
+                jobs += self._pending
+                self._pending.clear()
+                self._pending_bytes = 0
+                self._begun = None
+                self._thread = None
+            _resolve([(job, failure) for job in jobs])
+            raise
+        finally:
+            self._session.close()
 
-    def _take(self) -> list[Job] | None:
-        """The jobs for one go; waits for some. None when the thread should end."""
+    def _wait_for_work(self) -> bool:
+        """Returns when there is something to do; False when the thread should end."""
         while True:
             with self._lock:
-                if self._pending:
-                    jobs: list[Job] = []
-                    size = 0
-                    while self._pending and (not jobs or size < STATEMENT_BYTES):
-                        job = self._pending.popleft()
-                        size += job.size
-                        jobs.append(job)
-                    self._pending_bytes -= size
-                    return jobs
+                if self._begun is not None or self._pending:
+                    return True
                 if self._stopping:
                     self._thread = None
-                    self._close()
-                    return None
+                    self._session.close()
+                    return False
                 self._asleep = True
             if not self._wake.acquire(timeout=TIP_SECONDS if self._dirty else None):
                 with self._lock:
-                    late = not self._asleep
+                    roused = not self._asleep
                     self._asleep = False
-                if late:
-                    # A job came between the time-out and the lock, and left its token.
+                if roused:
+                    # Between the time-out and the lock; the token is still there.
                     self._wake.acquire()
-                self._send_tips()
+                else:
+                    self._send_tips()
+
+    def _take(self) -> list[Job]:
+        """The jobs for one go."""
+        jobs: list[Job] = []
+        size = 0
+        with self._lock:
+            while self._pending and (not jobs or size < STATEMENT_BYTES):
+                job = self._pending.popleft()
+                size += job.size
+                jobs.append(job)
+            self._pending_bytes -= size
+            self._calm = len(jobs) <= 1
+        return jobs
 
     def _work(self, jobs: list[Job]) -> None:
-        outcomes: list[tuple[Job, list[Row] | Exception]] = []
+        outcomes: list[tuple[Job, Outcome]] = []
         batch: list[Job] = []
         for job in jobs:
             if job.statement is None:
@@ -230,154 +256,47 @@ class Publisher:
             if batch:
                 outcomes += self._publish(batch)
                 batch = []
-            outcomes.append((job, self._execute(job)))
+            outcomes.append((job, self._execute(*job.statement)))
         if batch:
             outcomes += self._publish(batch)
         _resolve(outcomes)
 
-    def _publish(self, batch: list[Job]) -> list[tuple[Job, list[Row] | Exception]]:
-        channels, payloads = self._stream.encode(entry for job in batch for entry in job.entries)
-        outcome: list[Row] | Exception = []
-        try:
-            self._notify(channels, payloads, batch[0].deadline)
-        except PublishError as error:
-            outcome = error
-        if not all(job.quiet for job in batch):
-            self._dirty.update(channels)
+    def _publish(self, batch: list[Job]) -> list[tuple[Job, Outcome]]:
+        notifications = self._stream.encode(entry for job in batch for entry in job.entries)
+        outcome = self._notify(notifications, batch[0].deadline)
+        self._mark(batch, notifications)
         return [(job, outcome) for job in batch]
 
-    def _notify(self, channels: list[str], payloads: list[bytes], deadline: float) -> None:
-        # Repeating it after a broken connection is safe, because the notifications are numbered
-        # and a receiver drops what it already has.
-        params: list[bytes | None] = [
-            array_literal(channel.encode() for channel in channels),
-            array_literal(payloads),
-        ]
-        attempt = 0
-        while True:
-            try:
-                self._roundtrip(
-                    lambda pgconn: pgconn.send_query_prepared(b"notify", params), self._connection()
-                )
-                return
-            except psycopg.OperationalError as error:
-                self._close()
-                attempt += 1
-                pause = backoff(attempt, cap=1.0)
-                if time.monotonic() + pause > deadline:
-                    raise PublishError(f"Postgres cannot be reached: {error}") from error
-                if attempt > 1:
-                    # The first is usually the connection that died while nothing was sent.
-                    logger.warning("publishing fails, will retry: %s", error)
-                time.sleep(pause)
-
-    def _execute(self, job: Job) -> list[Row] | Exception:
-        assert job.statement is not None
-        statement, params = job.statement
+    def _notify(
+        self, notifications: Notifications, deadline: float, *, begun: bool = False
+    ) -> Outcome:
         try:
-            pgconn = self._connection(check=True)
-            result = self._roundtrip(
-                lambda pgconn: pgconn.send_query_params(statement, params), pgconn
-            )
+            self._session.finish_notify(*notifications, deadline, begun=begun)
         except PublishError as error:
             return error
-        except psycopg.OperationalError as error:
-            self._close()
-            failure = PublishError(f"the connection to Postgres broke: {error}")
-            failure.__cause__ = error
-            return failure
-        return [
-            tuple(result.get_value(row, column) for column in range(result.nfields))
-            for row in range(result.ntuples)
-        ]
+        return []
+
+    def _mark(self, batch: list[Job], notifications: Notifications) -> None:
+        if not all(job.quiet for job in batch):
+            self._dirty.update(notifications[0])
+
+    def _execute(self, statement: bytes, params: list[bytes | None]) -> Outcome:
+        try:
+            return self._session.execute(statement, params)
+        except PublishError as error:
+            return error
 
     def _send_tips(self) -> None:
-        channels, payloads = self._stream.tips(self._dirty)
+        tips = self._stream.tips(self._dirty)
         self._dirty.clear()
-        try:
-            self._notify(channels, payloads, time.monotonic() + STATEMENT_SECONDS)
-        except PublishError as error:
+        error = self._notify(tips, time.monotonic() + STATEMENT_SECONDS)
+        if isinstance(error, Exception):
             logger.warning("a stream's position could not be repeated: %s", error)
 
-    def _connection(self, *, check: bool = False) -> pq.abc.PGconn:
-        if self._conn is not None and check:
-            # A statement that must not be repeated should not be the one that finds out that the
-            # connection died while nothing was sent.
-            readable, _, _ = select.select([self._conn.pgconn.socket], [], [], 0)
-            if readable:
-                try:
-                    self._conn.pgconn.consume_input()
-                except psycopg.OperationalError:
-                    self._close()
-        if self._conn is None:
-            self._conn = psycopg.Connection.connect(autocommit=True, **self._params())
-            self._conn.add_notice_handler(_log_notice)
-            self._roundtrip(
-                lambda pgconn: pgconn.send_prepare(b"notify", NOTIFY.format("$1", "$2").encode()),
-                self._conn.pgconn,
-            )
-        return self._conn.pgconn
 
-    def _roundtrip(
-        self, send: Callable[[pq.abc.PGconn], None], pgconn: pq.abc.PGconn
-    ) -> pq.abc.PGresult:
-        """One statement and its result, without psycopg's cursors: they would double its cost.
-
-        Raises OperationalError if the connection is broken or silent, PublishError if Postgres
-        refused.
-        """
-        deadline = time.monotonic() + STATEMENT_SECONDS
-        poll = select.poll()
-
-        def wait(events: int) -> int:
-            poll.register(pgconn.socket, events)
-            ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
-            if not ready:
-                raise psycopg.OperationalError(f"no answer in {STATEMENT_SECONDS:g} s")
-            return ready[0][1]
-
-        send(pgconn)
-        while pgconn.flush():
-            if wait(select.POLLIN | select.POLLOUT) & select.POLLIN:
-                pgconn.consume_input()
-        while pgconn.is_busy():
-            wait(select.POLLIN)
-            pgconn.consume_input()
-        result = pgconn.get_result()
-        while pgconn.get_result() is not None:
-            pass
-        if result is None:
-            raise psycopg.OperationalError("the connection was lost")
-        if result.status in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):
-            return result
-        raise _failure(result)
-
-    def _close(self) -> None:
-        if self._conn is not None:
-            self._conn.close()
-            self._conn = None
-
-
-def _log_notice(notice: psycopg.errors.Diagnostic) -> None:
-    # Postgres warns here when its notification queue is more than half full.
-    logger.warning("Postgres says: %s", notice.message_primary)
-
-
-def _failure(result: pq.abc.PGresult) -> Exception:
-    state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
-    message = result.get_error_message()
-    # 08: connection exceptions; 57P: the server shuts down or restarts; 26000: a pooler gave us a
-    # server connection that has not seen our PREPARE. All go away with a new connection.
-    if state.startswith(("08", "57P")) or state == "26000" or not state:
-        return psycopg.OperationalError(message)
-    if state == _PROGRAM_LIMIT_EXCEEDED:
-        return NotifyQueueFull(message)
-    return PublishError(message)
-
-
-def _resolve(outcomes: list[tuple[Job, list[Row] | Exception]]) -> None:
+def _resolve(outcomes: list[tuple[Job, Outcome]]) -> None:
     """Tell everyone who waits; one wake-up per event loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Job, list[Row] | Exception]]] = {}
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Job, Outcome]]] = {}
     for job, outcome in outcomes:
         if job.loop is None:
             job.resolve(outcome)
@@ -391,6 +310,6 @@ def _resolve(outcomes: list[tuple[Job, list[Row] | Exception]]) -> None:
             logger.debug("%d publishers' event loop is gone", len(pairs))
 
 
-def _resolve_here(outcomes: list[tuple[Job, list[Row] | Exception]]) -> None:
+def _resolve_here(outcomes: list[tuple[Job, Outcome]]) -> None:
     for job, outcome in outcomes:
         job.resolve(outcome)
