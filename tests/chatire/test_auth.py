@@ -4,19 +4,20 @@ import asyncio
 import json
 import logging
 import uuid
+from socket import create_server
 
 import pytest
+import uvicorn
 from asgiref.testing import ApplicationCommunicator
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.db import OperationalError
+from websockets.asyncio.client import connect
 
 from accounts import services
 from accounts.errors import SessionRevoked, TokenExpired, TokenInvalid, UserInactive
 from accounts.tokens import new_access_token
 from chatire import auth, threads
 from chatire.auth import JwtAuthMiddleware, SocketAuth, authenticate_token
-
-pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Echo(AsyncJsonWebsocketConsumer):
@@ -38,7 +39,8 @@ class Echo(AsyncJsonWebsocketConsumer):
 
 
 @pytest.fixture
-def tokens(alice):
+def tokens(transactional_db, alice):
+    """Committed, since the middleware reads on a connection of its own."""
     return services.open_session(user=alice)
 
 
@@ -122,7 +124,9 @@ async def test_simple_client_sends_a_query_parameter(alice, tokens):
     assert given["query"] == "assistant=ada&language=de"
 
 
-async def test_header_goes_before_subprotocol_before_query(alice, bob, charlie, token_for):
+async def test_header_goes_before_subprotocol_before_query(
+    transactional_db, alice, bob, charlie, token_for
+):
     a, b, c = [await threads.in_thread(token_for, user) for user in (alice, bob, charlie)]
     both = ["chatire.v1", f"bearer.{b}"]
     _, given = await let_in(client(f"/ws/?token={c}", bearer(a), both))
@@ -247,12 +251,11 @@ async def test_page_of_our_own_host_may_open_a_socket(tokens, settings, origin):
         "http://[",
     ],
 )
-async def test_page_of_another_host_may_not(tokens, settings, scopes, origin):
+async def test_page_of_another_host_may_not(settings, origin):
     settings.ALLOWED_HOSTS = ["chat.example.org"]
     settings.ALLOWED_ORIGINS = ["https://partner.example:8443"]
-    headers = [*bearer(tokens.access), (b"origin", origin.encode())]
+    headers = [*bearer("whatever"), (b"origin", origin.encode())]
     assert await refused(client(headers=headers)) == (4003, "origin_not_allowed")
-    assert scopes == []
 
 
 # --- Renewal
@@ -314,6 +317,42 @@ async def test_server_finds_no_token_in_its_own_scope_when_it_logs(tokens):
     await socket.connect()
     assert tokens.access not in repr(socket.scope)
     await socket.disconnect()
+
+
+@pytest.fixture
+async def server():
+    """The middleware under Uvicorn, as the `ws` process runs it; gives its address."""
+    config = uvicorn.Config(
+        JwtAuthMiddleware(Echo.as_asgi()),
+        ws="websockets-sansio",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+    )
+    with create_server(("127.0.0.1", 0)) as listener:
+        running = uvicorn.Server(config)
+        serving = asyncio.ensure_future(running.serve(sockets=[listener]))
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        running.should_exit = True
+        async with asyncio.timeout(10):
+            await serving
+
+
+async def test_real_server_tells_the_reason_and_logs_no_token(server, tokens, caplog):
+    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="uvicorn.error")
+    async with asyncio.timeout(10):
+        async with connect(f"ws://{server}/ws/?token={tokens.access}&a=1") as let_in:
+            assert json.loads(await let_in.recv())["query"] == "a=1"
+        offered = ["chatire.v1", f"bearer.{tokens.refresh}"]
+        async with connect(f"ws://{server}/ws/", subprotocols=offered) as refused:
+            assert refused.subprotocol == "chatire.v1"
+            await refused.wait_closed()
+    assert (refused.close_code, refused.close_reason) == (4001, "token_invalid")
+    logged = "\n".join(f"{record.getMessage()} {record.__dict__}" for record in caplog.records)
+    assert "/ws/?a=1" in logged, "Uvicorn no longer logs accepted sockets: this test tests nothing"
+    assert tokens.access not in logged
+    assert tokens.refresh not in logged
 
 
 async def test_no_token_is_logged(alice, tokens, api, caplog):
