@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from chat.llm import close_clients
 from tests.fakes.openai_server import RunningServer, running_server
 
 
@@ -28,6 +27,8 @@ def fake_model(_fake_model_server: RunningServer) -> RunningServer:
 async def model_clients() -> AsyncIterator[None]:
     """Closes the connections to models that an async test has opened in its loop."""
     yield
+    from chat.llm import close_clients  # LangChain takes long to import; most tests do not
+
     await close_clients()
 
 
