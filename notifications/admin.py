@@ -11,6 +11,10 @@ from notifications.models import Delivery, Notification
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic at run time
     """Notifications are made by the application, never by hand."""
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """All of them: there is no form."""
+        return [field.name for field in self.opts.fields if field.name not in (self.exclude or ())]
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Nobody may."""
         return False

@@ -10,7 +10,7 @@ from notifications.models import Notification
 MAX_IDS = 100
 
 
-class ObjectSerializer(serializers.Serializer[Any]):
+class NotificationObjectSerializer(serializers.Serializer[Any]):
     """What a notification is about."""
 
     type = serializers.CharField(help_text="The kind of thing, such as `message`.")
@@ -20,7 +20,7 @@ class ObjectSerializer(serializers.Serializer[Any]):
 class NotificationSerializer(serializers.ModelSerializer[Notification]):
     """One entry of the inbox; the same state goes over the socket."""
 
-    object = ObjectSerializer(allow_null=True)
+    object = NotificationObjectSerializer(allow_null=True)
     url = serializers.CharField(help_text="Absolute, or a path on this site; may be empty.")
     extra_data = serializers.DictField()
     created_at = serializers.DateTimeField()

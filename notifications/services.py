@@ -19,7 +19,6 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 from django.utils import timezone
 from django.utils.module_loading import import_string
-from django.utils.text import Truncator
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from accounts.models import User
@@ -33,7 +32,7 @@ from notifications.providers import BaseNotificationProvider
 logger = structlog.get_logger(__name__)
 
 DELIVER_TASK = "notifications.deliver"
-# Bytes of JSON: a notification is a hint, and goes into one frame.
+# Characters of JSON: a notification is a hint, and goes into one frame.
 MAX_EXTRA_DATA = 16 * 1024
 # Seconds; retries further apart than this help nobody.
 LONGEST_WAIT = 3600
@@ -148,7 +147,7 @@ def _clean(notification: Notification) -> None:
     for field in ("category", "action", "url", "dedupe_key"):
         value = getattr(notification, field) or ""
         limit = _max_length(field)
-        if len(value) > limit or "\x00" in value:
+        if len(value) > limit or not _is_storable(value):
             raise Invalid(f"{field} is longer than {limit} characters or not text.", field=field)
     notification.url = notification.url or ""
     if not _is_safe_url(notification.url):
@@ -157,8 +156,21 @@ def _clean(notification: Notification) -> None:
 
 
 def _fit(notification: Notification, field: str) -> str:
-    text = str(getattr(notification, field) or "").replace("\x00", "")
-    return Truncator(text).chars(_max_length(field))
+    # Half a surrogate pair becomes "?".
+    text = str(getattr(notification, field) or "").encode(errors="replace").decode()
+    text = text.replace("\x00", "")
+    limit = _max_length(field)
+    # Not Django's Truncator: it counts combining characters for nothing, Postgres does not.
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _is_storable(text: str) -> bool:
+    """Say whether Postgres takes it as text: no NUL and no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in text
 
 
 def _max_length(field: str) -> int:
@@ -175,12 +187,14 @@ def _is_safe_url(url: str) -> bool:
 
 def _clean_json(value: Any) -> Any:
     try:
-        text = json.dumps(value, cls=DjangoJSONEncoder, allow_nan=False)
+        text = json.dumps(value, cls=DjangoJSONEncoder, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise Invalid("extra_data must be JSON.", field="extra_data") from error
     # Postgres stores no NUL in JSON, however it is escaped.
-    if len(text) > MAX_EXTRA_DATA or "\\u0000" in text:
-        raise Invalid(f"extra_data must be text under {MAX_EXTRA_DATA} bytes.", field="extra_data")
+    if len(text) > MAX_EXTRA_DATA or "\\u0000" in text or not _is_storable(text):
+        raise Invalid(
+            f"extra_data must be text of at most {MAX_EXTRA_DATA} characters.", field="extra_data"
+        )
     return json.loads(text)
 
 

@@ -189,10 +189,19 @@ def test_unknown_channel_is_refused_and_nothing_is_stored(alice):
     assert not Delivery.objects.exists()
 
 
-def test_too_long_a_description_is_cut_to_fit(alice):
-    notify(recipient=alice, **HELLO | {"short_description": "ä\x00" * 500})
-    stored = Notification.objects.get()
-    assert stored.short_description == "ä" * 99 + "…"
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("ä" * 100, "ä" * 100),
+        ("ä\x00" * 101, "ä" * 99 + "…"),
+        ("e" + "\u0301" * 200, "e" + "\u0301" * 98 + "…"),
+        ("half of \ud83d", "half of ?"),
+    ],
+    ids=["just fits", "too long", "combining", "surrogate"],
+)
+def test_description_is_made_to_fit(alice, given, kept):
+    notify(recipient=alice, **HELLO | {"short_description": given})
+    assert Notification.objects.get().short_description == kept
 
 
 @pytest.mark.parametrize(
@@ -207,6 +216,8 @@ def test_too_long_a_description_is_cut_to_fit(alice):
         {"url": "https://example.org/" + "x" * 200},
         {"dedupe_key": "x" * 201},
         {"extra_data": {"text": "nul\x00"}},
+        {"extra_data": {"text": "half of \ud83d"}},
+        {"action": "half of \ud83d"},
         {"extra_data": {"number": float("nan")}},
         {"extra_data": {"object": object()}},
         {"extra_data": {"text": "x" * services.MAX_EXTRA_DATA}},
