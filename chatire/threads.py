@@ -36,12 +36,8 @@ class _Pool:
         try:
             return call()
         finally:
-            for connection in connections.all(initialized_only=True):
-                if connection.errors_occurred:
-                    # Asks the server, and drops the connection if there is no answer.
-                    connection.close_if_unusable_or_obsolete()
-                with self._lock:
-                    self._connections.add(connection)
+            with self._lock:
+                self._connections.update(connections.all(initialized_only=True))
 
     def shutdown(self) -> None:
         """Wait for the calls that run, refuse more, close the connections."""
@@ -55,8 +51,8 @@ def _freshen(connection: BaseDatabaseWrapper) -> None:
     """Drop a connection that is too old or that the server has closed meanwhile.
 
     What `close_old_connections` does, but without its round trip to the server for each call
-    (CONN_HEALTH_CHECKS): an idle connection is only asked whether it lives if it has unread
-    input, which is what a closed one has.
+    (CONN_HEALTH_CHECKS): a connection is only asked whether it lives if the call before had a
+    database error, or if it has unread input, which is what a closed one has.
     """
     connection.close_if_unusable_or_obsolete()
     if connection.connection is not None:
