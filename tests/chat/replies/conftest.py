@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 from uuid import uuid4
 
+import psycopg
 import pytest
+from channels.layers import get_channel_layer
 from django.db import connection
 from pytest_django import Settings
 
@@ -21,6 +24,8 @@ from chat.models import Assistant, Conversation, Message
 from chat.services.conversations import create_conversation
 from chat.services.messages import send_message
 from chat.worker.process import WorkerProcess
+from chatire.groups import conversation_group
+from chatire.layers.connection import connection_params
 from chatire.threads import in_thread
 from tests.fakes.openai_server import RunningServer
 from tests.fakes.script import directive
@@ -50,6 +55,10 @@ class Room:
     def __init__(self, user: User, conversation: Conversation) -> None:
         self.user = user
         self.conversation = conversation
+
+    def another(self) -> "Room":
+        """Another conversation of the same two."""
+        return Room(self.user, create_conversation(user=self.user, title="More tests"))
 
     def say(self, text: str = "", **wanted: Any) -> Message:
         """Send a message with a directive; return the pending reply."""
@@ -209,3 +218,95 @@ def start_process(room: Room, fake_model: RunningServer) -> Iterator[Callable[..
     yield start
     for process in started:
         process.close()
+
+
+class Follower:
+    """Hears what a conversation's followers hear."""
+
+    def __init__(self) -> None:
+        self.frames: list[dict[str, Any]] = []
+        self.changed = asyncio.Condition()
+        self.listening = asyncio.Event()
+
+    async def follow(self, conversation: Conversation) -> None:
+        """Listen until cancelled."""
+        layer = get_channel_layer()
+        channel = await layer.new_channel()
+        await layer.group_add(conversation_group(conversation.pk), channel)
+        self.listening.set()
+        while True:
+            message = await layer.receive(channel)
+            async with self.changed:
+                if message["type"] == "push":
+                    self.frames.append(json.loads(message["frame"]))
+                self.changed.notify_all()
+
+    async def until(self, true: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The first frame for which `true` holds."""
+        async with asyncio.timeout(DEADLINE), self.changed:
+            while True:
+                for frame in self.frames:
+                    if true(frame):
+                        return frame
+                await self.changed.wait()
+
+    async def until_status(self, reply: Message, status: str) -> dict[str, Any]:
+        """The reply's first state with this status."""
+        frame = await self.until(
+            lambda frame: (
+                frame["type"] == "message.updated"
+                and frame["message"]["id"] == str(reply.pk)
+                and frame["message"]["status"] == status
+            )
+        )
+        message: dict[str, Any] = frame["message"]
+        return message
+
+    def deltas(self, reply: Message, attempt: int = 1) -> list[dict[str, Any]]:
+        """The reply's deltas so far."""
+        return [
+            frame
+            for frame in self.frames
+            if frame["type"] == "reply.delta"
+            and frame["message"] == str(reply.pk)
+            and frame["attempt"] == attempt
+        ]
+
+
+@pytest.fixture
+async def follower(room: Room) -> AsyncIterator[Follower]:
+    """Someone who follows the room."""
+    following = Follower()
+    task = asyncio.create_task(following.follow(room.conversation))
+    await asyncio.wait_for(following.listening.wait(), DEADLINE)
+    yield following
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    await get_channel_layer().close()
+
+
+def terminate_connections() -> int:
+    """Cut every connection to the test database but this one; return how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        return int(cursor.fetchone()[0])
+
+
+@contextlib.contextmanager
+def database_away() -> Iterator[None]:
+    """Let nobody reach the test database for the length of the block."""
+    name = connection.settings_dict["NAME"]
+    params = {**connection_params(connection.settings_dict), "dbname": "postgres"}
+    with psycopg.connect(**params, autocommit=True) as admin:
+        admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        try:
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+            yield
+        finally:
+            admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')

@@ -1,0 +1,83 @@
+"""The database goes away, or forgets, while replies stream."""
+
+import asyncio
+
+import pytest
+
+from chat.models import Message
+from chat.replies import metrics
+from chat.worker.process import WorkerProcess
+from chatire.threads import in_thread
+from tests.chat.replies.conftest import (
+    Follower,
+    Room,
+    chunks,
+    database_away,
+    ended,
+    eventually,
+    terminate_connections,
+    text_so_far,
+)
+from tests.chat.replies.test_takeover import execute
+from tests.fakes.openai_server import RunningServer
+
+
+async def test_cut_connections_lose_and_double_nothing(
+    room: Room, worker: WorkerProcess, fake_model: RunningServer
+) -> None:
+    rooms = [await in_thread(room.another) for _ in range(5)]
+    replies = [await in_thread(each.say, tokens=60, rate=30) for each in rooms]
+    for _ in range(3):
+        await eventually(lambda: all(text_so_far(reply) for reply in replies))
+        assert await in_thread(terminate_connections)
+        await asyncio.sleep(0.3)
+    done = await asyncio.gather(*(ended(reply) for reply in replies))
+    assert {reply.content for reply in done} == {record.text for record in fake_model.records}
+    assert [reply.attempt for reply in done] == [1] * 5
+    assert {reply.status for reply in done} == {Message.Status.COMPLETE}
+
+
+async def test_worker_reads_on_while_the_database_is_away(
+    room: Room, worker: WorkerProcess, fake_model: RunningServer
+) -> None:
+    reply = await in_thread(room.say, tokens=40, rate=40)
+    await eventually(lambda: text_so_far(reply))
+    with database_away():
+        # The reply ends meanwhile; nobody but the worker knows.
+        record = await asyncio.to_thread(fake_model.wait_for_end)
+        assert record.end == "complete"
+        await asyncio.sleep(0.5)
+    done = await ended(reply)
+    assert (done.status, done.attempt) == (Message.Status.COMPLETE, 1)
+    assert done.content == record.text
+    after = await ended(await in_thread(room.say, tokens=3))
+    assert after.status == Message.Status.COMPLETE
+
+
+async def test_emptied_chunks_are_written_anew(
+    room: Room, worker: WorkerProcess, follower: Follower, fake_model: RunningServer
+) -> None:
+    reply = await in_thread(room.say, tokens=200, rate=50)
+    before = await eventually(lambda: text_so_far(reply), lambda text: len(text) > 30)
+    rebases = metrics.REBASES._value.get()
+    # What a crash of Postgres does to an UNLOGGED table.
+    await in_thread(execute, "TRUNCATE chat_replychunk")
+    await in_thread(terminate_connections)
+    await eventually(metrics.REBASES._value.get, lambda count: count > rebases)
+    stored = await eventually(lambda: chunks(reply))
+    assert "".join(text for _, _, text in stored).startswith(before)
+    assert [at for _, at, _ in stored] == list(range(stored[0][1], stored[0][1] + len(stored)))
+    assert (await ended(reply)).content == fake_model.records[0].text
+    indexes = [delta["index"] for delta in follower.deltas(reply)]
+    assert indexes == sorted(set(indexes))
+
+
+async def test_worker_that_dies_inside_says_so(
+    room: Room, worker: WorkerProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    healthy, details = await worker._health()
+    assert healthy, details
+    with database_away():
+        healthy, details = await worker._health()
+    assert not healthy
+    assert details["database"] is False

@@ -1,0 +1,104 @@
+"""Titles, from models large and small."""
+
+import json
+import urllib.request
+
+import pytest
+
+from chat.models import Conversation
+from chat.services.conversations import create_conversation, rename_conversation
+from chat.services.titles import name_conversation
+from chat.titles import MAX_CHARACTERS, clean_title, fallback_title
+from chat.worker.process import WorkerProcess
+from chatire.threads import in_thread
+from tests.chat.replies.conftest import Follower, Room, ended, eventually
+from tests.fakes.openai_server import RunningServer
+from tests.fakes.script import directive
+
+
+@pytest.mark.parametrize(
+    ("said", "title"),
+    [
+        ("Capital of France", "Capital of France"),
+        ('  "Capital of France."\n', "Capital of France"),
+        ("Title: Capital of France", "Capital of France"),
+        ("**Title:** Capital of France", "Capital of France"),
+        ("# Capital of France\n\nThis title says …", "Capital of France"),
+        ("Hauptstädte\tEuropas", "Hauptstädte Europas"),
+        ("", ""),
+        ("...\n", ""),
+        ("Sure, here is a title for the conversation that you have shown me: France", ""),
+        ("x" * (MAX_CHARACTERS + 1), ""),
+    ],
+)
+def test_title_is_found_in_what_the_model_said(said: str, title: str) -> None:
+    assert clean_title(said) == title
+
+
+@pytest.mark.parametrize(
+    ("asked", "title"),
+    [
+        ("What is the capital of France?", "What is the capital of France?"),
+        (
+            "one two three four five six seven eight nine",
+            "one two three four five six seven eight…",
+        ),
+        ("x" * 100, "x" * MAX_CHARACTERS),
+        ("two\nlines", "two lines"),
+    ],
+)
+def test_first_words_stand_in_for_a_title(asked: str, title: str) -> None:
+    assert fallback_title(asked) == title
+
+
+@pytest.fixture
+def untitled(room: Room) -> Room:
+    """The room, before it has a title."""
+    Conversation.objects.filter(pk=room.conversation.pk).update(title="")
+    return room
+
+
+async def test_first_exchange_gets_a_title_and_later_ones_none(
+    untitled: Room, worker: WorkerProcess, follower: Follower, fake_model: RunningServer
+) -> None:
+    fake_model.set_default(directive(pieces=["Big ", "Apples"]))
+    await ended(await in_thread(untitled.say, "How big do apples get?"))
+    frame = await follower.until(lambda frame: frame["type"] == "conversation.updated")
+    assert frame["state"]["title"] == "Big Apples"
+    assert frame["state"]["changed_seq"] == frame["seq"]
+    await ended(await in_thread(untitled.say, "And pears?"))
+    assert len(fake_model.records) == 3
+
+
+async def test_babbling_model_gets_no_say(
+    untitled: Room, worker: WorkerProcess, fake_model: RunningServer
+) -> None:
+    fake_model.set_default(directive(tokens=200, seed=3))
+    await in_thread(untitled.say, "How big do apples get?")
+    title = await eventually(lambda: Conversation.objects.get(pk=untitled.conversation.pk).title)
+    assert title == "How big do apples get?"
+
+
+async def test_failing_model_does_not_keep_a_conversation_nameless(
+    untitled: Room, worker: WorkerProcess, fake_model: RunningServer
+) -> None:
+    fake_model.set_default(directive(fault="status:500"))
+    await in_thread(untitled.say, directive(tokens=3) + " Apples")
+    title = await eventually(lambda: Conversation.objects.get(pk=untitled.conversation.pk).title)
+    assert title
+
+
+def test_title_given_by_a_person_stays(room: Room) -> None:
+    chat = create_conversation(user=room.user)
+    rename_conversation(user=room.user, conversation_id=chat.pk, title="Mine")
+    assert not name_conversation(conversation_id=chat.pk, title="The model's")
+    assert Conversation.objects.get(pk=chat.pk).title == "Mine"
+
+
+def test_worker_answers_probes(room: Room, start_process: "object") -> None:
+    process = start_process()  # type: ignore[operator]
+    ready = next(json.loads(line) for line in process.log if "worker_ready" in line)
+    with urllib.request.urlopen(f"http://127.0.0.1:{ready['port']}/health/") as response:
+        assert json.load(response)["status"] == "ok"
+    with urllib.request.urlopen(f"http://127.0.0.1:{ready['port']}/metrics") as response:
+        assert b"chatire_replies_active" in response.read()
