@@ -1,6 +1,48 @@
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
+import { App } from "./app/App";
+import { ClientContext } from "./app/client";
+import { applyTheme } from "./app/theme";
+import "./app.css";
+import { Client, ServerError, SignedOut } from "./client";
+
+applyTheme();
+
+const client = new Client({ storage: localStorage, locks: navigator.locks });
+const queries = new QueryClient({
+  defaultOptions: {
+    queries: {
+      retry: (failures, error) =>
+        !(error instanceof SignedOut) &&
+        !(error instanceof ServerError && !error.passing) &&
+        failures < 3,
+    },
+  },
+});
+
+window.addEventListener("storage", (event) => client.storageChanged(event.key));
+window.addEventListener("online", () => client.wake());
+window.addEventListener("offline", () => client.wake());
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") client.wake();
+});
+// Another person's answers are no answers.
+let person = client.store.getState().session?.user.id;
+client.store.subscribe(({ session }) => {
+  if (session?.user.id !== person) queries.clear();
+  person = session?.user.id;
+});
+client.start();
 
 const root = document.getElementById("root");
 if (!root) throw new Error("The page has no #root.");
-createRoot(root).render(<StrictMode>Chatire</StrictMode>);
+createRoot(root).render(
+  <StrictMode>
+    <QueryClientProvider client={queries}>
+      <ClientContext value={client}>
+        <App />
+      </ClientContext>
+    </QueryClientProvider>
+  </StrictMode>,
+);

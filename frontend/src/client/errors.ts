@@ -20,7 +20,7 @@ export class ServerError extends Error {
   /** Whether the same request may succeed later with nothing changed. */
   get passing(): boolean {
     if (this.status !== null && (this.status >= 500 || this.status === 429)) return true;
-    return ["unavailable", "internal", "throttled", "busy", "too_many_frames"].includes(this.code);
+    return ["unavailable", "throttled", "too_many_commands"].includes(this.code);
   }
 }
 

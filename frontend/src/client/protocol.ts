@@ -4,6 +4,8 @@
  * REST answers with the same states that the socket's events carry, so one reducer takes both.
  */
 
+import type { components } from "./schema";
+
 export const PROTOCOL = "chatire.v1";
 
 /** Characters in one message. */
@@ -25,131 +27,33 @@ export const CloseCode = {
   TOO_MANY_FRAMES: 4013,
 } as const;
 
-export type Kind = "assistant" | "group" | "discussion";
-export type Role = "owner" | "admin" | "member";
-export type Level = "all" | "mentions" | "none";
-export type Speaker = "user" | "assistant" | "system";
-export type Status = "complete" | "pending" | "streaming" | "failed" | "cancelled" | "interrupted";
-
 // --- States: the full row, as REST and events both carry it ---------------------------------
 
-export interface PersonState {
-  id: string;
-  name: string;
-  is_guest: boolean;
-}
+type Schemas = components["schemas"];
 
-export interface AssistantState {
-  id: string;
-  slug: string;
-  name: string;
-  avatar: string;
-  description: string;
-  model: string;
-  allowed_models: string[];
-  language: string;
-}
-
-export interface AuthorState {
-  type: "user" | "assistant";
-  id: string;
-  name: string;
-  avatar: string;
-}
-
-export interface UsageState {
-  input_tokens: number;
-  output_tokens: number;
-  estimated: boolean;
-}
-
+export type PersonState = Schemas["PersonState"];
+export type AssistantState = Schemas["AssistantState"];
+export type AuthorState = Schemas["AuthorState"];
 /** A message. While it streams, `content` is empty: the text comes by snapshot and deltas. */
-export interface MessageState {
-  id: string;
-  conversation: string;
-  seq: number;
-  created_seq: number;
-  author: AuthorState | null;
-  role: Speaker;
-  content: string;
-  reasoning: string;
-  refusal: string;
-  tool_calls: Record<string, unknown>[];
-  status: Status;
-  parent: string | null;
-  client_id: string | null;
-  model: string;
-  attempt: number;
-  usage: UsageState | null;
-  finish_reason: string;
-  error_code: string;
-  created_at: string;
-  edited_at: string | null;
-  deleted_at: string | null;
-}
-
+export type MessageState = Schemas["MessageState"];
 /** A member; `left_at` is set on those who are no longer. */
-export interface MemberState {
-  id: string;
-  conversation: string;
-  seq: number;
-  user: PersonState | null;
-  assistant: AssistantState | null;
-  role: Role;
-  nickname: string;
-  joined_at: string;
-  left_at: string | null;
-  last_read_seq: number;
-}
-
+export type MemberState = Schemas["MemberState"];
 /** A conversation as all its members see it; `changed_seq` is the row's own last change. */
-export interface ConversationState {
-  id: string;
-  kind: Kind;
-  title: string;
-  seq: number;
-  changed_seq: number;
-  creator: string | null;
-  model: string;
-  language: string;
-  created_at: string;
-  active_at: string;
-}
-
+export type ConversationState = Schemas["ConversationState"];
 /** A conversation as one's own list shows it. */
-export interface ConversationItem extends ConversationState {
-  unread: number;
-  last_read_seq: number;
-  role: Role;
-  level: Level;
-  preview: string;
-}
-
+export type ConversationItem = Schemas["ConversationItem"];
 /** A streaming reply so far; the next delta of this attempt has `index`. */
-export interface Snapshot {
-  message: string;
-  attempt: number;
-  index: number;
-  text: string;
-  reasoning: string;
-}
-
-/** What brings a client that knew everything up to `since` up to `seq`. */
-export interface Changes {
-  epoch: string;
-  conversation: ConversationState;
-  since: number | null;
-  seq: number;
-  /** A first load: all members and the newest messages; drop what you had. */
-  reset: boolean;
-  /** When false, ask again with this `seq`. */
-  complete: boolean;
-  messages: MessageState[];
-  members: MemberState[];
-  snapshots: Snapshot[];
-  /** Are there messages older than these? Only in a first load. */
-  more_before: boolean;
-}
+export type Snapshot = Schemas["Snapshot"];
+/**
+ * What brings a client that knew everything up to `since` up to `seq`.
+ *
+ * With `since` null, or `reset`, it is a first load: all members and the newest messages; drop
+ * what you had. When `complete` is false, ask again with this `seq`.
+ */
+export type Changes = Schemas["Changes"];
+export type Notification = Schemas["Notification"];
+export type Status = MessageState["status"];
+export type SendAnswer = Schemas["SentMessageBody"];
 
 // --- Client to server -----------------------------------------------------------------------
 
@@ -171,11 +75,6 @@ export type Command =
   | { type: "typing"; conversation: string; active: boolean }
   | { type: "auth"; token: string }
   | { type: "ping" };
-
-export interface SendAnswer {
-  message: MessageState;
-  reply: MessageState | null;
-}
 
 /** What the ack of each command carries beside `type` and `id`. */
 export interface Answers {
@@ -283,13 +182,13 @@ export interface ConversationTouched extends InConversation {
 
 export interface NotificationCreated {
   type: "notification.created";
-  notification: Record<string, unknown>;
+  notification: Notification;
   unread: number;
 }
 
 export interface NotificationRead {
   type: "notification.read";
-  notification: Record<string, unknown> | null;
+  notification: Notification | null;
   unread: number;
 }
 

@@ -99,7 +99,7 @@ export function hasGap(known: Conversation): boolean {
 }
 
 /** The messages to show, oldest first. */
-export function visibleMessages(known: Conversation): MessageState[] {
+export function visibleMessages(known: Pick<Conversation, "messages" | "oldest">): MessageState[] {
   return Object.values(known.messages)
     .filter((message) => message.created_seq >= known.oldest)
     .sort((a, b) => a.created_seq - b.created_seq);

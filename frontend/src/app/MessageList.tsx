@@ -1,0 +1,115 @@
+import { ArrowDown } from "lucide-react";
+import { type ReactElement, type RefObject, useCallback, useEffect, useMemo } from "react";
+import { type Followed, type Outgoing, visibleMessages } from "../client";
+import { useClient, useKnown } from "./client";
+import { OutgoingItem, TurnItem } from "./MessageItem";
+import { useScrolling } from "./scrolling";
+import { day } from "./times";
+import { turnsOf } from "./turns";
+import { Button } from "./ui";
+
+/** Everything said, and what is on its way. `toEnd` receives how to go to the newest. */
+export function MessageList({
+  followed,
+  toEnd,
+}: {
+  followed: Followed;
+  toEnd: RefObject<(() => void) | null>;
+}): ReactElement {
+  const client = useClient();
+  const { data, loadingOlder } = followed;
+  const { messages, oldest, id } = data;
+  const shown = useMemo(() => visibleMessages({ messages, oldest }), [messages, oldest]);
+  const turns = useMemo(() => turnsOf(shown), [shown]);
+  const outgoing = useOutgoing(id, shown);
+  const named = data.state?.kind !== "assistant";
+
+  const older = useCallback(() => {
+    // Scrolling there again asks again.
+    client.loadOlder(id).catch((error: unknown) => {
+      if (!(error instanceof Error)) throw error;
+    });
+  }, [client, id]);
+  const scrolling = useScrolling(turns[0]?.key, older);
+  useEffect(() => {
+    toEnd.current = scrolling.toEnd;
+  }, [scrolling.toEnd, toEnd]);
+  useMarkRead(id, scrolling.atEnd, data.seq);
+
+  return (
+    <div className="relative min-h-0 flex-1">
+      <div
+        ref={scrolling.box}
+        onScroll={scrolling.onScroll}
+        className="h-full overflow-y-auto [overflow-anchor:none]"
+      >
+        <div
+          ref={scrolling.content}
+          role="log"
+          aria-label="Messages"
+          className="mx-auto flex w-full max-w-3xl flex-col px-4 pt-2 pb-6"
+        >
+          {oldest > 0 && (
+            <div className="py-3 text-center">
+              <Button onClick={older} disabled={loadingOlder}>
+                {loadingOlder ? "Loading…" : "Show earlier messages"}
+              </Button>
+            </div>
+          )}
+          {turns.map((turn, at) => (
+            <div key={turn.key} className="group/turn">
+              {turn.startsDay && (at > 0 || oldest === 0) && (
+                <div className="my-3 text-center text-muted text-xs">
+                  {day(turn.variants[0]?.created_at ?? "")}
+                </div>
+              )}
+              <TurnItem turn={turn} named={named} />
+            </div>
+          ))}
+          {outgoing.map((one) => (
+            <OutgoingItem key={one.clientId} outgoing={one} />
+          ))}
+          {turns.length === 0 && outgoing.length === 0 && (
+            <p className="py-10 text-center text-muted">Nothing has been said here yet.</p>
+          )}
+        </div>
+      </div>
+      {!scrolling.atEnd && (
+        <button
+          type="button"
+          onClick={scrolling.toEnd}
+          className="-translate-x-1/2 absolute bottom-3 left-1/2 inline-flex h-9 items-center gap-1.5 rounded-full border border-line bg-raised px-3.5 text-sm shadow-raised hover:bg-hover"
+        >
+          <ArrowDown className="size-4" aria-hidden /> Jump to newest
+        </button>
+      )}
+    </div>
+  );
+}
+
+/** What is on its way to a conversation, less what has arrived. */
+function useOutgoing(id: string, shown: { client_id: string | null }[]): Outgoing[] {
+  const outbox = useKnown((state) => state.outbox);
+  return useMemo(() => {
+    const arrived = new Set(shown.map((message) => message.client_id));
+    return Object.values(outbox)
+      .filter((one) => one.conversation === id && !arrived.has(one.clientId))
+      .sort((a, b) => a.createdAt - b.createdAt);
+  }, [outbox, id, shown]);
+}
+
+/** Whoever is at the end of a page that is in front has read it. */
+function useMarkRead(id: string, atEnd: boolean, seq: number): void {
+  const client = useClient();
+  // biome-ignore lint/correctness/useExhaustiveDependencies: every change is something to read
+  useEffect(() => {
+    const mark = () => {
+      if (atEnd && document.visibilityState === "visible" && document.hasFocus()) {
+        client.markRead(id);
+      }
+    };
+    mark();
+    window.addEventListener("focus", mark);
+    return () => window.removeEventListener("focus", mark);
+  }, [client, id, atEnd, seq]);
+}

@@ -1,0 +1,65 @@
+import { Menu } from "lucide-react";
+import { Dialog } from "radix-ui";
+import {
+  createContext,
+  type ReactElement,
+  type ReactNode,
+  useContext,
+  useEffect,
+  useState,
+} from "react";
+import { useLocation } from "wouter";
+import { ConnectionBanner } from "./ConnectionBanner";
+import { useMedia } from "./client";
+import { Sidebar } from "./Sidebar";
+import { IconButton } from "./ui";
+
+const OpenSidebar = createContext<(() => void) | null>(null);
+
+/** The frame of every page: the list beside it, or behind a button where there is no room. */
+export function Shell({ children }: { children: ReactNode }): ReactElement {
+  const wide = useMedia("(min-width: 48rem)");
+  const [open, setOpen] = useState(false);
+  const [path] = useLocation();
+  // biome-ignore lint/correctness/useExhaustiveDependencies: going elsewhere closes the drawer
+  useEffect(() => setOpen(false), [path]);
+  return (
+    <OpenSidebar value={wide ? null : () => setOpen(true)}>
+      <div className="flex h-dvh">
+        {wide ? (
+          <div className="w-72 shrink-0 border-line border-e bg-panel">
+            <Sidebar />
+          </div>
+        ) : (
+          <Dialog.Root open={open} onOpenChange={setOpen}>
+            <Dialog.Portal>
+              <Dialog.Overlay className="fixed inset-0 z-30 bg-black/40" />
+              <Dialog.Content
+                aria-describedby={undefined}
+                className="fixed inset-y-0 start-0 z-40 w-[min(20rem,86vw)] border-line border-e bg-panel"
+              >
+                <Dialog.Title className="sr-only">Conversations</Dialog.Title>
+                <Sidebar onLeave={() => setOpen(false)} />
+              </Dialog.Content>
+            </Dialog.Portal>
+          </Dialog.Root>
+        )}
+        <div className="flex min-w-0 flex-1 flex-col">
+          <ConnectionBanner />
+          {children}
+        </div>
+      </div>
+    </OpenSidebar>
+  );
+}
+
+/** Opens the list; nothing where the list is always there. */
+export function SidebarButton(): ReactElement | null {
+  const open = useContext(OpenSidebar);
+  if (!open) return null;
+  return (
+    <IconButton label="Open conversations" onClick={open}>
+      <Menu aria-hidden />
+    </IconButton>
+  );
+}

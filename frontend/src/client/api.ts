@@ -1,0 +1,239 @@
+/** The REST API: typed by the schema, authorised by the session, its errors translated once. */
+
+import createClient from "openapi-fetch";
+import { errorBody, ServerError, Unreachable } from "./errors";
+import type {
+  AssistantState,
+  Changes,
+  ConversationItem,
+  MessageState,
+  Notification,
+  SendAnswer,
+} from "./protocol";
+import type { components, paths } from "./schema";
+import { type KeyValue, type Me, type SignIn, Tokens } from "./tokens";
+
+type Schemas = components["schemas"];
+
+/** What a client must know before anyone signs in. */
+export interface Config {
+  ws_url: string;
+  guests_allowed: boolean;
+  registration_open: boolean;
+}
+
+export interface ApiOptions {
+  /** The server's origin; empty: the page's own. */
+  base?: string;
+  storage: KeyValue;
+  locks?: LockManager | undefined;
+  fetch?: (request: Request) => Promise<Response>;
+}
+
+/** A request that takes longer (ms) counts as unanswered. */
+const TIMEOUT = 20_000;
+
+export class Api {
+  readonly tokens: Tokens;
+  readonly #base: string;
+  readonly #fetch: (request: Request) => Promise<Response>;
+  /** For whoever is not signed in. */
+  readonly #open: ReturnType<typeof createClient<paths>>;
+  readonly #signed: ReturnType<typeof createClient<paths>>;
+
+  constructor(options: ApiOptions) {
+    this.#base = options.base ?? "";
+    this.#fetch = options.fetch ?? ((request) => globalThis.fetch(request));
+    this.tokens = new Tokens({
+      storage: options.storage,
+      locks: options.locks,
+      refresh: (refresh) => this.#refresh(refresh),
+    });
+    const common = { baseUrl: this.#base, headers: { Accept: "application/json" } };
+    this.#open = createClient<paths>({ ...common, fetch: (request) => this.#bare(request) });
+    this.#signed = createClient<paths>({
+      ...common,
+      fetch: (request) => this.#authorised(request),
+    });
+  }
+
+  // --- Requests -----------------------------------------------------------------------------
+
+  async #bare(request: Request): Promise<Response> {
+    try {
+      return await this.#fetch(new Request(request, { signal: AbortSignal.timeout(TIMEOUT) }));
+    } catch (error) {
+      // What fetch throws when there is no answer: TypeError, or DOMException on a time-out.
+      if (error instanceof TypeError || error instanceof DOMException) throw new Unreachable();
+      throw error;
+    }
+  }
+
+  async #authorised(request: Request): Promise<Response> {
+    const token = await this.tokens.access();
+    const again = request.clone();
+    request.headers.set("Authorization", `Bearer ${token}`);
+    const response = await this.#bare(request);
+    if (response.status !== 401) return response;
+    again.headers.set("Authorization", `Bearer ${await this.tokens.renew(token)}`);
+    const second = await this.#bare(again);
+    if (second.status === 401) this.tokens.expire();
+    return second;
+  }
+
+  async #refresh(refresh: string): Promise<SignIn> {
+    return answer(this.#open.POST("/api/auth/token/refresh/", { body: { refresh } }));
+  }
+
+  async config(): Promise<Config> {
+    const response = await this.#bare(new Request(absolute(this.#base, "/api/config/")));
+    const body: unknown = await response.json();
+    if (!response.ok) throw new ServerError(errorBody(body, response.status), response.status);
+    // The one endpoint outside the schema.
+    return body as Config;
+  }
+
+  // --- Accounts -----------------------------------------------------------------------------
+
+  async signIn(username: string, password: string): Promise<Me> {
+    return this.#accept(
+      await answer(this.#open.POST("/api/auth/token/", { body: { username, password } })),
+    );
+  }
+
+  async register(body: Schemas["RegistrationRequest"]): Promise<Me> {
+    return this.#accept(await answer(this.#open.POST("/api/auth/register/", { body })));
+  }
+
+  async guest(display_name = ""): Promise<Me> {
+    return this.#accept(
+      await answer(this.#open.POST("/api/auth/guest/", { body: { display_name } })),
+    );
+  }
+
+  /** Turn the guest who asks into an account; they keep everything. */
+  async claim(body: Schemas["ClaimRequest"]): Promise<Me> {
+    const me = await answer(this.#signed.POST("/api/auth/claim/", { body }));
+    this.tokens.update(me);
+    return me;
+  }
+
+  /** End the session, here at once and on the server as soon as it hears of it. */
+  async signOut(): Promise<void> {
+    const refresh = this.tokens.session?.tokens?.refresh;
+    this.tokens.clear();
+    if (refresh) await answer(this.#open.POST("/api/auth/token/revoke/", { body: { refresh } }));
+  }
+
+  #accept(tokens: Schemas["Tokens"]): Me {
+    this.tokens.accept(tokens);
+    return tokens.user;
+  }
+
+  // --- Conversations ------------------------------------------------------------------------
+
+  async assistants(): Promise<AssistantState[]> {
+    return (await answer(this.#signed.GET("/api/assistants/"))).results;
+  }
+
+  /** A page of one's conversations; `next` is the cursor of the page after it. */
+  async conversations(
+    cursor: string | null,
+  ): Promise<{ results: ConversationItem[]; next: string | null }> {
+    const query = cursor === null ? {} : { cursor };
+    const page = await answer(this.#signed.GET("/api/conversations/", { params: { query } }));
+    return { results: page.results, next: cursorOf(page.next) };
+  }
+
+  async conversation(conversation_id: string): Promise<ConversationItem> {
+    const params = { path: { conversation_id } };
+    return answer(this.#signed.GET("/api/conversations/{conversation_id}/", { params }));
+  }
+
+  async createConversation(body: Schemas["NewConversationRequest"]): Promise<ConversationItem> {
+    return answer(this.#signed.POST("/api/conversations/", { body }));
+  }
+
+  async rename(conversation_id: string, title: string): Promise<ConversationItem> {
+    const params = { path: { conversation_id } };
+    const body = { title };
+    return answer(this.#signed.PATCH("/api/conversations/{conversation_id}/", { params, body }));
+  }
+
+  async deleteConversation(conversation_id: string): Promise<void> {
+    const params = { path: { conversation_id } };
+    await answer(this.#signed.DELETE("/api/conversations/{conversation_id}/", { params }));
+  }
+
+  /** The same answer as the socket's `subscribe` gives. */
+  async changes(conversation_id: string, since: number | null): Promise<Changes> {
+    const params = { path: { conversation_id }, query: since === null ? {} : { since } };
+    return answer(this.#signed.GET("/api/conversations/{conversation_id}/changes/", { params }));
+  }
+
+  async read(conversation_id: string, seq: number): Promise<void> {
+    const params = { path: { conversation_id } };
+    const body = { seq };
+    await answer(this.#signed.POST("/api/conversations/{conversation_id}/read/", { params, body }));
+  }
+
+  // --- Messages -----------------------------------------------------------------------------
+
+  /** A page of history before a `created_seq`, oldest first. */
+  async messages(conversation_id: string, before: number): Promise<Schemas["MessagePageBody"]> {
+    const params = { path: { conversation_id }, query: { before } };
+    return answer(this.#signed.GET("/api/conversations/{conversation_id}/messages/", { params }));
+  }
+
+  async send(conversation_id: string, body: Schemas["NewMessageRequest"]): Promise<SendAnswer> {
+    const params = { path: { conversation_id } };
+    return answer(
+      this.#signed.POST("/api/conversations/{conversation_id}/messages/", { params, body }),
+    );
+  }
+
+  async stop(message_id: string): Promise<MessageState> {
+    const params = { path: { message_id } };
+    return (await answer(this.#signed.POST("/api/messages/{message_id}/stop/", { params })))
+      .message;
+  }
+
+  async regenerate(message_id: string): Promise<MessageState> {
+    const params = { path: { message_id } };
+    return (await answer(this.#signed.POST("/api/messages/{message_id}/regenerate/", { params })))
+      .message;
+  }
+
+  // --- Notifications ------------------------------------------------------------------------
+
+  async notifications(): Promise<Notification[]> {
+    return (await answer(this.#signed.GET("/api/notifications/"))).results;
+  }
+
+  async unreadNotifications(): Promise<number> {
+    return (await answer(this.#signed.GET("/api/notifications/unread/"))).unread;
+  }
+
+  /** Mark some notifications, or all, as read; returns how many are unread now. */
+  async readNotifications(ids: string[] | "all"): Promise<number> {
+    const body = ids === "all" ? { all: true } : { ids };
+    return (await answer(this.#signed.POST("/api/notifications/read/", { body }))).unread;
+  }
+}
+
+/** Return what the server answered. Throws ServerError, Unreachable or SignedOut. */
+async function answer<T>(
+  request: Promise<{ data?: T; error?: unknown; response: Response }>,
+): Promise<NonNullable<T>> {
+  const { data, error, response } = await request;
+  if (!response.ok) throw new ServerError(errorBody(error, response.status), response.status);
+  return data as NonNullable<T>;
+}
+
+function absolute(base: string, path: string): string {
+  return new URL(path, base || globalThis.location.href).href;
+}
+
+function cursorOf(link: string | null): string | null {
+  return link === null ? null : new URL(link, "http://none").searchParams.get("cursor");
+}

@@ -1,0 +1,216 @@
+/** The conversations that views have open: loaded, followed, and made whole when events go missing. */
+
+import type { Api } from "./api";
+import { ServerError, SignedOut, Unreachable } from "./errors";
+import type { ConversationEvent, MessageState } from "./protocol";
+import { isFinal } from "./protocol";
+import { emptyConversation, hasGap, type Input, reduce } from "./reducer";
+import type { Socket } from "./socket";
+import type { ClientStore, Followed } from "./state";
+
+/** Ms that an event may be late before it counts as lost. */
+const SEQ_PATIENCE = 1_000;
+const DELTA_PATIENCE = 300;
+/** Conversations kept up to date after their view closed, so that going back is instant. */
+const KEPT = 12;
+
+export class Following {
+  readonly #store: ClientStore;
+  readonly #api: Api;
+  readonly #socket: Socket;
+  /** How many views have each conversation open. */
+  readonly #views = new Map<string, number>();
+  /** The least recently opened first. */
+  readonly #recent = new Set<string>();
+  readonly #syncing = new Map<string, { again: boolean }>();
+  readonly #gaps = new Map<string, ReturnType<typeof setTimeout>>();
+  readonly #marked = new Map<string, number>();
+
+  constructor(store: ClientStore, api: Api, socket: Socket) {
+    this.#store = store;
+    this.#api = api;
+    this.#socket = socket;
+  }
+
+  /** Follow a conversation for as long as a view shows it. Returns what ends that. */
+  open(id: string): () => void {
+    this.#views.set(id, (this.#views.get(id) ?? 0) + 1);
+    this.#recent.delete(id);
+    this.#recent.add(id);
+    if (!this.#store.getState().followed[id]) {
+      this.#patch(id, { data: emptyConversation(id), status: "loading", loadingOlder: false });
+      void this.sync(id);
+    }
+    this.#evict();
+    return () => {
+      const views = (this.#views.get(id) ?? 1) - 1;
+      if (views > 0) this.#views.set(id, views);
+      else this.#views.delete(id);
+    };
+  }
+
+  /** The conversations that a view shows now. */
+  get shown(): string[] {
+    return [...this.#views.keys()];
+  }
+
+  /** Ask for what is missing of every followed conversation, as after a reconnect. */
+  syncAll(): void {
+    for (const id of Object.keys(this.#store.getState().followed)) void this.sync(id);
+  }
+
+  /** Forget everything, as when someone else signs in. */
+  reset(): void {
+    for (const timer of this.#gaps.values()) clearTimeout(timer);
+    this.#gaps.clear();
+    this.#recent.clear();
+    this.#marked.clear();
+  }
+
+  /** Bring a conversation up to date: by the socket, which follows it from then on, or by REST. */
+  async sync(id: string): Promise<void> {
+    const running = this.#syncing.get(id);
+    if (running) {
+      running.again = true;
+      return;
+    }
+    const run = { again: false };
+    this.#syncing.set(id, run);
+    try {
+      await this.#catchUp(id);
+    } catch (error) {
+      if (error instanceof ServerError && !error.passing) this.#patch(id, { status: "missing" });
+      else if (!(error instanceof Unreachable || error instanceof SignedOut)) {
+        if (!(error instanceof ServerError)) throw error;
+        setTimeout(() => void this.sync(id), 2_000);
+      }
+    } finally {
+      this.#syncing.delete(id);
+      if (run.again) void this.sync(id);
+    }
+  }
+
+  async #catchUp(id: string): Promise<void> {
+    for (let complete = false; !complete; ) {
+      const known = this.#store.getState().followed[id]?.data;
+      if (!known) return;
+      this.apply(id, { type: "subscribing" });
+      const since = known.epoch === null ? null : known.seq;
+      const changes =
+        this.#socket.status === "open"
+          ? (await this.#socket.command({ type: "subscribe", conversation: id, since })).changes
+          : await this.#api.changes(id, since);
+      this.apply(id, { type: "changes", changes });
+      complete = changes.complete;
+    }
+    this.#patch(id, { status: "ready" });
+  }
+
+  /** Change what is known of a conversation, and see whether something is missing. */
+  apply(id: string, input: Input): void {
+    const followed = this.#store.getState().followed[id];
+    if (!followed) return;
+    const data = reduce(followed.data, input);
+    if (data === followed.data) return;
+    this.#patch(id, { data });
+    if (!hasGap(data) || this.#gaps.has(id)) return;
+    const patience = data.ahead.length > 0 ? SEQ_PATIENCE : DELTA_PATIENCE;
+    const timer = setTimeout(() => {
+      this.#gaps.delete(id);
+      const now = this.#store.getState().followed[id]?.data;
+      if (now && hasGap(now)) void this.sync(id);
+    }, patience);
+    this.#gaps.set(id, timer);
+  }
+
+  event(event: ConversationEvent): void {
+    this.apply(event.conversation, { type: "event", event });
+  }
+
+  rows(id: string, messages: MessageState[]): void {
+    this.apply(id, { type: "rows", messages });
+  }
+
+  /** One is no longer a member, or it is gone. */
+  lose(id: string): void {
+    this.#patch(id, { status: "missing" });
+  }
+
+  /** Load the page of history before what is shown. */
+  async loadOlder(id: string): Promise<void> {
+    const followed = this.#store.getState().followed[id];
+    if (!followed || followed.loadingOlder || followed.data.oldest === 0) return;
+    const before = followed.data.oldest;
+    this.#patch(id, { loadingOlder: true });
+    try {
+      const page = await this.#api.messages(id, before);
+      const { results: messages, more_before } = page;
+      this.apply(id, { type: "page", messages, before, more_before });
+    } finally {
+      this.#patch(id, { loadingOlder: false });
+    }
+  }
+
+  /** Mark what a conversation shows as read, if anything in it is new. */
+  markRead(id: string): void {
+    const { followed, list, session } = this.#store.getState();
+    const data = followed[id]?.data;
+    if (!data || data.epoch === null) return;
+    const me = session?.user.id;
+    const own = Object.values(data.members).find((member) => member.user?.id === me);
+    const mark = Math.max(own?.last_read_seq ?? 0, this.#marked.get(id) ?? 0);
+    let newest = 0;
+    for (const message of Object.values(data.messages)) {
+      if (isFinal(message.status) && message.author?.id !== me) {
+        newest = Math.max(newest, message.created_seq);
+      }
+    }
+    if (newest <= mark) return;
+    this.#marked.set(id, newest);
+    const item = list.items[id];
+    if (item?.unread) {
+      const items = { ...list.items, [id]: { ...item, unread: 0 } };
+      this.#store.setState({ list: { ...list, items } });
+    }
+    const sent =
+      this.#socket.status === "open"
+        ? this.#socket.command({ type: "read", conversation: id, seq: newest })
+        : this.#api.read(id, newest);
+    sent.catch((error: unknown) => {
+      if (!(error instanceof Error)) throw error;
+      // Not urgent: the next look at the conversation marks it again.
+      this.#marked.delete(id);
+    });
+  }
+
+  #evict(): void {
+    const idle = [...this.#recent].filter((id) => !this.#views.has(id));
+    for (const id of idle.slice(0, Math.max(0, idle.length - KEPT))) {
+      this.#recent.delete(id);
+      clearTimeout(this.#gaps.get(id));
+      this.#gaps.delete(id);
+      this.#store.setState((state) => {
+        const { [id]: _evicted, ...followed } = state.followed;
+        return { followed };
+      });
+      if (this.#socket.status !== "open") continue;
+      this.#socket.command({ type: "unsubscribe", conversation: id }).catch((error: unknown) => {
+        // Lost with its connection, and its subscriptions with it.
+        if (!(error instanceof Unreachable)) throw error;
+      });
+    }
+  }
+
+  #patch(id: string, fields: Partial<Followed>): void {
+    this.#store.setState((state) => {
+      const held = state.followed[id];
+      if (!held && !fields.data) return state;
+      const fresh: Followed = {
+        data: emptyConversation(id),
+        status: "loading",
+        loadingOlder: false,
+      };
+      return { followed: { ...state.followed, [id]: { ...(held ?? fresh), ...fields } } };
+    });
+  }
+}

@@ -1,0 +1,198 @@
+/**
+ * Messages on their way. Each is kept in local storage until the server has it.
+ *
+ * Its `client_id` makes sending safe to repeat: the same one twice is one message. So whatever
+ * happens to a request (no answer, a reload, two tabs), it is simply sent again.
+ */
+
+import type { Api } from "./api";
+import { ServerError, SignedOut, Unreachable } from "./errors";
+import type { SendAnswer } from "./protocol";
+import type { Socket } from "./socket";
+import type { ClientStore, Outgoing } from "./state";
+import type { KeyValue } from "./tokens";
+
+/** Ms. */
+const FIRST_DELAY = 1_000;
+const LONGEST_DELAY = 15_000;
+
+export type OutboxStorage = KeyValue & Pick<Storage, "key" | "length">;
+
+export interface OutboxOptions {
+  store: ClientStore;
+  api: Api;
+  socket: Socket;
+  storage: OutboxStorage;
+  onSent: (conversation: string, answer: SendAnswer) => void;
+}
+
+export class Outbox {
+  readonly #options: OutboxOptions;
+  readonly #running = new Set<string>();
+  #latest = 0;
+  #wake: (() => void)[] = [];
+
+  constructor(options: OutboxOptions) {
+    this.#options = options;
+  }
+
+  /** Send a message; it shows at once. */
+  send(conversation: string, content: string, assistant: string | null = null): Outgoing {
+    // Messages are sent in this order, also those of one millisecond.
+    this.#latest = Math.max(Date.now(), this.#latest + 1);
+    const outgoing: Outgoing = {
+      clientId: newId(),
+      conversation,
+      content,
+      assistant,
+      createdAt: this.#latest,
+      status: "sending",
+      error: null,
+    };
+    this.#put(outgoing);
+    void this.#run(conversation);
+    return outgoing;
+  }
+
+  /** Try again what was refused. */
+  retry(clientId: string): void {
+    const outgoing = this.#options.store.getState().outbox[clientId];
+    if (!outgoing) return;
+    this.#put({ ...outgoing, status: "sending", error: null });
+    void this.#run(outgoing.conversation);
+  }
+
+  /** Give a message up. */
+  discard(clientId: string): void {
+    this.#options.storage.removeItem(this.#key(clientId));
+    this.#options.store.setState((state) => {
+      const { [clientId]: _discarded, ...outbox } = state.outbox;
+      return { outbox };
+    });
+  }
+
+  /** Take up what an earlier page left, and go on with everything: there is a connection. */
+  resume(): void {
+    this.reread();
+    for (const wake of this.#wake.splice(0)) wake();
+    const waiting = Object.values(this.#options.store.getState().outbox);
+    for (const { conversation } of waiting) void this.#run(conversation);
+  }
+
+  /** Make the outbox what storage says, which other tabs change too. */
+  reread(): void {
+    const { storage, store } = this.#options;
+    const prefix = this.#key("");
+    const outbox: Record<string, Outgoing> = {};
+    for (let at = 0; at < storage.length; at += 1) {
+      const key = storage.key(at);
+      if (!key?.startsWith(prefix)) continue;
+      const outgoing = parse(storage.getItem(key));
+      if (outgoing) outbox[outgoing.clientId] = outgoing;
+    }
+    store.setState({ outbox });
+  }
+
+  // --- Sending ------------------------------------------------------------------------------
+
+  /** Send what waits for a conversation, one after another, in the order it was written. */
+  async #run(conversation: string): Promise<void> {
+    if (this.#running.has(conversation)) return;
+    this.#running.add(conversation);
+    try {
+      let failures = 0;
+      for (let next = this.#next(conversation); next; next = this.#next(conversation)) {
+        if (await this.#deliver(next)) failures = 0;
+        else await this.#pause(Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** failures++));
+      }
+    } catch (error) {
+      // Signing in resumes.
+      if (!(error instanceof SignedOut)) throw error;
+    } finally {
+      this.#running.delete(conversation);
+    }
+  }
+
+  #next(conversation: string): Outgoing | undefined {
+    return Object.values(this.#options.store.getState().outbox)
+      .filter((one) => one.conversation === conversation && one.status === "sending")
+      .sort((a, b) => a.createdAt - b.createdAt)[0];
+  }
+
+  /** Return false if it is to be tried again. */
+  async #deliver(outgoing: Outgoing): Promise<boolean> {
+    try {
+      const answer = await this.#transmit(outgoing);
+      this.#options.onSent(outgoing.conversation, answer);
+      this.discard(outgoing.clientId);
+      return true;
+    } catch (error) {
+      if (error instanceof Unreachable) return false;
+      if (!(error instanceof ServerError)) throw error;
+      if (error.passing) return false;
+      if (this.#options.store.getState().outbox[outgoing.clientId]) {
+        this.#put({ ...outgoing, status: "failed", error: error.message });
+      }
+      return true;
+    }
+  }
+
+  async #transmit(outgoing: Outgoing): Promise<SendAnswer> {
+    const { socket, api } = this.#options;
+    const { conversation, content, assistant } = outgoing;
+    const body = { client_id: outgoing.clientId, content, assistant };
+    const command = { type: "message.send", conversation, ...body } as const;
+    if (socket.status === "open" && socket.fits(command)) {
+      try {
+        return await socket.command(command);
+      } catch (error) {
+        // No answer: it may have arrived or not. REST says.
+        if (!(error instanceof Unreachable)) throw error;
+      }
+    }
+    return api.send(conversation, body);
+  }
+
+  async #pause(ms: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wake.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  // --- Storage ------------------------------------------------------------------------------
+
+  #put(outgoing: Outgoing): void {
+    this.#options.storage.setItem(this.#key(outgoing.clientId), JSON.stringify(outgoing));
+    this.#options.store.setState((state) => ({
+      outbox: { ...state.outbox, [outgoing.clientId]: outgoing },
+    }));
+  }
+
+  /** One entry a message: tabs that write at the same time do not overwrite each other. */
+  #key(clientId: string): string {
+    return `chatire.outbox.${this.#options.store.getState().session?.user.id ?? ""}.${clientId}`;
+  }
+}
+
+function parse(text: string | null): Outgoing | null {
+  if (text === null) return null;
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value !== "object" || value === null || !("clientId" in value)) return null;
+    return value as Outgoing;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+/** A random id; `crypto.randomUUID` is missing outside secure contexts. */
+export function newId(): string {
+  if (globalThis.isSecureContext !== false) return crypto.randomUUID();
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,77 @@
+/** What a client knows, in one store that any view can watch. */
+
+import { createStore, type StoreApi } from "zustand/vanilla";
+import type { ConversationItem } from "./protocol";
+import type { Conversation } from "./reducer";
+import type { SocketStatus } from "./socket";
+import type { Session } from "./tokens";
+
+/** A conversation that is, or was, open in a view. */
+export interface Followed {
+  data: Conversation;
+  /** `missing`: there is none, or one may not see it. */
+  status: "loading" | "ready" | "missing";
+  loadingOlder: boolean;
+}
+
+/** A message on its way. It stays until the server has it, across reloads. */
+export interface Outgoing {
+  clientId: string;
+  conversation: string;
+  content: string;
+  /** The slug of the assistant that is to reply, where that is not plain. */
+  assistant: string | null;
+  /** Ms since the epoch. */
+  createdAt: number;
+  status: "sending" | "failed";
+  /** Why it failed, for people. */
+  error: string | null;
+}
+
+export interface ClientState {
+  session: Session | null;
+  socket: SocketStatus;
+  /** Since when (ms) the socket has not been open. */
+  offlineSince: number | null;
+  list: {
+    items: Readonly<Record<string, ConversationItem>>;
+    /** The cursor of the next page; undefined before the first load, null after the last. */
+    next: string | null | undefined;
+    failed: boolean;
+  };
+  followed: Readonly<Record<string, Followed>>;
+  /** By conversation, who is typing, and until when (ms) to believe it. */
+  typing: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  outbox: Readonly<Record<string, Outgoing>>;
+  notifications: {
+    unread: number;
+    /** Counts changes, so that a view knows to load the inbox anew. */
+    version: number;
+  };
+}
+
+export type ClientStore = StoreApi<ClientState>;
+
+export function initialState(session: Session | null): ClientState {
+  return {
+    session,
+    socket: "off",
+    offlineSince: null,
+    list: { items: {}, next: undefined, failed: false },
+    followed: {},
+    typing: {},
+    outbox: {},
+    notifications: { unread: 0, version: 0 },
+  };
+}
+
+export function createClientStore(session: Session | null): ClientStore {
+  return createStore<ClientState>(() => initialState(session));
+}
+
+/** The conversations one is in, newest activity first. */
+export function sortedList(state: Pick<ClientState, "list">): ConversationItem[] {
+  return Object.values(state.list.items).sort(
+    (a, b) => b.active_at.localeCompare(a.active_at) || b.id.localeCompare(a.id),
+  );
+}
