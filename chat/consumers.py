@@ -37,6 +37,35 @@ _MAX_HELD = 1000
 _LAST_WORDS = 2.0
 
 
+class _Known:
+    """What a client already has of a conversation, from the answer to its subscription.
+
+    An event is published after its rows are committed, so it may arrive after an answer that
+    contains them; it would tell the client nothing new.
+    """
+
+    __slots__ = ("deltas", "seq")
+
+    def __init__(self, changes: protocol.Changes) -> None:
+        self.seq = changes.seq
+        self.deltas = {
+            snapshot.message.hex: (snapshot.attempt, snapshot.index)
+            for snapshot in changes.snapshots
+        }
+
+    def contains(self, event: dict[str, Any]) -> bool:
+        if event["kind"] != "reply.delta":
+            return bool(event.get("seq", self.seq + 1) <= self.seq)
+        reached = self.deltas.get(event["message"])
+        if reached is None:
+            return False
+        if (event["attempt"], event["index"]) < reached:
+            return True
+        # Deltas of a reply come in order, so from here on every one is new.
+        del self.deltas[event["message"]]
+        return False
+
+
 class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     """One client's socket.
 
@@ -55,6 +84,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self.following: set[str] = set()
         self.defaults: dict[str, Any] = {}
         self._held: dict[str, list[dict[str, Any]]] = {}
+        self._known: dict[str, _Known] = {}
         self._commands: asyncio.Queue[protocol.AnyCommand] = asyncio.Queue()
         self._outbox = Outbox(self._transmit)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -76,7 +106,9 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         sockets.opened(self)
         self._spawn(self._outbox.run())
         try:
-            parameters = parse_parameters(parse_qs(self.scope["query_string"].decode()))
+            parameters = parse_parameters(
+                parse_qs(self.scope["query_string"].decode(), keep_blank_values=True)
+            )
         except BadParameters as error:
             self._put_error(None, "invalid_parameters", str(error), error.details)
             await self._shut(CloseCode.NOT_ALLOWED, "invalid_parameters")
@@ -274,25 +306,22 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     def release(self, changes: protocol.Changes) -> None:
         """Pass on the held events that the changes do not already contain."""
         key = changes.conversation.id.hex
-        reached = {snapshot.message.hex: snapshot for snapshot in changes.snapshots}
+        self._known[key] = _Known(changes)
         held = self._held.pop(key, [])
         for event in held:
-            if event["kind"] == "reply.delta":
-                snapshot = reached.get(event["message"])
-                if snapshot is not None and (event["attempt"], event["index"]) < (
-                    snapshot.attempt,
-                    snapshot.index,
-                ):
-                    continue
-            elif event.get("seq", changes.seq + 1) <= changes.seq:
-                continue
-            self._outbox.put_event(event)
+            self._pass_on(key, event)
         if len(held) >= _MAX_HELD:
             self._put(protocol.Resync(conversation=changes.conversation.id))
+
+    def _pass_on(self, conversation: str, event: dict[str, Any]) -> None:
+        known = self._known.get(conversation)
+        if known is None or not known.contains(event):
+            self._outbox.put_event(event)
 
     async def unfollow(self, conversation_id: UUID) -> None:
         """Leave a conversation's group; its events are not passed on any more."""
         self._held.pop(conversation_id.hex, None)
+        self._known.pop(conversation_id.hex, None)
         if conversation_id.hex in self.following:
             self.following.discard(conversation_id.hex)
             group = conversation_group(conversation_id)
@@ -325,7 +354,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             return
         held = self._held.get(conversation)
         if held is None:
-            self._outbox.put_event(event)
+            self._pass_on(conversation, event)
         elif len(held) < _MAX_HELD:
             held.append(event)
 

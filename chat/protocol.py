@@ -324,7 +324,7 @@ def parse_command(frame: Any) -> AnyCommand:
     never repeats what was sent.
     """
     try:
-        return _commands.validate_python(frame, strict=False)
+        return _commands.validate_python(frame)
     except ValidationError as error:
         raw_id = frame.get("id") if isinstance(frame, Mapping) else None
         command_id = raw_id if isinstance(raw_id, str) and 0 < len(raw_id) <= 64 else None

@@ -19,6 +19,7 @@ from django.db.utils import Error as DatabaseError
 from chat.events import publish_now, to_user
 from chat.protocol import ConversationTouched
 from chat.selectors.unread import unread_of_members
+from chatire.layers.errors import PublishError
 
 logger = structlog.get_logger(__name__)
 
@@ -83,7 +84,7 @@ class _Toucher(threading.Thread):
                     for row in unread_of_members(conversation_ids)
                 )
             )
-        except DatabaseError:
+        except (DatabaseError, PublishError):
             logger.warning("touch_lost", exc_info=True)
             connection.close()
 

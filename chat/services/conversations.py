@@ -120,8 +120,7 @@ def delete_conversation(*, user: User, conversation_id: UUID) -> None:
         people = Member.objects.filter(
             conversation_id=conversation_id, left_at=None, user__isnull=False
         ).values_list("user_id", flat=True)
-        # Also on everyone's own group, for lists of those who have it not open.
-        change.publish(event)
+        # On everyone's own group: that reaches their sockets whether they follow it or not.
         for person in people:
             change.publish_also(to_user(person, event))
         change.delete()

@@ -1,0 +1,176 @@
+"""`changes/?since=`: whatever a client knew, it is brought up to date from one read."""
+
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from chat import protocol
+from chat.models import Conversation, Message, ReplyChunk
+from chat.selectors.changes import changes_since
+from chat.services.conversations import rename_conversation
+from chat.services.members import mark_read, remove_member
+from chat.services.messages import send_message
+from chat.services.replies import claim_reply
+from chatire.errors import NotFound
+
+Api = Callable[..., APIClient]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def say(user: User, conversation: Conversation, client_id: str = "1") -> Message:
+    """Send a message."""
+    return send_message(
+        user=user, conversation_id=conversation.pk, client_id=client_id, content=client_id
+    ).message
+
+
+def changes(user: User, conversation: Conversation, since: int | None) -> protocol.Changes:
+    """Read the changes."""
+    return changes_since(user=user, conversation_id=conversation.pk, since=since)
+
+
+def test_a_first_load_has_members_and_newest_messages(
+    alice: User, bob: User, group: Conversation
+) -> None:
+    for number in range(protocol.PAGE + 2):
+        say(alice, group, str(number))
+
+    loaded = changes(bob, group, None)
+
+    assert [row.content for row in loaded.messages] == [
+        str(number) for number in range(2, protocol.PAGE + 2)
+    ]
+    assert (loaded.more_before, loaded.complete, loaded.reset) == (True, True, False)
+    assert {row.user.name for row in loaded.members if row.user} == {"alice", "bob"}
+    assert loaded.seq == loaded.conversation.seq == group.seq + protocol.PAGE + 2
+
+
+def test_nothing_changed_is_an_empty_answer(alice: User, group: Conversation) -> None:
+    answer = changes(alice, group, group.seq)
+
+    assert (answer.messages, answer.members, answer.snapshots) == ([], [], [])
+    assert answer.seq == group.seq
+
+
+def test_only_rows_changed_since_are_told(alice: User, bob: User, group: Conversation) -> None:
+    say(alice, group, "before")
+    known = changes(alice, group, None).seq
+    said = say(bob, group, "after")
+    mark_read(user=bob, conversation_id=group.pk, seq=known)
+    rename_conversation(user=alice, conversation_id=group.pk, title="Dinner")
+
+    answer = changes(alice, group, known)
+
+    assert [row.id for row in answer.messages] == [said.pk]
+    assert [(row.user.name, row.last_read_seq) for row in answer.members if row.user] == [
+        ("bob", known)
+    ]
+    assert answer.conversation.title == "Dinner"
+    assert answer.conversation.changed_seq == answer.seq == known + 3
+
+
+def test_many_changes_come_in_parts_that_add_up(
+    alice: User, group: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "MAX_CHANGES", 3)
+    for number in range(8):
+        say(alice, group, str(number))
+
+    told: list[str] = []
+    since, parts = group.seq, 0
+    while True:
+        part = changes(alice, group, since)
+        told += [row.content for row in part.messages]
+        since, parts = part.seq, parts + 1
+        if part.complete:
+            break
+
+    assert told == [str(number) for number in range(8)]
+    assert parts == 3
+
+
+def test_a_since_from_the_future_is_a_fresh_start(alice: User, group: Conversation) -> None:
+    answer = changes(alice, group, group.seq + 1000)
+
+    assert answer.reset is True
+    assert len(answer.members) == 2
+
+
+def test_a_streaming_reply_is_told_by_snapshot(alice: User, chat: Conversation) -> None:
+    reply = send_message(user=alice, conversation_id=chat.pk, client_id="1", content="hello").reply
+    assert reply is not None
+    claim = claim_reply(message_id=reply.pk)
+    assert claim is not None
+    known = changes(alice, chat, None).seq
+    for index, text in enumerate(["To", " be", ""]):
+        ReplyChunk.objects.create(message_id=reply.pk, attempt=1, index=index, text=text)
+    # Of an attempt that lost the reply: no part of it.
+    ReplyChunk.objects.create(message_id=reply.pk, attempt=0, index=9, text="stale")
+
+    for since in (None, known):
+        (snapshot,) = changes(alice, chat, since).snapshots
+        assert (snapshot.message, snapshot.attempt) == (reply.pk, 1)
+        assert (snapshot.text, snapshot.index) == ("To be", 3)
+
+
+def test_a_removed_member_reads_nothing_more(alice: User, bob: User, group: Conversation) -> None:
+    member = next(
+        row for row in changes(bob, group, None).members if row.user and row.user.id == bob.pk
+    )
+    remove_member(user=alice, conversation_id=group.pk, member_id=member.id)
+
+    with pytest.raises(NotFound):
+        changes(bob, group, None)
+    left = changes(alice, group, group.seq).members
+    assert [(row.id, row.left_at is not None) for row in left] == [(member.id, True)]
+
+
+def test_the_read_sees_one_state_even_while_others_write(
+    alice: User, group: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message committed between the two queries belongs to the next answer, whole."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from chat.selectors import changes as module
+
+    def elsewhere() -> None:
+        try:
+            say(alice, group, "meanwhile")
+        finally:
+            connection.close()
+
+    original = module.require_member
+
+    def interrupted(user_id: object, conversation_id: object) -> object:
+        found = original(user_id, conversation_id)  # type: ignore[arg-type]
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(elsewhere).result(10)
+        return found
+
+    monkeypatch.setattr(module, "require_member", interrupted)
+    first = changes(alice, group, group.seq)
+    monkeypatch.setattr(module, "require_member", original)
+
+    assert (first.messages, first.seq) == ([], group.seq)
+    assert [row.content for row in changes(alice, group, first.seq).messages] == ["meanwhile"]
+
+
+@pytest.mark.parametrize("since", ["-1", "x", "1.0", "9" * 25])
+def test_a_wrong_since_has_its_stated_answer(
+    api: Api, alice: User, group: Conversation, since: str
+) -> None:
+    answer = api(alice).get(f"/api/conversations/{group.pk}/changes/", {"since": since})
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
+
+
+def test_rest_gives_the_same_answer_as_the_selector(
+    api: Api, alice: User, group: Conversation
+) -> None:
+    say(alice, group)
+    answer = api(alice).get(f"/api/conversations/{group.pk}/changes/", {"since": "0"})
+
+    assert protocol.Changes.model_validate_json(answer.content) == changes(alice, group, 0)

@@ -1,0 +1,159 @@
+"""Conversations over REST: alice owns, bob is a member, charlie is a stranger."""
+
+from collections.abc import Callable
+
+import pytest
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from chat.models import Assistant, Conversation, Member, Message
+
+Api = Callable[..., APIClient]
+pytestmark = pytest.mark.django_db
+
+
+def test_opening_one_with_an_assistant_makes_its_opener_the_owner(
+    api: Api, alice: User, assistant: Assistant
+) -> None:
+    answer = api(alice).post("/api/conversations/", {"assistant": "assistant"})
+
+    assert answer.status_code == 201
+    body = answer.json()
+    assert (body["kind"], body["role"], body["unread"]) == ("assistant", "owner", 0)
+    members = Member.objects.filter(conversation=body["id"])
+    assert {member.assistant or member.user for member in members} == {assistant, alice}
+
+
+def test_the_first_active_assistant_is_taken_when_none_is_named(
+    api: Api, alice: User, assistant: Assistant
+) -> None:
+    answer = api(alice).post("/api/conversations/", {})
+
+    assert answer.status_code == 201
+    assert Member.objects.filter(conversation=answer.json()["id"], assistant=assistant).exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"kind": "party"}, "kind"),
+        ({"assistant": "nobody"}, "assistant"),
+        ({"model": "not-offered"}, "model"),
+        ({"title": "x" * 201}, "title"),
+        ({"title": "a\x00b"}, "title"),
+        ({"surprise": 1}, "surprise"),
+        ({"kind": "group", "members": ["00000000-0000-7000-8000-000000000000"]}, "members"),
+        ({"members": "everyone"}, "members"),
+        ([], ""),
+    ],
+)
+def test_bad_input_is_refused_naming_its_field(
+    api: Api, alice: User, assistant: Assistant, body: object, field: str
+) -> None:
+    answer = api(alice).post("/api/conversations/", body)
+
+    assert answer.status_code == 400
+    error = answer.json()
+    assert error["code"] == "invalid"
+    named = error["details"].get("field") or error["details"]["fields"][0]["field"]
+    assert named.split(".")[0] == field
+    assert not Conversation.objects.exists()
+
+
+def test_a_list_has_only_ones_own_newest_activity_first(
+    api: Api, alice: User, bob: User, charlie: User, assistant: Assistant
+) -> None:
+    first = api(alice).post("/api/conversations/", {"title": "first"}).json()
+    second = api(alice).post("/api/conversations/", {"title": "second"}).json()
+    api(bob).post("/api/conversations/", {"title": "bob's"})
+
+    listed = api(alice).get("/api/conversations/").json()["results"]
+    assert [row["id"] for row in listed] == [second["id"], first["id"]]
+
+    api(alice).post(
+        f"/api/conversations/{first['id']}/messages/", {"client_id": "1", "content": "hello"}
+    )
+    listed = api(alice).get("/api/conversations/").json()["results"]
+    assert [row["title"] for row in listed] == ["first", "second"]
+    assert listed[0]["preview"] == "hello"
+    assert api(charlie).get("/api/conversations/").json()["results"] == []
+
+
+def test_a_long_list_comes_in_pages(api: Api, alice: User, assistant: Assistant) -> None:
+    for number in range(53):
+        api(alice).post("/api/conversations/", {"title": str(number)})
+
+    page = api(alice).get("/api/conversations/").json()
+    rest = api(alice).get(page["next"]).json()
+
+    titles = [row["title"] for row in page["results"] + rest["results"]]
+    assert titles == [str(number) for number in reversed(range(53))]
+    assert rest["next"] is None
+
+
+@pytest.mark.parametrize("who", ["charlie", None])
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("get", "", None),
+        ("patch", "", {"title": "mine"}),
+        ("delete", "", None),
+        ("get", "messages/", None),
+        ("post", "messages/", {"client_id": "1", "content": "hi"}),
+        ("get", "changes/", None),
+        ("post", "read/", {"seq": 1}),
+        ("get", "members/", None),
+        ("post", "members/", {"user": "00000000-0000-7000-8000-000000000000"}),
+    ],
+)
+@pytest.mark.django_db(transaction=True)
+def test_a_stranger_gets_404_and_someone_unknown_401(
+    api: Api,
+    group: Conversation,
+    charlie: User,
+    who: str | None,
+    method: str,
+    path: str,
+    body: object,
+) -> None:
+    client = api(charlie if who else None)
+
+    answer = getattr(client, method)(f"/api/conversations/{group.pk}/{path}", body)
+
+    assert answer.status_code == (404 if who else 401)
+    assert set(answer.json()) == {"code", "message", "details"}
+    group.refresh_from_db()
+    assert group.title == "Lunch"
+    assert not Message.objects.exists()
+
+
+def test_a_plain_member_may_see_but_not_rename_or_delete(
+    api: Api, group: Conversation, bob: User
+) -> None:
+    assert api(bob).get(f"/api/conversations/{group.pk}/").json()["role"] == "member"
+    for answer in (
+        api(bob).patch(f"/api/conversations/{group.pk}/", {"title": "Dinner"}),
+        api(bob).delete(f"/api/conversations/{group.pk}/"),
+    ):
+        assert answer.status_code == 403
+        assert answer.json()["code"] == "not_allowed"
+
+
+def test_renaming_takes_one_seq_and_renaming_to_the_same_none(
+    api: Api, group: Conversation, alice: User
+) -> None:
+    before = group.seq
+    for _ in range(2):
+        answer = api(alice).patch(f"/api/conversations/{group.pk}/", {"title": "Dinner"})
+        assert answer.json()["title"] == "Dinner"
+
+    group.refresh_from_db()
+    assert (group.seq, group.changed_seq) == (before + 1, before + 1)
+
+
+def test_deleting_leaves_nothing(api: Api, group: Conversation, alice: User, bob: User) -> None:
+    assert api(alice).delete(f"/api/conversations/{group.pk}/").status_code == 204
+
+    assert not Conversation.objects.exists()
+    assert not Member.objects.exists()
+    assert api(bob).get(f"/api/conversations/{group.pk}/").status_code == 404

@@ -1,0 +1,236 @@
+"""Messages over REST."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connection
+from procrastinate.contrib.django.models import ProcrastinateJob
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from chat.models import Assistant, Conversation, Member, Message
+from chat.protocol import MAX_CONTENT
+from chat.services.conversations import create_conversation
+from chat.services.messages import MAX_WAITING_REPLIES
+
+Api = Callable[..., APIClient]
+pytestmark = pytest.mark.django_db
+
+
+def say(client: APIClient, conversation: Conversation, **body: object) -> dict[str, object]:
+    """Post a message and return the answer's body with its status."""
+    answer = client.post(
+        f"/api/conversations/{conversation.pk}/messages/",
+        {"client_id": "one", "content": "hello", **body},
+    )
+    return {"status": answer.status_code, **answer.json()}
+
+
+def test_a_message_its_pending_reply_and_its_job_are_stored_together(
+    api: Api, alice: User, chat: Conversation
+) -> None:
+    said = say(api(alice), chat)
+
+    assert said["status"] == 201
+    message, reply = said["message"], said["reply"]
+    assert (message["content"], message["status"], message["client_id"]) == (
+        "hello",
+        "complete",
+        "one",
+    )
+    assert (reply["status"], reply["parent"], reply["content"]) == ("pending", message["id"], "")
+    assert reply["created_seq"] == message["created_seq"] + 1
+    job = ProcrastinateJob.objects.get(task_name="chat.stream_reply")
+    assert job.args == {"message_id": reply["id"]}
+
+
+def test_the_same_client_id_twice_is_one_message_and_one_reply(
+    api: Api, alice: User, chat: Conversation
+) -> None:
+    first = say(api(alice), chat)
+    seq = Conversation.objects.get(pk=chat.pk).seq
+    again = say(api(alice), chat, content="something else")
+
+    assert (first["status"], again["status"]) == (201, 200)
+    assert again["message"]["id"] == first["message"]["id"]
+    assert again["message"]["content"] == "hello"
+    assert again["reply"]["id"] == first["reply"]["id"]
+    assert Message.objects.count() == 2
+    assert Conversation.objects.get(pk=chat.pk).seq == seq
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_client_id_from_ten_threads_at_once_is_one_message(
+    api: Api, alice: User, chat: Conversation
+) -> None:
+    clients = [api(alice) for _ in range(10)]
+
+    def post(client: APIClient) -> int:
+        try:
+            return int(str(say(client, chat)["status"]))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(10) as pool:
+        statuses = sorted(pool.map(post, clients))
+
+    assert statuses == [200] * 9 + [201]
+    assert Message.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_seq_is_gapless_whoever_writes_at_once(
+    api: Api, alice: User, bob: User, group: Conversation
+) -> None:
+    start = group.seq
+    clients = [(api(alice if n % 2 else bob), n) for n in range(20)]
+
+    def post(item: tuple[APIClient, int]) -> None:
+        client, number = item
+        try:
+            assert say(client, group, client_id=str(number))["status"] == 201
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(post, clients))
+
+    places = Message.objects.order_by("created_seq").values_list("created_seq", flat=True)
+    assert list(places) == list(range(start + 1, start + 21))
+
+
+def test_the_same_client_id_of_two_people_is_two_messages(
+    api: Api, alice: User, bob: User, group: Conversation
+) -> None:
+    assert say(api(alice), group)["status"] == 201
+    assert say(api(bob), group)["status"] == 201
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"content": ""},
+        {"content": " \n "},
+        {"content": "x" * (MAX_CONTENT + 1)},
+        {"content": "nul \x00 inside"},
+        {"content": 7},
+        {"client_id": ""},
+        {"client_id": "x" * 65},
+        {"client_id": "a b"},
+        {"client_id": None},
+        {"parent": "no-uuid"},
+        {"parent": "00000000-0000-7000-8000-000000000000"},
+        {"assistant": "nobody"},
+        {"model": "not-offered"},
+        {"author": "bob"},
+        {"role": "system"},
+    ],
+)
+def test_a_bad_message_is_refused_and_stores_nothing(
+    api: Api, alice: User, chat: Conversation, body: dict[str, object]
+) -> None:
+    seq = Conversation.objects.get(pk=chat.pk).seq
+    said = say(api(alice), chat, **body)
+
+    assert (said["status"], said["code"]) == (400, "invalid")
+    assert not Message.objects.exists()
+    assert Conversation.objects.get(pk=chat.pk).seq == seq
+
+
+def test_an_error_does_not_repeat_what_was_sent(api: Api, alice: User, chat: Conversation) -> None:
+    said = say(api(alice), chat, content="secret words " * MAX_CONTENT)
+
+    assert "secret" not in str(said)
+
+
+def test_what_is_not_json_is_refused(api: Api, alice: User, chat: Conversation) -> None:
+    answer = api(alice).post(
+        f"/api/conversations/{chat.pk}/messages/", "{not json", content_type="application/json"
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "parse_error")
+
+
+def test_a_parent_from_another_conversation_is_refused(
+    api: Api, alice: User, chat: Conversation, group: Conversation
+) -> None:
+    elsewhere = say(api(alice), group)["message"]["id"]  # type: ignore[index]
+
+    assert say(api(alice), chat, client_id="two", parent=elsewhere)["status"] == 400
+
+
+def test_no_one_is_replied_to_in_a_group_unless_an_assistant_is_named(
+    api: Api, alice: User, group: Conversation, assistant: Assistant
+) -> None:
+    Member.objects.create(conversation=group, assistant=assistant)
+
+    assert say(api(alice), group)["reply"] is None
+    assert say(api(alice), group, client_id="two", assistant="assistant")["reply"] is not None
+
+
+def test_too_many_waiting_replies_are_refused(api: Api, alice: User, chat: Conversation) -> None:
+    for number in range(MAX_WAITING_REPLIES):
+        assert say(api(alice), chat, client_id=str(number))["status"] == 201
+
+    said = say(api(alice), chat, client_id="one more")
+    assert (said["status"], said["code"]) == (400, "invalid")
+    said = say(api(alice), chat, client_id="one-more")
+    assert (said["status"], said["code"]) == (409, "conflict")
+
+
+def test_history_pages_both_ways_by_place(api: Api, alice: User, bob: User) -> None:
+    group = create_conversation(user=alice, kind="group", members=[bob.pk])
+    client = api(alice)
+    for number in range(12):
+        say(client, group, client_id=str(number), content=str(number))
+    url = f"/api/conversations/{group.pk}/messages/"
+
+    newest = client.get(url, {"limit": 5}).json()
+    assert [row["content"] for row in newest["results"]] == ["7", "8", "9", "10", "11"]
+    assert (newest["more_before"], newest["more_after"]) == (True, False)
+
+    older = client.get(url, {"limit": 5, "before": newest["results"][0]["created_seq"]}).json()
+    assert [row["content"] for row in older["results"]] == ["2", "3", "4", "5", "6"]
+
+    oldest = client.get(url, {"limit": 5, "before": older["results"][0]["created_seq"]}).json()
+    assert [row["content"] for row in oldest["results"]] == ["0", "1"]
+    assert oldest["more_before"] is False
+
+    later = client.get(url, {"limit": 5, "after": older["results"][-1]["created_seq"]}).json()
+    assert [row["content"] for row in later["results"]] == ["7", "8", "9", "10", "11"]
+    assert later["more_after"] is False
+
+
+@pytest.mark.parametrize("value", ["-1", "abc", "1.5", "9" * 30, "١"])
+@pytest.mark.parametrize("name", ["before", "after", "limit"])
+def test_a_bad_place_is_refused(
+    api: Api, alice: User, chat: Conversation, name: str, value: str
+) -> None:
+    answer = api(alice).get(f"/api/conversations/{chat.pk}/messages/", {name: value})
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
+
+
+def test_one_message_is_seen_by_members_only(
+    api: Api, alice: User, bob: User, charlie: User, group: Conversation
+) -> None:
+    said = say(api(alice), group)["message"]["id"]  # type: ignore[index]
+
+    assert api(bob).get(f"/api/messages/{said}/").json()["content"] == "hello"
+    for action in ("", "stop/", "regenerate/"):
+        url = f"/api/messages/{said}/{action}"
+        answer = api(charlie).post(url) if action else api(charlie).get(url)
+        assert answer.status_code == 404
+
+
+def test_an_authors_own_words_are_never_unread(
+    api: Api, alice: User, bob: User, group: Conversation
+) -> None:
+    say(api(alice), group)
+
+    assert api(alice).get(f"/api/conversations/{group.pk}/").json()["unread"] == 0
+    assert api(bob).get(f"/api/conversations/{group.pk}/").json()["unread"] == 1
+    seq = Conversation.objects.get(pk=group.pk).seq
+    api(bob).post(f"/api/conversations/{group.pk}/read/", {"seq": seq})
+    assert api(bob).get(f"/api/conversations/{group.pk}/").json()["unread"] == 0

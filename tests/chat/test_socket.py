@@ -1,0 +1,538 @@
+"""The socket: who may follow what, commands and their answers, events and their order."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from channels.layers import get_channel_layer
+from rest_framework_simplejwt.tokens import AccessToken
+
+from accounts.models import User
+from accounts.services import revoke_session
+from chat import protocol
+from chat.events import publish_now, to_conversation
+from chat.models import Conversation, Member, Message
+from chat.protocol import ReplyDelta
+from chat.services.conversations import delete_conversation, rename_conversation
+from chat.services.members import add_member, remove_member
+from chat.services.messages import send_message
+from chat.services.replies import claim_reply
+from chatire.threads import in_thread
+from tests.chat.client import Socket
+
+Token = Callable[[User], str]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+async def _layer_of_this_loop() -> AsyncIterator[None]:
+    """Each test has an event loop of its own; the layer's tasks on it end with it."""
+    yield
+    await get_channel_layer().close()
+
+
+def key(conversation: Conversation) -> str:
+    """The conversation's id as frames carry it."""
+    return str(conversation.pk)
+
+
+async def test_hello_comes_first_and_says_what_a_client_must_know(
+    alice: User, token_for: Token
+) -> None:
+    async with Socket(await in_thread(token_for, alice)) as socket:
+        hello = await socket.next()
+
+    assert hello["type"] == "hello"
+    assert hello["protocol"] == "chatire.v1"
+    assert hello["user"] == {"id": str(alice.pk), "name": "alice", "is_guest": False}
+    assert hello["heartbeat"] == 25
+    assert hello["limits"]["frame_bytes"] == 64 * 1024
+    assert hello["epoch"]
+
+
+async def test_what_is_said_over_rest_arrives_once_at_every_member(
+    alice: User, bob: User, group: Conversation, token_for: Token
+) -> None:
+    async with (
+        Socket(await in_thread(token_for, alice)) as first,
+        Socket(await in_thread(token_for, bob)) as second,
+    ):
+        for socket in (first, second):
+            await socket.command("subscribe", conversation=key(group))
+        said = await in_thread(
+            send_message,
+            user=alice,
+            conversation_id=group.pk,
+            client_id="1",
+            content="hello",
+        )
+        for socket in (first, second):
+            event = await socket.until("message.created")
+            assert event["message"]["content"] == "hello"
+            assert event["seq"] == said.message.seq
+            assert event["message"]["author"]["name"] == "alice"
+            # Were it to come twice, it would come before the answer to a later command.
+            await socket.command("ping")
+            assert [f["type"] for f in socket.seen].count("message.created") == 1
+
+
+async def test_what_is_said_over_the_socket_is_stored_and_acknowledged(
+    alice: User, chat: Conversation, token_for: Token
+) -> None:
+    async with Socket(await in_thread(token_for, alice)) as socket:
+        ack = await socket.command(
+            "message.send", conversation=key(chat), client_id="1", content="hello"
+        )
+        again = await socket.command(
+            "message.send", conversation=key(chat), client_id="1", content="hello"
+        )
+
+    assert ack["message"]["content"] == "hello"
+    assert ack["reply"]["status"] == "pending"
+    assert again["message"]["id"] == ack["message"]["id"]
+    assert await in_thread(Message.objects.count) == 2
+
+
+async def test_a_stranger_is_told_nothing(
+    charlie: User, group: Conversation, token_for: Token
+) -> None:
+    async with Socket(await in_thread(token_for, charlie)) as socket:
+        for command, fields in (
+            ("subscribe", {}),
+            ("message.send", {"client_id": "1", "content": "let me in"}),
+            ("read", {"seq": 1}),
+            ("typing", {"active": True}),
+        ):
+            answer = await socket.command(command, conversation=key(group), **fields)
+            assert (answer["type"], answer["code"]) == ("error", "not_found")
+        await in_thread(rename_conversation_by_owner, group)
+        await socket.command("ping")
+        assert "conversation.updated" not in [frame["type"] for frame in socket.seen]
+
+
+def rename_conversation_by_owner(group: Conversation) -> None:
+    """Rename it as whoever made it."""
+    assert group.creator is not None
+    rename_conversation(user=group.creator, conversation_id=group.pk, title="Other")
+
+
+async def test_a_stranger_on_the_conversations_own_route_is_closed_4004(
+    charlie: User, group: Conversation, token_for: Token
+) -> None:
+    token = await in_thread(token_for, charlie)
+    async with Socket(token, f"/ws/conversations/{group.pk}/") as socket:
+        assert await socket.close_code() == (4004, "not_found")
+
+
+async def test_the_conversations_own_route_is_subscribed_already(
+    alice: User, bob: User, group: Conversation, token_for: Token
+) -> None:
+    token = await in_thread(token_for, alice)
+    async with Socket(token, f"/ws/conversations/{group.pk}/?platform=ios") as socket:
+        ack = await socket.until("ack", id="subscribe")
+        assert len(ack["changes"]["members"]) == 2
+        await in_thread(
+            send_message, user=bob, conversation_id=group.pk, client_id="1", content="hello"
+        )
+        assert (await socket.until("message.created"))["message"]["content"] == "hello"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "chatmode=video",
+        "platform=%00",
+        "assistant=",
+        "language=not_a_tag!",
+        "colour=red",
+        "model=a&model=b",
+        "since=-1",
+        "since=x",
+    ],
+)
+async def test_parameters_that_cannot_be_used_are_refused_with_a_reason(
+    alice: User, token_for: Token, query: str
+) -> None:
+    async with Socket(await in_thread(token_for, alice), f"/ws/?{query}") as socket:
+        error = await socket.until("error", id=None)
+        assert error["code"] == "invalid_parameters"
+        assert error["details"]["fields"]
+        assert await socket.close_code() == (4003, "invalid_parameters")
+
+
+@pytest.mark.parametrize(
+    "query", ["assistant=assistant&model=other", "character_id=assistant&llm=other"]
+)
+async def test_parameters_choose_assistant_model_and_language(
+    alice: User, chat: Conversation, token_for: Token, query: str
+) -> None:
+    token = await in_thread(token_for, alice)
+    path = f"/ws/?{query}&language=de&platform=web&chatmode=text"
+    async with Socket(token, path) as socket:
+        ack = await socket.command(
+            "message.send", conversation=key(chat), client_id="1", content="hallo"
+        )
+
+    reply = await in_thread(Message.objects.get, pk=ack["reply"]["id"])
+    assert (reply.model, reply.language) == ("other", "de")
+
+
+@pytest.mark.parametrize(
+    ("frame", "code", "field"),
+    [
+        ({"type": "message.sing", "id": "1"}, "unknown_type", ""),
+        ({"id": "1"}, "unknown_type", ""),
+        ({"type": "ping"}, "invalid", "id"),
+        ({"type": "ping", "id": 7}, "invalid", "id"),
+        ({"type": "ping", "id": "1", "extra": 1}, "invalid", "extra"),
+        ({"type": "subscribe", "id": "1"}, "invalid", "conversation"),
+        ({"type": "subscribe", "id": "1", "conversation": "x"}, "invalid", "conversation"),
+        (
+            {"type": "subscribe", "id": "1", "conversation": "0" * 32, "since": -1},
+            "invalid",
+            "since",
+        ),
+        (
+            {"type": "subscribe", "id": "1", "conversation": "0" * 32, "since": "12"},
+            "invalid",
+            "since",
+        ),
+        (
+            {"type": "message.send", "id": "1", "conversation": "0" * 32, "client_id": "1"},
+            "invalid",
+            "content",
+        ),
+        (["not", "an", "object"], "unknown_type", ""),
+        (None, "unknown_type", ""),
+        ("ping", "unknown_type", ""),
+    ],
+)
+async def test_a_frame_that_is_no_command_gets_an_error_and_the_socket_stays(
+    alice: User, token_for: Token, frame: Any, code: str, field: str
+) -> None:
+    import json
+
+    async with Socket(await in_thread(token_for, alice)) as socket:
+        await socket.send_text(json.dumps(frame))
+        error = await socket.until("error")
+        assert error["code"] == code
+        assert error["details"]["fields"][0]["field"] == field
+        assert (await socket.command("ping"))["type"] == "pong"
+
+
+@pytest.mark.parametrize("text", ["", "{", "not json", '{"type": NaN', "[" * 30_000])
+async def test_what_is_not_json_closes_1003(alice: User, token_for: Token, text: str) -> None:
+    async with Socket(await in_thread(token_for, alice)) as socket:
+        await socket.send_text(text)
+        assert await socket.close_code() == (1003, "not_json")
+
+
+async def test_a_binary_frame_closes_1003(alice: User, token_for: Token) -> None:
+    async with Socket(await in_thread(token_for, alice)) as socket:
+        await socket.send_bytes(b"\x00")
+        assert await socket.close_code() == (1003, "not_json")
+
+
+@pytest.mark.parametrize("text", ["x" * 1024 * 1024, "é" * 40_000])
+async def test_a_frame_over_the_limit_closes_1009(alice: User, token_for: Token, text: str) -> None:
+    async with Socket(await in_thread(token_for, alice)) as socket:
+        await socket.send_text(f'"{text}"')
+        assert await socket.close_code() == (1009, "frame_too_big")
+
+
+async def test_too_many_frames_close_4013_and_say_when_to_come_back(
+    alice: User, token_for: Token
+) -> None:
+    async with Socket(await in_thread(token_for, alice)) as socket:
+        for number in range(protocol.FRAMES_BURST + 50):
+            await socket.send(type="ping", id=str(number))
+        code, reason = await socket.close_code()
+
+    assert code == 4013
+    assert reason.startswith("retry_after=")
+
+
+async def test_commands_are_answered_once_each_in_order(
+    alice: User, group: Conversation, token_for: Token
+) -> None:
+    async with Socket(await in_thread(token_for, alice)) as socket:
+        for number in range(20):
+            await socket.send(
+                type="message.send",
+                id=str(number),
+                conversation=key(group),
+                client_id=str(number),
+                content=str(number),
+            )
+        answers = [await socket.until("ack") for _ in range(20)]
+
+    assert [answer["id"] for answer in answers] == [str(number) for number in range(20)]
+    stored = Message.objects.order_by("created_seq").values_list("content", flat=True)
+    assert await in_thread(list, stored) == [str(number) for number in range(20)]
+
+
+async def test_more_waiting_commands_than_allowed_are_refused_not_lost_silently(
+    alice: User, group: Conversation, token_for: Token
+) -> None:
+    count = protocol.MAX_WAITING_COMMANDS * 3
+    async with Socket(await in_thread(token_for, alice)) as socket:
+        for number in range(count):
+            await socket.send(
+                type="message.send",
+                id=str(number),
+                conversation=key(group),
+                client_id=str(number),
+                content="x",
+            )
+        answers: dict[str, str] = {}
+        while len(answers) < count:
+            frame = await socket.next()
+            if frame["type"] in {"ack", "error"}:
+                assert frame["id"] not in answers
+                answers[frame["id"]] = frame.get("code", "ack")
+
+    kept = sum(answer == "ack" for answer in answers.values())
+    assert kept >= protocol.MAX_WAITING_COMMANDS
+    assert set(answers.values()) <= {"ack", "too_many_commands"}
+    assert await in_thread(Message.objects.count) == kept
+
+
+async def test_an_event_during_subscribing_comes_after_the_answer_and_once(
+    alice: User, bob: User, group: Conversation, token_for: Token
+) -> None:
+    async with Socket(await in_thread(token_for, alice)) as socket:
+        await socket.until("hello")
+
+        async def talk() -> None:
+            for number in range(30):
+                await in_thread(
+                    send_message,
+                    user=bob,
+                    conversation_id=group.pk,
+                    client_id=str(number),
+                    content=str(number),
+                )
+
+        talking = asyncio.create_task(talk())
+        ack = await socket.command("subscribe", conversation=key(group), since=group.seq)
+        told = [row["content"] for row in ack["changes"]["messages"]]
+        before = [frame for frame in socket.seen[:-1] if frame["type"] == "message.created"]
+        await talking
+        while len(told) < 30:
+            told.append((await socket.until("message.created"))["message"]["content"])
+        await socket.command("ping")
+
+    assert before == []
+    assert told == [str(number) for number in range(30)]
+    created = [frame for frame in socket.seen if frame["type"] == "message.created"]
+    assert len(created) + len(ack["changes"]["messages"]) == 30
+
+
+async def test_deltas_already_in_the_snapshot_are_not_sent_again(
+    alice: User, chat: Conversation, token_for: Token
+) -> None:
+    sent = await in_thread(
+        send_message, user=alice, conversation_id=chat.pk, client_id="1", content="hi"
+    )
+    assert sent.reply is not None
+    reply_id = sent.reply.pk
+    await in_thread(claim_reply, message_id=reply_id)
+
+    def delta(index: int) -> None:
+        event = ReplyDelta(
+            conversation=chat.pk, message=reply_id, attempt=1, index=index, text=f"{index} "
+        )
+        from chat.models import ReplyChunk
+
+        ReplyChunk.objects.create(message_id=reply_id, attempt=1, index=index, text=f"{index} ")
+        publish_now(to_conversation(event))
+
+    async with Socket(await in_thread(token_for, alice)) as socket:
+        await socket.until("hello")
+
+        async def stream() -> None:
+            for index in range(60):
+                await in_thread(delta, index)
+
+        streaming = asyncio.create_task(stream())
+        ack = await socket.command("subscribe", conversation=key(chat))
+        (snapshot,) = ack["changes"]["snapshots"]
+        text, expected = snapshot["text"], snapshot["index"]
+        while expected < 60:
+            event = await socket.until("reply.delta")
+            assert event["index"] == expected
+            text, expected = text + event["text"], expected + 1
+        await streaming
+
+    assert text == "".join(f"{index} " for index in range(60))
+
+
+async def test_a_removed_member_stops_receiving_at_once(
+    alice: User, bob: User, group: Conversation, token_for: Token
+) -> None:
+    member = await in_thread(Member.objects.get, conversation=group, user=bob)
+    async with Socket(await in_thread(token_for, bob)) as socket:
+        await socket.command("subscribe", conversation=key(group))
+        await in_thread(remove_member, user=alice, conversation_id=group.pk, member_id=member.pk)
+        left = await socket.until("member.left")
+        assert left["member"]["user"]["id"] == str(bob.pk)
+        await in_thread(
+            send_message, user=alice, conversation_id=group.pk, client_id="1", content="secret"
+        )
+        await in_thread(rename_conversation, user=alice, conversation_id=group.pk, title="New")
+        await socket.command("ping")
+        assert "message.created" not in [frame["type"] for frame in socket.seen]
+        again = await socket.command("subscribe", conversation=key(group), since=0)
+        assert again["code"] == "not_found"
+
+
+async def test_being_added_shows_without_a_reload(
+    alice: User, charlie: User, group: Conversation, token_for: Token
+) -> None:
+    async with Socket(await in_thread(token_for, charlie)) as socket:
+        await socket.until("hello")
+        await in_thread(add_member, user=alice, conversation_id=group.pk, person=charlie.pk)
+        touched = await socket.until("conversation.touched")
+        assert touched["conversation"] == key(group)
+
+
+async def test_lists_stay_live_without_subscribing_and_count_what_is_unread(
+    alice: User, bob: User, group: Conversation, token_for: Token
+) -> None:
+    async with Socket(await in_thread(token_for, bob)) as socket:
+        await socket.until("hello")
+        for number in range(3):
+            await in_thread(
+                send_message,
+                user=alice,
+                conversation_id=group.pk,
+                client_id=str(number),
+                content="x",
+            )
+        await socket.until("conversation.touched", unread=3)
+        seq = (await in_thread(Conversation.objects.get, pk=group.pk)).seq
+        await socket.command("read", conversation=key(group), seq=seq)
+        await socket.until("conversation.touched", unread=0)
+
+
+async def test_a_deleted_conversation_is_announced_once(
+    alice: User, bob: User, group: Conversation, token_for: Token
+) -> None:
+    async with Socket(await in_thread(token_for, bob)) as socket:
+        await socket.command("subscribe", conversation=key(group))
+        await in_thread(delete_conversation, user=alice, conversation_id=group.pk)
+        await socket.until("conversation.deleted")
+        await socket.command("ping")
+        assert [f["type"] for f in socket.seen].count("conversation.deleted") == 1
+
+
+async def test_typing_reaches_those_who_follow(
+    alice: User, bob: User, group: Conversation, token_for: Token
+) -> None:
+    async with (
+        Socket(await in_thread(token_for, alice)) as first,
+        Socket(await in_thread(token_for, bob)) as second,
+    ):
+        await first.command("subscribe", conversation=key(group))
+        await second.command("subscribe", conversation=key(group))
+        await first.send(type="typing", id="t", conversation=key(group), active=True)
+        event = await second.until("typing")
+        assert (event["user"], event["active"]) == (str(alice.pk), True)
+
+
+async def test_an_expired_token_closes_4001_once_the_grace_is_over(
+    alice: User, token_for: Token, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "TOKEN_GRACE_SECONDS", 0)
+    token = AccessToken(await in_thread(token_for, alice))
+    token.set_exp(lifetime=timedelta(seconds=1))
+    async with Socket(str(token)) as socket:
+        assert (await socket.command("ping"))["type"] == "pong"
+        assert await socket.close_code() == (4001, "token_expired")
+
+
+async def test_auth_renews_the_token_in_place(
+    alice: User, bob: User, token_for: Token, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "TOKEN_GRACE_SECONDS", 0)
+    token = AccessToken(await in_thread(token_for, alice))
+    token.set_exp(lifetime=timedelta(seconds=2))
+    async with Socket(str(token)) as socket:
+        await socket.until("hello")
+        others = await socket.command("auth", token=await in_thread(token_for, bob))
+        assert (others["type"], others["code"]) == ("error", "not_allowed")
+        garbage = await socket.command("auth", token="garbage")
+        assert (garbage["type"], garbage["code"]) == ("error", "token_invalid")
+        fresh = AccessToken(await in_thread(token_for, alice))
+        fresh.set_exp(lifetime=timedelta(seconds=3))
+        ack = await socket.command("auth", token=str(fresh))
+        assert ack["expires_at"] == fresh["exp"]
+        # The first token has run out by the time the second one does.
+        assert await socket.close_code() == (4001, "token_expired")
+
+
+async def test_a_revoked_session_closes_its_sockets_and_no_others(
+    alice: User, token_for: Token
+) -> None:
+    revoked = AccessToken(await in_thread(token_for, alice))
+    kept = await in_thread(token_for, alice)
+    async with Socket(str(revoked)) as first, Socket(kept) as second:
+        await first.until("hello")
+        await second.until("hello")
+        await in_thread(revoke_by_id, alice, revoked["sid"])
+        assert await first.close_code() == (4001, "session_revoked")
+        assert (await second.command("ping"))["type"] == "pong"
+
+
+def revoke_by_id(user: User, session_id: str) -> None:
+    """Revoke one session."""
+    revoke_session(session_id=UUID(session_id), user_id=user.pk)
+
+
+async def test_a_silent_client_is_pinged_then_closed_4012(
+    alice: User, token_for: Token, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "HEARTBEAT_GRACE_SECONDS", 0.2)
+    async with Socket(await in_thread(token_for, alice)) as socket:
+        await socket.until("ping")
+        assert await socket.close_code() == (4012, "no_heartbeat")
+
+
+async def test_any_frame_answers_the_heartbeat(
+    alice: User, token_for: Token, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "HEARTBEAT_GRACE_SECONDS", 0.5)
+    async with Socket(await in_thread(token_for, alice)) as socket:
+        for _ in range(4):
+            await socket.until("ping")
+            await socket.send(type="pong")
+        assert (await socket.command("ping"))["type"] == "pong"
+
+
+async def test_fifty_sockets_connecting_at_once_hear_each_event_once(
+    alice: User, bob: User, group: Conversation, token_for: Token
+) -> None:
+    token = await in_thread(token_for, alice)
+    sockets = [Socket(token, f"/ws/conversations/{group.pk}/") for _ in range(50)]
+    await asyncio.gather(*(socket.__aenter__() for socket in sockets))
+    await asyncio.gather(*(socket.until("ack", id="subscribe") for socket in sockets))
+    for number in range(5):
+        await in_thread(
+            send_message,
+            user=bob,
+            conversation_id=group.pk,
+            client_id=str(number),
+            content=str(number),
+        )
+    for socket in sockets:
+        told = [(await socket.until("message.created"))["message"]["content"] for _ in range(5)]
+        assert told == ["0", "1", "2", "3", "4"]
+    await asyncio.gather(*(socket.command("ping") for socket in sockets))
+    for socket in sockets:
+        assert [f["type"] for f in socket.seen].count("message.created") == 5
+    await asyncio.gather(*(socket.__aexit__() for socket in sockets))
