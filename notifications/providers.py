@@ -8,7 +8,7 @@ import abc
 import sys
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.conf import settings
@@ -24,6 +24,9 @@ EMAIL_TIMEOUT = 10
 
 class BaseNotificationProvider(abc.ABC):
     """Sends payloads that a channel built. Subclassing it registers it under its `name`."""
+
+    # Whether sending waits for another machine than the database's.
+    slow: ClassVar[bool] = True
 
     def __init__(self, context: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.context = context
@@ -55,6 +58,7 @@ class ConsoleNotificationProvider(BaseNotificationProvider):
     """Writes to standard output; for development."""
 
     name = "console"
+    slow = False
 
     def send(self, payload: Any) -> None:
         """Write the payload as one line."""
@@ -65,6 +69,7 @@ class DjangoChannelsNotificationProvider(BaseNotificationProvider):
     """Sends over the channel layer: to a person's sockets, or to a destination of one's own."""
 
     name = "django_channels"
+    slow = False
 
     def send(self, payload: Any) -> None:
         """Send the payload to the context's `destination`, or as a frame to its `recipient`.

@@ -7,7 +7,7 @@ then delivers, in its own statements.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -216,8 +216,14 @@ def create_delivery(
         context=dict(context),
     )
     run_at = timezone.now() + timedelta(seconds=countdown) if countdown > 0 else None
-    enqueue_named(DELIVER_TASK, run_at=run_at, delivery_id=str(delivery.pk))
+    _enqueue(delivery, run_at)
     return delivery
+
+
+def _enqueue(delivery: Delivery, run_at: datetime | None = None) -> None:
+    path = BaseNotificationProvider.providers.get(delivery.provider)
+    slow = path is None or bool(import_string(path).slow)
+    enqueue_named(DELIVER_TASK, run_at=run_at, delivery_id=str(delivery.pk), slow=slow)
 
 
 def deliver(delivery_id: UUID) -> None:
@@ -323,10 +329,10 @@ def resume_deliveries() -> int:
         ~Exists(waiting.filter(delivery=Cast(OuterRef("pk"), models.TextField()))),
         status=Delivery.Status.PENDING,
     )
-    ids = list(lost.order_by("id").values_list("pk", flat=True)[:MOST_RESUMED])
-    for delivery_id in ids:
-        enqueue_named(DELIVER_TASK, delivery_id=str(delivery_id))
-    return len(ids)
+    deliveries = list(lost.order_by("id").only("provider")[:MOST_RESUMED])
+    for delivery in deliveries:
+        _enqueue(delivery)
+    return len(deliveries)
 
 
 def most_attempts() -> int:

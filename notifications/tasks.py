@@ -1,19 +1,28 @@
 """The worker's side: delivering, and taking over from workers that were killed."""
 
 import asyncio
+import random
 from datetime import timedelta
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
 from procrastinate.contrib.django import app
+from procrastinate.job_context import JobContext
 from procrastinate.jobs import Job
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 from procrastinate.utils import utcnow
 
-from chatire.threads import in_slow_thread
+from chatire.threads import SLOW_THREADS, in_slow_thread, in_thread
 from notifications import default_settings, services
 
 QUEUE: str = default_settings.NOTIFICATIONS_QUEUE_NAME
+# Slow deliveries that one worker has in hand. While a mail server hangs, any number of them may
+# be due; they must not take every place a worker has for jobs, since replies need them.
+MOST_SLOW = 4 * SLOW_THREADS
+# Seconds; this far apart at most are the tries of a delivery that there is no room for.
+LONGEST_SPREAD = 300
+
+_slow_running = 0
 
 
 class DeliveryRetry(BaseRetryStrategy):
@@ -35,10 +44,25 @@ def _in(seconds: float) -> RetryDecision:
     return RetryDecision(retry_at=utcnow() + timedelta(seconds=seconds))
 
 
-@app.task(name=services.DELIVER_TASK, queue=QUEUE, retry=DeliveryRetry())
-async def deliver(delivery_id: str) -> None:
-    """Send one delivery."""
-    await in_slow_thread(services.deliver, UUID(delivery_id))
+@app.task(name=services.DELIVER_TASK, queue=QUEUE, retry=DeliveryRetry(), pass_context=True)
+async def deliver(context: JobContext, delivery_id: str, slow: bool) -> None:
+    """Send one delivery; `slow` if that waits for another machine."""
+    global _slow_running
+    if not slow:
+        await in_thread(services.deliver, UUID(delivery_id))
+        return
+    if _slow_running >= MOST_SLOW:
+        raise services.DeliveryPostponed(_spread(context.job.attempts))
+    _slow_running += 1
+    try:
+        await in_slow_thread(services.deliver, UUID(delivery_id))
+    finally:
+        _slow_running -= 1
+
+
+def _spread(rejections: int) -> float:
+    """Return seconds, at random: the more often there was no room, the further apart."""
+    return random.uniform(1, min(4 * 2.0 ** min(rejections, 10), LONGEST_SPREAD))  # noqa: S311
 
 
 @app.periodic(cron="* * * * *")

@@ -1,5 +1,6 @@
 """A channel and a provider that note what they are given and fail when told to."""
 
+import threading
 from typing import Any, ClassVar
 
 from notifications.channels import BaseNotificationChannel
@@ -17,6 +18,27 @@ class RecordingProvider(BaseNotificationProvider):
         if self.failures:
             raise self.failures.pop(0)
         self.sent.append((payload, dict(self.context)))
+
+
+class HangingProvider(BaseNotificationProvider):
+    """Like a mail server that accepts connections and says nothing, until it is released."""
+
+    name = "hanging"
+    released: ClassVar = threading.Event()
+    slow = True
+
+    def send(self, payload: Any) -> None:
+        assert self.released.wait(30)
+
+
+class HangingChannel(BaseNotificationChannel):
+    """Delivers to the hanging provider."""
+
+    name = "hanging"
+    providers = ("hanging",)
+
+    def build_payload(self, provider: str) -> Any:
+        return {}
 
 
 class RecordingChannel(BaseNotificationChannel):

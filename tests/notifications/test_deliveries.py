@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +20,8 @@ from procrastinate.retry import RetryDecision
 from notifications import NotificationError, services, tasks
 from notifications.models import Delivery
 from notifications.services import notify
-from tests.notifications.worker import DEADLINE
+from tests.notifications.doubles import HangingProvider
+from tests.notifications.worker import DEADLINE, run_due_jobs
 
 HELLO = {
     "category": "message",
@@ -250,6 +252,35 @@ def test_job_that_failed_by_a_mistake_of_ours_is_not_repeated(alice, jobs):
     [job] = jobs()
     strategy = tasks.deliver.retry_strategy
     assert strategy.get_retry_decision(exception=KeyError(), job=job.procrastinate_job) is None
+
+
+def test_hanging_mail_server_keeps_no_other_delivery_waiting(alice, make_due):
+    count = tasks.MOST_SLOW + 4
+    HangingProvider.released.clear()
+    for _ in range(count):
+        notify(recipient=alice, **HELLO | {"channels": ["hanging"]})
+    notify(recipient=alice, **HELLO | {"channels": ["console"]})
+    states = Delivery.objects.values_list("status", flat=True)
+
+    worker = threading.Thread(
+        target=lambda: asyncio.run(run_due_jobs(concurrency=tasks.MOST_SLOW + 1))
+    )
+    worker.start()
+    try:
+        deadline = time.monotonic() + DEADLINE
+        while "delivered" not in states.filter(channel="console").all():
+            assert time.monotonic() < deadline, "it waits for the hanging ones"
+            time.sleep(0.05)
+        assert set(states.filter(channel="hanging").all()) == {"pending"}
+    finally:
+        HangingProvider.released.set()
+        worker.join(DEADLINE)
+
+    # Those there was no room for come later, and have lost no attempt.
+    make_due()
+    asyncio.run(run_due_jobs(concurrency=1))
+    assert set(states.all()) == {"delivered"}
+    assert set(Delivery.objects.values_list("attempts", flat=True)) == {1}
 
 
 def test_old_settled_deliveries_are_pruned_and_no_others(alice, work):

@@ -10,7 +10,7 @@ from notifications.tasks import QUEUE
 DEADLINE = 20.0
 
 
-async def run_due_jobs() -> None:
+async def run_due_jobs(*, concurrency: int = 4) -> None:
     """Run every delivery job that is due, then stop."""
     worker = app.with_connector(app.connector.get_worker_connector())
     # Tests say themselves when a periodic task runs.
@@ -21,5 +21,5 @@ async def run_due_jobs() -> None:
             wait=False,
             listen_notify=False,
             install_signal_handlers=False,
-            concurrency=4,
+            concurrency=concurrency,
         )
