@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from chatire.groups import user_group
 from chatire.threads import in_thread
-from notifications import services
+from notifications import selectors, services
 from notifications.models import Notification
 from notifications.services import notify
 from tests.notifications.worker import DEADLINE
@@ -102,7 +102,7 @@ def test_several_are_marked_read_all_or_none(alice, bob, api):
     refused = client.post(f"{INBOX}read/", {"ids": [str(mine.pk), str(bobs.pk)]})
     assert refused.status_code == 404
     assert refused.json()["details"] == {"ids": [str(bobs.pk)]}
-    assert services.selectors.count_unread(alice.pk) == 3
+    assert selectors.count_unread(alice.pk) == 3
 
     ids = [str(mine.pk), str(also_mine.pk), str(mine.pk)]
     assert client.post(f"{INBOX}read/", {"ids": ids}).json() == {"read": 2, "unread": 1}
@@ -114,7 +114,7 @@ def test_all_are_marked_read_and_only_ones_own(alice, bob, api):
     client = api(alice)
     assert client.post(f"{INBOX}read/", {"all": True}).json() == {"read": 2, "unread": 0}
     assert client.post(f"{INBOX}read/", {"all": True}).json() == {"read": 0, "unread": 0}
-    assert services.selectors.count_unread(bob.pk) == 1
+    assert selectors.count_unread(bob.pk) == 1
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_malformed_request_to_mark_read_is_refused(alice, api, body):
     response = api(alice).post(f"{INBOX}read/", body)
     assert response.status_code == 400
     assert set(response.json()) == {"code", "message", "details"}
-    assert services.selectors.count_unread(alice.pk) == 1
+    assert selectors.count_unread(alice.pk) == 1
 
 
 def cursor(**tokens: str) -> str:
@@ -233,5 +233,5 @@ async def test_reading_that_is_rolled_back_is_not_published(alice):
     await layer.group_send(user_group(alice.pk), {"type": "end"})
     async with asyncio.timeout(DEADLINE):
         assert await layer.receive(channel) == {"type": "end"}
-    assert await in_thread(services.selectors.count_unread, alice.pk) == 1
+    assert await in_thread(selectors.count_unread, alice.pk) == 1
     await layer.close()

@@ -1,0 +1,66 @@
+"""The inbox: marking notifications read, and telling the person's other devices."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.db import models, transaction
+from django.utils import timezone
+
+from accounts.models import User
+from chatire.errors import NotFound
+from notifications import events, selectors
+from notifications.models import Notification
+
+
+@transaction.atomic
+def mark_read(*, user: User, notification_id: UUID) -> Notification:
+    """Mark one notification read, and tell the person's sockets after the commit.
+
+    Raises NotFound unless it is theirs. Reading what was read already changes and sends nothing.
+    """
+    notification = selectors.get_notification(user, notification_id)
+    if _mark(user, Notification.objects.filter(pk=notification_id)):
+        notification.is_read = True
+        _publish_read(user, notification)
+    return notification
+
+
+@transaction.atomic
+def mark_many_read(*, user: User, ids: Iterable[UUID]) -> int:
+    """Mark several notifications read, all or none; return how many were unread.
+
+    Raises NotFound, with the `ids` in its details, if any is not theirs.
+    """
+    wanted = list(ids)
+    missing = selectors.missing_ids(user, wanted)
+    if missing:
+        raise NotFound(ids=[str(one) for one in missing])
+    marked = _mark(user, Notification.objects.filter(pk__in=wanted))
+    if marked:
+        _publish_read(user, None)
+    return marked
+
+
+@transaction.atomic
+def mark_all_read(*, user: User) -> int:
+    """Mark a person's whole inbox read; return how many were unread."""
+    marked = _mark(user, Notification.objects.all())
+    if marked:
+        _publish_read(user, None)
+    return marked
+
+
+def _mark(user: User, notifications: models.QuerySet[Notification]) -> int:
+    return notifications.filter(recipient=user, is_read=False).update(
+        is_read=True, update_date=timezone.now()
+    )
+
+
+def _publish_read(user: User, notification: Notification | None) -> None:
+    state = notification.as_dict() if notification is not None else None
+
+    def publish() -> None:
+        events.publish(user.pk, events.read_frame(state, selectors.count_unread(user.pk)))
+
+    # robust: the rows are committed; a frame that was lost harms no one.
+    transaction.on_commit(publish, robust=True)
