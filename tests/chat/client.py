@@ -38,6 +38,8 @@ class Socket:
         }
         self._communicator = ApplicationCommunicator(application, scope)
         self.seen: list[dict[str, Any]] = []
+        # Read while waiting for the answer to a command, and still to be looked at.
+        self._aside: list[dict[str, Any]] = []
         self.closed: dict[str, Any] | None = None
 
     async def __aenter__(self) -> "Socket":
@@ -65,6 +67,11 @@ class Socket:
 
     async def next(self) -> dict[str, Any]:
         """Return the next frame, or `{"type": "closed", …}`."""
+        if self._aside:
+            return self._aside.pop(0)
+        return await self._receive()
+
+    async def _receive(self) -> dict[str, Any]:
         output = await self._communicator.receive_output(timeout=DEADLINE)
         if output["type"] == "websocket.close":
             self.closed = {"type": "closed", "code": output["code"], "reason": output["reason"]}
@@ -95,7 +102,8 @@ class Socket:
         await self.send(type=type, id=command_id, **fields)
         async with asyncio.timeout(DEADLINE):
             while True:
-                frame = await self.next()
+                frame = await self._receive()
                 if frame.get("id") == command_id:
                     return frame
                 assert frame["type"] != "closed", frame
+                self._aside.append(frame)
