@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
-Figures = dict[str, float | None]
+Figures = dict[str, float]
 
 PATIENCE = 5.0  # seconds without a message before a case gives up on the rest
 
@@ -107,14 +107,29 @@ def _finish(receiver: Process, wanted: int) -> dict[str, Any]:
     return report | arrival
 
 
-def throughput(peer: str, *, groups: int, seconds: float, size: int = 0) -> Figures:
-    """(a), (g): delivered a second, all groups flat out, one member each."""
-    names = [f"group-{n}" for n in range(groups)]
-    with pair(peer, [[name] for name in names]) as (sender, receiver):
+def throughput(
+    peer: str,
+    *,
+    groups: int,
+    seconds: float,
+    size: int = 0,
+    members: list[list[str]] | None = None,
+    active: list[str] | None = None,
+) -> Figures:
+    """(a), (g): delivered a second, all groups flat out, one member each; and joins a second.
+
+    Or as given: which groups each member joins, and which of them are sent to.
+    """
+    names = active or [f"group-{n}" for n in range(groups)]
+    joins = members or [[name] for name in names]
+    with pair(peer, joins) as (sender, receiver):
         sender.tell(kind="flat_out", groups=names, seconds=seconds, size=size)
         sent = sender.answer(seconds + 60)
         report = _finish(receiver, sent["sent"])
-    return {"per second": sent["sent"] / (report["last"] - sent["started"])}
+    figures: Figures = {"per second": sent["sent"] / (report["last"] - sent["started"])}
+    if members:
+        figures["joins per second"] = sum(map(len, members)) / receiver.ready["ready"]
+    return figures
 
 
 def latency(

@@ -1,5 +1,6 @@
 """A Channels channel layer on PostgreSQL's LISTEN and NOTIFY; docs/channel-layer.md."""
 
+from .consumer import PushMixin
 from .core import PostgresChannelLayer
 from .errors import (
     LayerError,
@@ -18,4 +19,5 @@ __all__ = [
     "PostgresChannelLayer",
     "PublishBacklogFull",
     "PublishError",
+    "PushMixin",
 ]

@@ -12,6 +12,7 @@ stream's id, that stream's sequence number on this Postgres channel, and the kin
 from __future__ import annotations
 
 import binascii
+import functools
 import hashlib
 import secrets
 from collections.abc import Iterable
@@ -42,6 +43,7 @@ class Entry(NamedTuple):
     body: bytes
 
 
+@functools.lru_cache(maxsize=65_536)
 def pg_channel_name(*parts: str) -> str:
     """A Postgres channel name for any parts: lower-case, fixed length, under the 63-byte limit."""
     digest = hashlib.blake2s("\0".join(parts).encode(), digest_size=16)

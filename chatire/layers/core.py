@@ -77,7 +77,7 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
         channel_capacity: dict[str, int] | None = None,
         gap_type: str | None = None,
         heartbeat: float = 10.0,
-        shards: int = 4,
+        shards: int = 1,
         **settings: Any,
     ) -> None:
         options = settings.pop("PSYCOPG_OPTIONS", {})
@@ -100,7 +100,7 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
         self.channel_capacity = self.compile_capacities(channel_capacity or {})
         self.gap_type = gap_type
         self.heartbeat = heartbeat
-        self._shards = [pg_channel_name(prefix, "group", str(n)) for n in range(shards)]
+        self._shards = shards
         self._start_afresh()
         _layers.add(self)
 
@@ -432,7 +432,7 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
 
     def _shard(self, group: str) -> str:
         # crc32 and not hash(): all processes must agree.
-        return self._shards[zlib.crc32(group.encode()) % len(self._shards)]
+        return pg_channel_name(self.prefix, "group", str(zlib.crc32(group.encode()) % self._shards))
 
     def _inbox(self, client_prefix: str) -> str:
         return pg_channel_name(self.prefix, "inbox", client_prefix)
