@@ -63,12 +63,17 @@ def serve(port: int, key: str = "") -> None:
     params.n_ctx = SLOTS * SLOT_TOKENS
     params.n_predict = REPLY_TOKENS  # a model this small does not always find the end
     params.cache_ram_mib = PROMPT_CACHE_MB
-    params.cpuparams.n_threads = os.cpu_count() or 1
+    # Threads spin while they wait for each other, so one that has to share its core stalls all:
+    # measured on two busy cores, 2 tokens/s with two threads.
+    params.cpuparams.n_threads = max(1, (os.cpu_count() or 1) - 1)
     params.verbosity = 1  # errors only: prompts are people's text
-    # Where the request does not say: close to greedy, since small models wander.
-    params.sampling.temp = 0.1
-    params.sampling.top_p = 0.9
-    params.sampling.penalty_repeat = 1.1
+    # What requests seldom set, chosen by trying: only tokens at least half as likely as the best,
+    # since small models wander; repetition is discouraged lightly, since more of it made the
+    # model deny its own question ("Paris, not France").
+    params.sampling.temp = 0.2
+    params.sampling.min_p = 0.5
+    params.sampling.dry_multiplier = 0.8
+    params.sampling.penalty_freq = 0.2
     try:
         server = xllamacpp.Server(params)
     except RuntimeError as error:

@@ -38,7 +38,7 @@ STATIC_STAMP = "static-files"
 KEPT_FILES = (ENVIRONMENT_FILE, SECRET_KEY_FILE, MODEL_KEY_FILE, STATIC_STAMP)
 # Stages of the end: first those who use, then what they use.
 APPLICATION, MODEL, DATABASE = range(3)
-APPLICATION_STOP_TIMEOUT = 20.0  # seconds; workers hand back their replies, sockets drain
+APPLICATION_STOP_TIMEOUT = 25.0  # seconds; above the time that workers take to drain
 MODEL_STOP_TIMEOUT = 5.0
 DATABASE_STOP_TIMEOUT = 15.0
 # What a database log says that a developer should see; the rest is only kept for explanations.
