@@ -71,18 +71,22 @@ DELETE FROM procrastinate_workers WHERE last_heartbeat < now() - interval '1 hou
 """
 
 
-def take_over() -> int:
+def take_over(*, judge_workers: bool = True) -> int:
     """Give the jobs of lost workers, and replies that have no job, to the queue again.
 
-    Returns how many. Raises what the database raises.
+    Returns how many. Without `judge_workers`, as right after an outage, when every heartbeat is
+    old, it is only the latter. Raises what the database raises.
     """
+    jobs: list[tuple[int, str, str]] = []
     with transaction.atomic(), connection.cursor() as cursor:
         if not _alone(cursor):
             return 0
-        cursor.execute(
-            _TAKE_OVER, {"stalled": STALLED_SECONDS, "task": STREAM_TASK, "losses": _MAX_LOSSES}
-        )
-        jobs = cursor.fetchall()
+        if judge_workers:
+            cursor.execute(
+                _TAKE_OVER,
+                {"stalled": STALLED_SECONDS, "task": STREAM_TASK, "losses": _MAX_LOSSES},
+            )
+            jobs = cursor.fetchall()
         cursor.execute(_WITHOUT_JOB, {"task": STREAM_TASK})
         revived = [row[0] for row in cursor.fetchall() if enqueue_lost_reply(message_id=row[0])]
     for job_id, task, status in jobs:

@@ -241,10 +241,9 @@ class WorkerProcess:
         return asyncio.create_task(loop(), name=name)
 
     async def _take_over(self) -> None:
-        # After an outage everyone's heartbeat is old, so nobody is judged before all have had
-        # the time for a new one.
-        if time.monotonic() - self.connector.steady_since > reaper.STALLED_SECONDS:
-            await in_thread(reaper.take_over)
+        # After an outage nobody is judged before all have had the time for a new heartbeat.
+        steady = time.monotonic() - self.connector.steady_since > reaper.STALLED_SECONDS
+        await in_thread(reaper.take_over, judge_workers=steady)
 
     async def _find_forgotten(self) -> None:
         worker_id = self._worker.worker_id

@@ -104,10 +104,16 @@ def text_so_far(reply: Message) -> str:
 def room(transactional_db: None, fake_model: RunningServer, settings: Settings) -> Room:
     """Alice's room; its model is the fake one."""
     settings.OPENAI_BASE_URL = fake_model.base_url
+    with connection.cursor() as cursor:
+        # Django does not manage these tables, so it does not empty them between tests.
+        cursor.execute("TRUNCATE procrastinate_jobs, procrastinate_workers CASCADE")
     Assistant.objects.create(slug="assistant", name="Assistant")
     alice = User.objects.create_user("alice", "alice@example.org", "correct-horse-battery")
     # A title of its own, so that no title job asks the model too.
-    return Room(alice, create_conversation(user=alice, title="Tests"))
+    made = Room(alice, create_conversation(user=alice, title="Tests"))
+    # Where a test cuts all connections, this one would be found dead at its end.
+    connection.close()
+    return made
 
 
 Start = Callable[[], Awaitable[WorkerProcess]]

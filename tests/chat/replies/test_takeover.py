@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable
 from uuid import uuid4
 
+import pytest
 from django.db import connection, transaction
 
 from chat.models import Message
@@ -17,7 +18,7 @@ from chat.services.replies import (
     hand_back_reply,
     request_stop,
 )
-from chat.worker.process import WorkerProcess
+from chat.worker import process
 from chatire.threads import in_thread
 from tests.chat.replies.conftest import (
     Follower,
@@ -71,11 +72,11 @@ async def test_killed_worker_is_taken_over(
 async def test_sigterm_lets_replies_end_within_the_drain_time(
     room: Room, start_process: StartProcess, fake_model: RunningServer
 ) -> None:
-    process = await in_thread(start_process)
+    running = await in_thread(start_process)
     reply = await in_thread(room.say, tokens=40, rate=40)
     await eventually(lambda: text_so_far(reply))
-    process.send(signal.SIGTERM)
-    assert await in_thread(process.wait) == 0
+    running.send(signal.SIGTERM)
+    assert await in_thread(running.wait) == 0
     done = await ended(reply)
     assert (done.status, done.attempt) == (Message.Status.COMPLETE, 1)
     assert done.content == fake_model.records[0].text
@@ -84,11 +85,11 @@ async def test_sigterm_lets_replies_end_within_the_drain_time(
 async def test_sigterm_hands_back_what_outlasts_the_drain_time(
     room: Room, start_process: StartProcess, start_worker: Start, fake_model: RunningServer
 ) -> None:
-    process = await in_thread(lambda: start_process(drain=0.3))
+    running = await in_thread(lambda: start_process(drain=0.3))
     reply = await in_thread(room.say, tokens=50, rate=20)
     await eventually(lambda: text_so_far(reply))
-    process.send(signal.SIGTERM)
-    assert await in_thread(process.wait) == 0
+    running.send(signal.SIGTERM)
+    assert await in_thread(running.wait) == 0
     waiting = await reaching(reply, lambda now: now.status == Message.Status.PENDING)
     assert (waiting.attempt, await in_thread(chunks, reply)) == (1, [])
     await start_worker()
@@ -98,13 +99,13 @@ async def test_sigterm_hands_back_what_outlasts_the_drain_time(
 
 
 async def test_second_sigterm_ends_the_drain(room: Room, start_process: StartProcess) -> None:
-    process = await in_thread(lambda: start_process(drain=600))
+    running = await in_thread(lambda: start_process(drain=600))
     reply = await in_thread(room.say, tokens=50, fault="stall_after:5")
     await eventually(lambda: text_so_far(reply))
-    process.send(signal.SIGTERM)
-    await eventually(lambda: any("worker_draining" in line for line in process.log))
-    process.send(signal.SIGTERM)
-    assert await in_thread(process.wait) == 0
+    running.send(signal.SIGTERM)
+    await eventually(lambda: any("worker_draining" in line for line in running.log))
+    running.send(signal.SIGTERM)
+    assert await in_thread(running.wait) == 0
     await reaching(reply, lambda now: now.status == Message.Status.PENDING)
 
 
@@ -220,7 +221,11 @@ async def test_reply_that_lost_its_job_gets_another(room: Room, start_worker: St
     assert (await ended(reply)).status == Message.Status.COMPLETE
 
 
-async def test_job_that_a_fetch_lost_is_given_back(room: Room, worker: WorkerProcess) -> None:
+async def test_job_that_a_fetch_lost_is_given_back(
+    room: Room, start_worker: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_FORGOTTEN_SECONDS", 0.3)
+    worker = await start_worker()
     await eventually(lambda: worker._worker.worker_id)
     # As if the connection had broken between the fetch and its answer.
     with_job = await in_thread(room.another)

@@ -73,7 +73,7 @@ async def test_first_exchange_gets_a_title_and_later_ones_none(
 async def test_babbling_model_gets_no_say(
     untitled: Room, worker: WorkerProcess, fake_model: RunningServer
 ) -> None:
-    fake_model.set_default(directive(tokens=200, seed=3))
+    fake_model.set_default(directive(pieces=["blah "] * 200))
     await in_thread(untitled.say, "How big do apples get?")
     title = await eventually(lambda: Conversation.objects.get(pk=untitled.conversation.pk).title)
     assert title == "How big do apples get?"
@@ -82,10 +82,13 @@ async def test_babbling_model_gets_no_say(
 async def test_failing_model_does_not_keep_a_conversation_nameless(
     untitled: Room, worker: WorkerProcess, fake_model: RunningServer
 ) -> None:
+    await in_thread(untitled.say, "Apples? ", tokens=40, rate=50)
+    await eventually(lambda: fake_model.records)
+    # From here on, and so for the title.
     fake_model.set_default(directive(fault="status:500"))
-    await in_thread(untitled.say, directive(tokens=3) + " Apples")
     title = await eventually(lambda: Conversation.objects.get(pk=untitled.conversation.pk).title)
-    assert title
+    assert title.startswith("Apples?")
+    assert fake_model.records[-1].status == 500
 
 
 def test_title_given_by_a_person_stays(room: Room) -> None:
