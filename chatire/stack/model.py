@@ -28,6 +28,17 @@ SLOT_TOKENS = 2048  # prompt and reply of one; 24 KB of memory each
 HISTORY_TOKENS = 1200
 REPLY_TOKENS = 512
 PROMPT_CACHE_MB = 64
+# As the weights' own template, but for the system prompt of a conversation without one: under
+# theirs the model tends to answer in French what is asked about France.
+TEMPLATE = (
+    "{% if messages[0]['role'] != 'system' %}"
+    "<|im_start|>system\nYou are a helpful assistant. Answer plainly and briefly.<|im_end|>\n"
+    "{% endif %}"
+    "{% for message in messages %}"
+    "<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 
 
 def weights_file() -> Path:
@@ -56,6 +67,7 @@ def serve(port: int, key: str = "") -> None:
     params.model_alias = {ALIAS}
     params.hostnames = [LOOPBACK]
     params.port = port
+    params.chat_template = TEMPLATE
     params.api_keys = [key] if key else []
     params.cors_origins = f"http://{LOOPBACK}"
     params.ui = False
