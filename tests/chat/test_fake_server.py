@@ -46,7 +46,7 @@ def test_a_stream_has_openais_shape(fake_model: RunningServer) -> None:
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     first, *middle, last, usage = events(response)
     assert first["choices"][0]["delta"] == {"role": "assistant", "content": "", "refusal": None}
-    assert [c["choices"][0]["delta"]["content"] for c in middle] == text_pieces(3, 5)
+    assert [c["choices"][0]["delta"]["content"] for c in middle] == list(text_pieces(3, 5))
     assert last["choices"][0] == {
         "index": 0,
         "delta": {},

@@ -135,22 +135,20 @@ class _Stream:
     """The steps of one answer, and how far it is."""
 
     def __init__(
-        self, connection: "_Connection", record: Record, steps: list[Step], rate: float
+        self, connection: "_Connection", record: Record, steps: Iterator[Step], rate: float
     ) -> None:
         self._connection = connection
         self._record = record
         self._steps = steps
-        self._next = 0
+        self._step: Step | None = next(steps, None)
         self._interval = 1.0 / rate if rate > 0 else 0.0
         self._due = time.monotonic()
 
     def advance(self, now: float) -> bool:
         """Do what is due; true when nothing is left to do. One write however much is due."""
         record = self._record
-        steps = self._steps
         data: list[bytes] = []
-        while self._next < len(steps):
-            step = steps[self._next]
+        while (step := self._step) is not None:
             if self._due > now and (step.paced or step.action != "send"):
                 break
             if step.action == "send":
@@ -168,10 +166,10 @@ class _Stream:
                 self._connection.send_part(b"".join(data))
                 self._connection.end_badly(step.action)
                 return True
-            self._next += 1
+            self._step = next(self._steps, None)
         if data:
             self._connection.send_part(b"".join(data))
-        if self._next == len(steps):
+        if self._step is None:
             self._connection.end_well()
             return True
         return False
@@ -276,7 +274,8 @@ class _Connection(asyncio.Protocol):
             else:
                 self._start(body, wanted, record)
             return
-        pieces = wanted.text_pieces()
+        limit = body.get("max_completion_tokens") or body.get("max_tokens")
+        pieces = list(wanted.text_pieces(limit))
         delay = len(pieces) / wanted.rate if wanted.rate else 0.0
         self._timer = asyncio.get_running_loop().call_later(
             delay, self._send_whole, body, wanted, record, pieces
@@ -304,9 +303,8 @@ class _Connection(asyncio.Protocol):
     def _send_whole(
         self, body: dict[str, Any], wanted: Directive, record: Record, pieces: list[str]
     ) -> None:
-        limit = body.get("max_completion_tokens") or body.get("max_tokens") or len(pieces)
-        finish = wanted.finish if len(pieces) <= limit else "length"
-        record.text = "".join(pieces[:limit])
+        finish = wanted.finish if len(pieces) == wanted.length else "length"
+        record.text = "".join(pieces)
         message = {"role": "assistant", "content": record.text, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
         self._send_json(
@@ -317,7 +315,7 @@ class _Connection(asyncio.Protocol):
                 "created": int(time.time()),
                 "model": str(body.get("model", "fake")),
                 "choices": [choice],
-                "usage": usage_of(body, len(pieces[:limit]), 0),
+                "usage": usage_of(body, len(pieces), 0),
             },
         )
 

@@ -24,8 +24,9 @@ import random
 import re
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal
 
 from tests.fakes.text import reasoning_pieces, text_pieces
@@ -90,8 +91,15 @@ class Directive:
     id: str = ""
     faults: dict[str, list[str]] = field(default_factory=dict)
 
-    def text_pieces(self) -> list[str]:
-        return text_pieces(self.seed, self.tokens) if self.pieces is None else self.pieces
+    @property
+    def length(self) -> int:
+        """How many pieces of text a whole answer has."""
+        return self.tokens if self.pieces is None else len(self.pieces)
+
+    def text_pieces(self, limit: int | None = None) -> Iterator[str]:
+        """The pieces of text, at most `limit`."""
+        pieces = text_pieces(self.seed, self.tokens) if self.pieces is None else self.pieces
+        return islice(pieces, limit)
 
     def number(self, fault: str, position: int = 0, default: float = 0.0) -> float:
         """The numeric argument of a fault; `default` if the fault or the argument is absent."""
@@ -136,14 +144,17 @@ class ChunkWriter:
     """Writes the chunks of one streamed chat completion as OpenAI does."""
 
     def __init__(self, request: dict[str, Any], identifier: str, wanted: Directive) -> None:
-        self._wanted = wanted
         self._end = "\r\n" if "crlf" in wanted.faults else "\n"
         self._prefix = (
             f"event: message{self._end}id: {identifier}{self._end}retry: 3000{self._end}"
             if "fields" in wanted.faults
             else ""
         )
+        self._dumps = json.JSONEncoder(
+            ensure_ascii="ascii" in wanted.faults, separators=(",", ":")
+        ).encode
         self.include_usage = bool((request.get("stream_options") or {}).get("include_usage"))
+        self._with_usage = self.include_usage and wanted.usage != "none"
         self._head = {
             "id": identifier,
             "object": "chat.completion.chunk",
@@ -152,14 +163,20 @@ class ChunkWriter:
             "service_tier": "default",
             "system_fingerprint": "fp_fake",
         }
+        # A chunk for every token of hundreds of streams: only the delta is written anew.
+        mark = "@delta@"
+        self._before, self._after = self.chunk({mark: 0}).split(self._dumps({mark: 0}).encode())
 
     def event(self, payload: object) -> bytes:
-        ascii_only = "ascii" in self._wanted.faults
-        data = json.dumps(payload, ensure_ascii=ascii_only, separators=(",", ":"))
-        return self.raw(data)
+        return self.raw(self._dumps(payload))
 
     def raw(self, data: str) -> bytes:
         return f"{self._prefix}data: {data}{self._end}{self._end}".encode(errors="surrogatepass")
+
+    def delta(self, delta: dict[str, Any]) -> bytes:
+        """As `chunk(delta)`, but faster."""
+        data = self._dumps(delta).encode(errors="surrogatepass")
+        return b"".join((self._before, data, self._after))
 
     def chunk(
         self,
@@ -173,7 +190,7 @@ class ChunkWriter:
             choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
             choices = [choice]
         payload = {**self._head, "choices": choices}
-        if usage is not None or (self.include_usage and self._wanted.usage != "none"):
+        if usage is not None or self._with_usage:
             payload["usage"] = usage
         return self.event(payload)
 
@@ -190,64 +207,70 @@ def usage_of(request: dict[str, Any], output_tokens: int, reasoning_tokens: int)
     }
 
 
-def steps_of(request: dict[str, Any], identifier: str, wanted: Directive) -> list[Step]:
-    """The steps that stream the answer to `request`, faults and all."""
-    writer = ChunkWriter(request, identifier, wanted)
-    faults = wanted.faults
-    steps: list[Step] = []
-    if "slow_first" in faults:
-        steps.append(Step(action="wait", seconds=wanted.number("slow_first")))
-    if "empty_choices_first" in faults:
-        steps.append(Step(writer.chunk(None, choices=[])))
-    if "no_role" not in faults:
-        steps.append(Step(writer.chunk({"role": "assistant", "content": "", "refusal": None})))
+def steps_of(request: dict[str, Any], identifier: str, wanted: Directive) -> Iterator[Step]:
+    """The steps that stream the answer to `request`, faults and all.
 
-    steps += _reasoning_steps(writer, wanted)
-    pieces = wanted.text_pieces()
-    limit = request.get("max_completion_tokens") or request.get("max_tokens") or len(pieces)
-    finish = wanted.finish if len(pieces) <= limit else "length"
-    pieces = pieces[:limit]
+    They are made as they are needed, since a thousand tokens at once would hold up every other
+    stream.
+    """
+    steps = _steps(request, ChunkWriter(request, identifier, wanted), wanted)
+    return _split(steps, wanted.seed) if "split" in wanted.faults else steps
+
+
+def _steps(request: dict[str, Any], writer: ChunkWriter, wanted: Directive) -> Iterator[Step]:
+    faults = wanted.faults
+    if "slow_first" in faults:
+        yield Step(action="wait", seconds=wanted.number("slow_first"))
+    if "empty_choices_first" in faults:
+        yield Step(writer.chunk(None, choices=[]))
+    if "no_role" not in faults:
+        yield Step(writer.chunk({"role": "assistant", "content": "", "refusal": None}))
+
+    yield from _reasoning_steps(writer, wanted)
+    limit = request.get("max_completion_tokens") or request.get("max_tokens")
+    pieces = wanted.text_pieces(limit)
+    finish = "length" if limit is not None and limit < wanted.length else wanted.finish
     if "tool_calls" in faults:
         finish = "tool_calls"
-        steps += _tool_call_steps(writer)
-        pieces = []
-    for position in range(len(pieces) + 1):
-        steps += _steps_after(position, writer, wanted)
-        if position < len(pieces):
-            piece = pieces[position]
-            key = "refusal" if "refusal" in faults else "content"
-            steps.append(Step(writer.chunk({key: piece}), paced=True, text=piece))
+        yield from _tool_call_steps(writer)
+        pieces = iter(())
+    key = "refusal" if "refusal" in faults else "content"
+    position = 0
+    if faults:
+        yield from _steps_after(0, writer, wanted)
+    for piece in pieces:
+        yield Step(writer.delta({key: piece}), paced=True, text=piece)
+        position += 1
+        if faults:
+            yield from _steps_after(position, writer, wanted)
 
-    usage = usage_of(request, len(pieces), wanted.reasoning)
+    usage = usage_of(request, position, wanted.reasoning)
     if "no_finish" not in faults:
-        last = usage if wanted.usage == "last" else None
-        steps.append(Step(writer.chunk({}, finish=finish, usage=last)))
+        yield Step(writer.chunk({}, finish=finish, usage=usage if wanted.usage == "last" else None))
     if wanted.usage == "own" and writer.include_usage:
-        steps.append(Step(writer.chunk(None, choices=[], usage=usage)))
+        yield Step(writer.chunk(None, choices=[], usage=usage))
     if "no_done" not in faults:
-        steps.append(Step(writer.raw("[DONE]")))
+        yield Step(writer.raw("[DONE]"))
     if "linger" in faults:
-        steps.append(Step(action="stall"))
-    if "split" in faults:
-        steps = _split(steps, wanted.seed)
-    return steps
+        yield Step(action="stall")
 
 
-def _reasoning_steps(writer: ChunkWriter, wanted: Directive) -> list[Step]:
+def _reasoning_steps(writer: ChunkWriter, wanted: Directive) -> Iterator[Step]:
+    if not wanted.reasoning:
+        return
     pieces = reasoning_pieces(wanted.seed, wanted.reasoning)
-    if not pieces:
-        return []
     if wanted.form != "think":
-        return [
-            Step(writer.chunk({wanted.form: piece, "content": None}), paced=True, reasoning=piece)
-            for piece in pieces
-        ]
+        for piece in pieces:
+            delta = {wanted.form: piece, "content": None}
+            yield Step(writer.delta(delta), paced=True, reasoning=piece)
+        return
     # Inline tags reach a reader cut anywhere, since they are ordinary tokens to the model.
-    return [
-        *(Step(writer.chunk({"content": part}), paced=True) for part in ("<th", "ink>")),
-        *(Step(writer.chunk({"content": p}), paced=True, reasoning=p) for p in pieces),
-        *(Step(writer.chunk({"content": part}), paced=True) for part in ("</", "thi", "nk>")),
-    ]
+    for part in ("<th", "ink>"):
+        yield Step(writer.delta({"content": part}), paced=True)
+    for piece in pieces:
+        yield Step(writer.delta({"content": piece}), paced=True, reasoning=piece)
+    for part in ("</", "thi", "nk>"):
+        yield Step(writer.delta({"content": part}), paced=True)
 
 
 def _tool_call_steps(writer: ChunkWriter) -> list[Step]:
@@ -296,15 +319,13 @@ def _steps_after(position: int, writer: ChunkWriter, wanted: Directive) -> list[
     return steps
 
 
-def _split(steps: list[Step], seed: int) -> list[Step]:
+def _split(steps: Iterator[Step], seed: int) -> Iterator[Step]:
     """The same bytes in twice as many writes."""
     source = random.Random(seed)
-    parts: list[Step] = []
     for step in steps:
         if len(step.data) < 2:
-            parts.append(step)
+            yield step
             continue
         cut = source.randrange(1, len(step.data))
-        parts.append(Step(step.data[:cut], paced=step.paced))
-        parts.append(Step(step.data[cut:], paced=True, text=step.text, reasoning=step.reasoning))
-    return parts
+        yield Step(step.data[:cut], paced=step.paced)
+        yield Step(step.data[cut:], paced=True, text=step.text, reasoning=step.reasoning)

@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections.abc import Iterator
 
 _WORDS = tuple(
     re.findall(
@@ -48,17 +49,15 @@ _AWKWARD = (
 )
 
 
-def text_pieces(seed: int, tokens: int) -> list[str]:
+def text_pieces(seed: int, tokens: int) -> Iterator[str]:
     """The pieces, one per token, that the fake model sends for `seed`. Some are empty."""
     source = random.Random(seed)
-    pieces = []
     for position in range(tokens):
         if source.random() < 0.15:
-            pieces.append(source.choice(_AWKWARD))
+            yield source.choice(_AWKWARD)
         else:
             word = source.choice(_WORDS)
-            pieces.append(word.capitalize() if position == 0 else f" {word}")
-    return pieces
+            yield word.capitalize() if position == 0 else f" {word}"
 
 
 def expected_text(seed: int, tokens: int) -> str:
@@ -66,7 +65,7 @@ def expected_text(seed: int, tokens: int) -> str:
     return "".join(text_pieces(seed, tokens))
 
 
-def reasoning_pieces(seed: int, tokens: int) -> list[str]:
+def reasoning_pieces(seed: int, tokens: int) -> Iterator[str]:
     """The pieces of reasoning that precede a reply which has some."""
     return text_pieces(seed + 1_000_003, tokens)
 
