@@ -23,7 +23,14 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
     """
     renderers: dict[str, list[structlog.typing.Processor]] = {
         "json": [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
-        "console": [structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)],
+        "console": [
+            structlog.dev.ConsoleRenderer(
+                colors=False,
+                pad_event_to=0,
+                # Where rich is installed, the default prints local variables: tokens, passwords.
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ],
     }
     if log_format not in renderers:
         raise ValueError(f"LOG_FORMAT is {log_format!r}; it must be 'json' or 'console'.")

@@ -2,6 +2,7 @@
 
 from accounts.services.passwords import (
     PASSWORD_MAX_LENGTH,
+    RESET_MAIL_TASK,
     change_password,
     request_password_reset,
     reset_password,
@@ -29,6 +30,7 @@ from accounts.services.sessions import (
 __all__ = [
     "PASSWORD_MAX_LENGTH",
     "REFRESH_GRACE",
+    "RESET_MAIL_TASK",
     "Tokens",
     "change_password",
     "claim_guest",

@@ -2,15 +2,15 @@
 
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.auth.tokens import default_token_generator
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
-from django.core.mail import send_mail
+from django.core.mail import get_connection, send_mail
 from django.db import transaction
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
-from procrastinate.contrib.django import app
 
 from accounts.errors import IsAGuest, ResetLinkInvalid, WrongPassword
 from accounts.models import User
@@ -18,11 +18,15 @@ from accounts.selectors import user_by_login
 from accounts.services.fields import invalid
 from accounts.services.locks import locked, users_for_update
 from accounts.services.sessions import revoke_all
-from chatire.jobs import enqueue
+from chatire.jobs import enqueue_named
 
 PASSWORD_MAX_LENGTH = 128
+# The task that calls `send_password_reset`.
+RESET_MAIL_TASK = "accounts.send_password_reset"
 # Seconds between two reset mails to one address, so that nobody can flood another's mailbox.
 RESET_MAIL_INTERVAL = 60
+# Seconds a mail server may take per network operation, unless EMAIL_TIMEOUT says otherwise.
+MAIL_TIMEOUT = 10
 
 
 def set_password(user: User, password: str, *, field: str) -> None:
@@ -68,8 +72,8 @@ def request_password_reset(*, email: str, site: str) -> None:
     `site` is the origin of the application, such as `https://chat.example.org`. A worker looks
     the account up, so that neither the answer nor its timing tells whether there is one.
     """
-    task = app.tasks["accounts.send_password_reset"]
-    enqueue(task, email=User.objects.normalize_email(email.strip()), site=site)
+    address = User.objects.normalize_email(email.strip())
+    enqueue_named(RESET_MAIL_TASK, email=address, site=site)
 
 
 def send_password_reset(*, email: str, site: str) -> None:
@@ -93,6 +97,7 @@ def send_password_reset(*, email: str, site: str) -> None:
         "If you did not ask for this, ignore it; your password stays as it is.\n",
         from_email=None,
         recipient_list=[user.email],
+        connection=get_connection(timeout=settings.EMAIL_TIMEOUT or MAIL_TIMEOUT),
     )
     cache.set(mailed, True, timeout=RESET_MAIL_INTERVAL)
 

@@ -9,6 +9,7 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 from accounts import services
 from accounts.models import User
 from accounts.tasks import send_password_reset
+from chatire.threads import in_thread
 from tests.conftest import PASSWORD
 
 CHANGE = "/api/auth/password/change/"
@@ -27,8 +28,8 @@ def signs_in(password, login="alice"):
 
 def run_jobs():
     """Do what a worker would with the reset jobs that wait."""
-    for job in ProcrastinateJob.objects.filter(task_name="accounts.send_password_reset"):
-        send_password_reset(**job.args)
+    for job in ProcrastinateJob.objects.filter(task_name=services.RESET_MAIL_TASK):
+        services.send_password_reset(**job.args)
 
 
 def mailed_link():
@@ -36,6 +37,14 @@ def mailed_link():
     found = re.search(r"(\S+)#uid=(\S+)&token=(\S+)", message.body)
     assert found
     return found.groups()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_worker_mails_the_link(api, alice):
+    await in_thread(lambda: api().post(RESET, {"email": "alice@example.org"}))
+    job = await in_thread(ProcrastinateJob.objects.get, task_name=services.RESET_MAIL_TASK)
+    await send_password_reset(**job.args)
+    assert mailed_link()
 
 
 # --- Change
