@@ -46,7 +46,7 @@ export function Composer({
         send();
       }}
     >
-      <div className="flex items-end gap-2 rounded-2xl border border-line bg-raised p-2 shadow-sm focus-within:border-accent">
+      <div className="flex items-end gap-2 rounded-2xl border border-line bg-raised p-2 shadow-sm focus-within:border-accent/60">
         <textarea
           ref={area}
           aria-label="Message"

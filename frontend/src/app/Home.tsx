@@ -55,11 +55,11 @@ export function Home(): ReactElement {
   };
 
   return (
-    <main className="flex min-h-0 flex-1 flex-col">
-      <div className="flex h-14 shrink-0 items-center px-3">
+    <main className="relative flex min-h-0 flex-1 flex-col md:justify-center md:pb-[12vh]">
+      <div className="flex h-14 shrink-0 items-center px-3 md:hidden">
         <SidebarButton />
       </div>
-      <div className="flex min-h-0 flex-1 flex-col items-center justify-center overflow-y-auto px-4 pb-6">
+      <div className="flex min-h-0 flex-1 flex-col items-center justify-center overflow-y-auto px-4 pt-1 pb-6 md:flex-none">
         <h1 className="text-center font-serif text-2xl tracking-tight sm:text-3xl">
           What would you like to talk about?
         </h1>
@@ -75,7 +75,7 @@ export function Home(): ReactElement {
           <p className="mt-6 text-center text-muted">There is no assistant yet.</p>
         )}
         {assistant && (
-          <fieldset className="mt-8 grid w-full max-w-2xl gap-3 sm:grid-cols-2">
+          <fieldset className="mt-8 grid w-full max-w-[46rem] gap-3 sm:grid-cols-2">
             <legend className="sr-only">Assistant</legend>
             {assistants.data?.map((one) => (
               <Choice

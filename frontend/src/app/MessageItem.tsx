@@ -1,11 +1,12 @@
 import { ChevronLeft, ChevronRight, RotateCcw } from "lucide-react";
-import { memo, type ReactElement, type ReactNode, useState } from "react";
+import { lazy, memo, type ReactElement, type ReactNode, Suspense, useState } from "react";
 import { type MessageState, messageText, type Outgoing } from "../client";
-import { Markdown } from "../markdown/Markdown";
 import { useClient, useKnown } from "./client";
 import { exactly, time } from "./times";
 import type { Turn } from "./turns";
 import { Avatar, Button, CopyButton, Dots, IconButton } from "./ui";
+
+const Markdown = lazy(() => import("../markdown/Markdown"));
 
 /** A turn: what someone said, or the chosen one of the replies to it. */
 export const TurnItem = memo(
@@ -118,7 +119,9 @@ function Reply({ message, pager }: { message: MessageState; pager: ReactNode }):
       <Byline message={message} name={name} />
       {reasoning && <Reasoning text={reasoning} active={active && text === ""} />}
       {text || !active ? (
-        <Markdown text={text} growing={active} />
+        <Suspense fallback={<p className="whitespace-pre-wrap">{text}</p>}>
+          <Markdown text={text} growing={active} />
+        </Suspense>
       ) : (
         !reasoning && (
           <Dots label={message.status === "pending" ? "Waiting for the reply" : "Thinking"} />

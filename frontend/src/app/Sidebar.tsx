@@ -16,7 +16,7 @@ import { Avatar, Button } from "./ui";
 export function Sidebar({ onLeave }: { onLeave?: () => void }): ReactElement {
   return (
     <div className="flex h-full flex-col">
-      <div className="flex items-center gap-2 px-4 pt-4 pb-3">
+      <div className="flex items-center gap-2 ps-4 pe-3 pt-3 pb-2">
         <Logo className="size-6" />
         <span className="flex-1 font-serif text-lg tracking-tight">Chatire</span>
         <Inbox />
@@ -101,7 +101,7 @@ function Entry({
       </span>
       <span className="flex items-center gap-2">
         <span className="min-w-0 flex-1 truncate text-muted text-sm">
-          {item.preview || "Nothing said yet"}
+          {plain(item.preview) || "Nothing said yet"}
         </span>
         {unread > 0 && (
           <span className="shrink-0 rounded-full bg-accent px-1.5 font-medium text-on-accent text-xs leading-5">
@@ -112,6 +112,15 @@ function Entry({
       </span>
     </Link>
   );
+}
+
+/** The words of a bit of Markdown, well enough for one line. */
+function plain(markdown: string): string {
+  return markdown
+    .replace(/```\w*/g, "")
+    .replace(/[*_`~]{1,3}(?=\S)|(?<=\S)[*_`~]{1,3}/g, "")
+    .replace(/^\s*(#+|>|[-*+]|\d+\.)\s+/gm, "")
+    .replace(/\[([^\]]*)\]\([^)]*\)/g, "$1");
 }
 
 const THEMES: [Theme, string, typeof Sun][] = [

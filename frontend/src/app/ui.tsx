@@ -180,7 +180,7 @@ export function Avatar({
   return (
     <span
       aria-hidden
-      className={`inline-flex size-7 shrink-0 select-none items-center justify-center overflow-hidden rounded-full text-sm ${accent ? "bg-accent text-on-accent" : "bg-bubble text-ink"}`}
+      className={`inline-flex size-7 shrink-0 select-none items-center justify-center overflow-hidden rounded-full font-emoji text-sm ${accent ? "bg-accent text-on-accent" : "bg-bubble text-ink"}`}
     >
       {image ? (
         <img src={avatar} alt="" className="size-full object-cover" />

@@ -23,7 +23,13 @@ const COMPLETION = { linkMode: "text-only", images: false } as const;
  * A model's text. Raw HTML shows as text and is never markup; only web and mail links are links;
  * pictures are links too, since loading one tells its server who reads.
  */
-export function Markdown({ text, growing }: { text: string; growing: boolean }): ReactElement {
+export default function Markdown({
+  text,
+  growing,
+}: {
+  text: string;
+  growing: boolean;
+}): ReactElement {
   const [splitter] = useState(() => new Blocks());
   const blocks = useMemo(
     () => (!growing && isEntangled(text) ? [text] : splitter.split(text)),
