@@ -100,7 +100,7 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
         self.channel_capacity = self.compile_capacities(channel_capacity or {})
         self.gap_type = gap_type
         self.heartbeat = heartbeat
-        self._shards = shards
+        self._shard_count = shards
         self._start_afresh()
         _layers.add(self)
 
@@ -432,7 +432,9 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
 
     def _shard(self, group: str) -> str:
         # crc32 and not hash(): all processes must agree.
-        return pg_channel_name(self.prefix, "group", str(zlib.crc32(group.encode()) % self._shards))
+        return pg_channel_name(
+            self.prefix, "group", str(zlib.crc32(group.encode()) % self._shard_count)
+        )
 
     def _inbox(self, client_prefix: str) -> str:
         return pg_channel_name(self.prefix, "inbox", client_prefix)

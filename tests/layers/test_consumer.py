@@ -82,5 +82,5 @@ async def test_a_push_that_fails_ends_the_consumer(layer_in_use: PostgresChannel
     socket = await _connected()
     await layer_in_use.group_send("room", {"type": "push"})
     with pytest.raises(KeyError):
-        await _text(socket)
+        await socket.wait(DEADLINE)
     assert not layer_in_use._listener().mailboxes
