@@ -35,6 +35,8 @@ def user_by_login(login: str) -> User | None:
     """
     people = User.objects.filter(is_guest=False)
     if "@" in login:
-        return people.alias(key=Lower("email")).filter(key=Lower(Value(login.strip()))).first()
+        # The exclusion is the condition of the index.
+        people = people.exclude(email="").alias(key=Lower("email"))
+        return people.filter(key=Lower(Value(login.strip()))).first()
     username = User.normalize_username(login)
     return people.alias(key=Lower("username")).filter(key=Lower(Value(username))).first()
