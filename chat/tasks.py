@@ -9,9 +9,11 @@ from chat.services.replies import STREAM_TASK, TITLE_TASK
 
 
 @app.task(name=STREAM_TASK, pass_context=True)
-async def stream_reply(context: JobContext, message_id: str) -> None:
+async def stream_reply(context: JobContext, message_id: str, conversation_id: str) -> None:
     """Write a reply. Runs in `manage.py worker`, which brings the engine along."""
-    await context.additional_context["runner"].run(UUID(message_id))
+    await context.additional_context["runner"].run(
+        message_id=UUID(message_id), conversation_id=UUID(conversation_id)
+    )
 
 
 @app.task(name=TITLE_TASK)

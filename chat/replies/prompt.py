@@ -8,7 +8,7 @@ from django.conf import settings
 from chat.history import PastMessage, build_turns
 from chat.llm import ModelSpec, Turn
 from chat.models import Assistant, Conversation, Message
-from chat.selectors.turns import turns_before
+from chat.selectors.turns import PastTurn, turns_before
 from chat.services.replies import Claim
 
 
@@ -37,25 +37,25 @@ def prompt_for(claim: Claim) -> Prompt:
         spec = model_spec(assistant, chosen_model(claim.message, claim.conversation, assistant))
     except ValueError as error:
         raise CannotAsk("assistant_misconfigured") from error
+    group = claim.conversation.kind != Conversation.Kind.ASSISTANT
     turns = build_turns(
         assistant.system_prompt,
         claim.conversation.language or assistant.language,
-        map(_past, turns_before(claim.message)),
+        map(_past, turns_before(claim.message, named=group)),
         _budget(assistant, spec),
-        group=claim.conversation.kind != Conversation.Kind.ASSISTANT,
+        group=group,
         assistant_id=assistant.pk,
     )
     return Prompt(spec, turns)
 
 
-def _past(message: Message) -> PastMessage:
-    author = message.author_user or message.author_assistant
+def _past(turn: PastTurn) -> PastMessage:
     return PastMessage(
-        role=message.role,  # type: ignore[arg-type]
-        content=message.content,
-        author=author.pk if author is not None else None,
-        author_name=author.name if author is not None else "",
-        status=message.status,
+        role=turn.role,  # type: ignore[arg-type]
+        content=turn.content,
+        author=turn.author,
+        author_name=turn.author_name,
+        status=turn.status,
     )
 
 

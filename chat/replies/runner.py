@@ -48,15 +48,14 @@ class Runner:
 
     def __init__(self, flusher: Flusher) -> None:
         self._flusher = flusher
-        self._idle = asyncio.Event()
         self._running = 0
         self._stopping = False
 
-    async def run(self, message_id: UUID) -> None:
+    async def run(self, *, message_id: UUID, conversation_id: UUID) -> None:
         """Write a reply, if it is still to be written. Raises only what is a fault of ours."""
         self._running += 1
         try:
-            prepared = await persistently(_prepare, message_id)
+            prepared = await persistently(_prepare, message_id, conversation_id)
             if prepared is not None:
                 await self._write(*prepared)
         finally:
@@ -139,8 +138,8 @@ class Runner:
         log.info("reply_handed_back", won=handed_back)
 
 
-def _prepare(message_id: UUID) -> tuple[Claim, Prompt] | None:
-    claim = claim_reply(message_id=message_id)
+def _prepare(message_id: UUID, conversation_id: UUID) -> tuple[Claim, Prompt] | None:
+    claim = claim_reply(message_id=message_id, conversation_id=conversation_id)
     if claim is None:
         return None
     try:
@@ -148,7 +147,7 @@ def _prepare(message_id: UUID) -> tuple[Claim, Prompt] | None:
     except CannotAsk as error:
         finish_reply(
             message_id=message_id,
-            conversation_id=claim.conversation.pk,
+            conversation_id=conversation_id,
             attempt=claim.attempt,
             outcome=Outcome(status=_Status.FAILED, error_code=error.code),
         )
@@ -209,17 +208,26 @@ def _finished(reply: ActiveReply, finish: Finish) -> Outcome:
         status=_Status.COMPLETE if finish.finish_reason else _Status.INTERRUPTED,
         content=reply.content,
         reasoning=reply.reasoning,
-        refusal=finish.refusal or "",
+        refusal=_storable(finish.refusal),
         tool_calls=[
-            {"id": call.id, "name": call.name, "arguments": call.arguments}
+            {
+                "id": _storable(call.id),
+                "name": _storable(call.name),
+                "arguments": _storable(call.arguments),
+            }
             for call in finish.tool_calls
         ],
-        finish_reason=(finish.finish_reason or "")[:20],
-        model=finish.model or "",
+        finish_reason=_storable(finish.finish_reason)[:20],
+        model=_storable(finish.model)[:120],
         input_tokens=finish.usage.input_tokens,
         output_tokens=finish.usage.output_tokens,
         usage_estimated=finish.usage.estimated,
     )
+
+
+def _storable(text: str | None) -> str:
+    """`text` without what Postgres cannot hold; deltas are free of it already."""
+    return (text or "").replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def _partial(

@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import User
@@ -95,19 +94,17 @@ def _enqueue(reply: Message) -> None:
         lock=f"replies:{reply.conversation_id.hex}",
         priority=STREAM_PRIORITY,
         message_id=str(reply.pk),
+        conversation_id=str(reply.conversation_id),
     )
 
 
-def claim_reply(*, message_id: UUID) -> Claim | None:
+def claim_reply(*, message_id: UUID, conversation_id: UUID) -> Claim | None:
     """Take a reply that waits, or whose worker was lost, under the next `attempt`.
 
     None if there is nothing to write: it is gone, has ended, or was to be stopped, which this
     then does. A reply that has lost MAX_ATTEMPTS workers fails with `worker_lost`. The text of a
     reply that ends here is kept.
     """
-    conversation_id = _conversation_of(message_id)
-    if conversation_id is None:
-        return None
     try:
         with changing(conversation_id) as change:
             return _claim(change, message_id)
@@ -133,7 +130,8 @@ def _claim(change: Change, message_id: UUID) -> Claim | None:
         message_id,
         message.attempt,
         Message.ACTIVE,
-        {"status": _Status.STREAMING, "attempt": F("attempt") + 1},
+        {"status": _Status.STREAMING, "attempt": message.attempt + 1},
+        read=message,
     )
     if claimed is None:
         return None
@@ -267,16 +265,31 @@ def _conversation_of(message_id: UUID) -> UUID | None:
 
 
 def _move(
-    change: Change, message_id: UUID, attempt: int, expected: Sequence[str], values: dict[str, Any]
+    change: Change,
+    message_id: UUID,
+    attempt: int,
+    expected: Sequence[str],
+    values: dict[str, Any],
+    *,
+    read: Message | None = None,
 ) -> Message | None:
-    """Compare `attempt` and status, swap, publish. None if another hand was quicker."""
+    """Compare `attempt` and status, swap, publish. None if another hand was quicker.
+
+    `read` is the row, if the caller has read it under the lock; it need not be read again.
+    """
+    values = {**values, "seq": change.conversation.seq + 1}
     won = Message.objects.filter(pk=message_id, attempt=attempt, status__in=expected).update(
-        seq=change.conversation.seq + 1, **values
+        **values
     )
     if not won:
         return None
     seq = change.next_seq()
-    message = messages_with_authors().get(pk=message_id)
+    if read is None:
+        message = messages_with_authors().get(pk=message_id)
+    else:
+        message = read
+        for name, value in values.items():
+            setattr(message, name, value)
     change.publish(
         protocol.MessageUpdated(
             conversation=change.conversation.pk, seq=seq, message=message_state(message)

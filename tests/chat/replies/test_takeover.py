@@ -12,6 +12,7 @@ from chat.models import Message
 from chat.replies import reaper
 from chat.services.replies import (
     MAX_ATTEMPTS,
+    Claim,
     Outcome,
     claim_reply,
     finish_reply,
@@ -39,6 +40,10 @@ StartProcess = Callable[..., Subprocess]
 def execute(statement: str, *values: object) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
+
+
+def claim(reply: Message) -> Claim | None:
+    return claim_reply(message_id=reply.pk, conversation_id=reply.conversation_id)
 
 
 def jobs() -> list[tuple[str, str]]:
@@ -142,9 +147,9 @@ async def test_fenced_out_worker_changes_nothing(
     reply = await in_thread(room.say, tokens=200, rate=50)
     await eventually(lambda: text_so_far(reply))
     # As another worker does that takes this one for dead.
-    claim = await in_thread(claim_reply, message_id=reply.pk)
-    assert claim is not None
-    assert claim.attempt == 2
+    claimed = await in_thread(claim, reply)
+    assert claimed is not None
+    assert claimed.attempt == 2
     await eventually(lambda: list(worker.flusher.replies), lambda replies: not replies)
     late = Outcome(status=Message.Status.COMPLETE, content="late")
     chat = room.conversation.pk
@@ -166,8 +171,7 @@ async def test_fenced_out_worker_changes_nothing(
 
 def test_end_stored_twice_is_stored_once(room: Room) -> None:
     reply = room.say(tokens=3)
-    claim = claim_reply(message_id=reply.pk)
-    assert claim is not None
+    assert claim(reply) is not None
     outcome = Outcome(status=Message.Status.COMPLETE, content="Yes.")
     ending = {
         "message_id": reply.pk,
@@ -184,14 +188,15 @@ def test_end_stored_twice_is_stored_once(room: Room) -> None:
 def test_reply_that_kills_its_workers_fails_in_the_end(room: Room) -> None:
     reply = room.say(tokens=3)
     for _ in range(MAX_ATTEMPTS):
-        assert claim_reply(message_id=reply.pk) is not None
+        assert claim(reply) is not None
     execute(
         "INSERT INTO chat_replychunk (message_id, attempt, index, text, reasoning)"
         " VALUES (%s, %s, 0, 'so far', '')",
         reply.pk,
         MAX_ATTEMPTS,
+        Claim,
     )
-    assert claim_reply(message_id=reply.pk) is None
+    assert claim(reply) is None
     lost = Message.objects.get(pk=reply.pk)
     assert (lost.status, lost.error_code) == (Message.Status.FAILED, "worker_lost")
     assert lost.content == "so far"
@@ -200,7 +205,7 @@ def test_reply_that_kills_its_workers_fails_in_the_end(room: Room) -> None:
 
 def test_stop_of_a_reply_whose_worker_died_keeps_its_text(room: Room) -> None:
     reply = room.say(tokens=3)
-    assert claim_reply(message_id=reply.pk) is not None
+    assert claim(reply) is not None
     execute(
         "INSERT INTO chat_replychunk (message_id, attempt, index, text, reasoning)"
         " VALUES (%s, 1, 0, 'so ', 'hm'), (%s, 1, 1, 'far', '')",
@@ -208,7 +213,7 @@ def test_stop_of_a_reply_whose_worker_died_keeps_its_text(room: Room) -> None:
         reply.pk,
     )
     request_stop(user=room.user, message_id=reply.pk)
-    assert claim_reply(message_id=reply.pk) is None
+    assert claim(reply) is None
     stopped = Message.objects.get(pk=reply.pk)
     assert stopped.status == Message.Status.CANCELLED
     assert (stopped.content, stopped.reasoning) == ("so far", "hm")
@@ -274,7 +279,7 @@ def test_other_jobs_of_a_dead_worker_run_again_but_not_for_ever(room: Room) -> N
 
 def test_chunks_without_a_reply_and_old_jobs_are_deleted(room: Room) -> None:
     reply = room.say(tokens=3)
-    assert claim_reply(message_id=reply.pk) is not None
+    assert claim(reply) is not None
     for message_id, attempt in ((reply.pk, 1), (reply.pk, 7), (uuid4(), 1)):
         execute(
             "INSERT INTO chat_replychunk (message_id, attempt, index, text, reasoning)"
