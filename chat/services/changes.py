@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from chat import touches
-from chat.events import Publication, publish_on_commit, to_conversation
+from chat.events import Publication, publish_now, to_conversation
 from chat.models import Conversation, Member
 from chat.protocol import Event
 from chatire.errors import NotFound
@@ -64,10 +64,13 @@ class Change:
             raise NotFound
         return member
 
+    def _publish(self) -> None:
+        if self._publications:
+            publish_now(*self._publications)
+
     def _finish(self) -> None:
         fields = []
         if self._deleted:
-            publish_on_commit(*self._publications)
             return
         if self.conversation.seq != self._first_seq:
             fields = ["seq", "changed_seq"]
@@ -76,7 +79,6 @@ class Change:
             fields.append("active_at")
         if fields:
             self.conversation.save(update_fields=fields)
-        publish_on_commit(*self._publications)
         if self._touched:
             conversation_id = self.conversation.pk
             transaction.on_commit(lambda: touches.touch(conversation_id), robust=True)
@@ -94,5 +96,8 @@ def changing(conversation_id: UUID) -> Iterator[Change]:
         if conversation is None:
             raise NotFound
         change = Change(conversation)
+        # Before whatever the block enqueues: a worker that is woken first could claim a reply
+        # and tell of that before its creation was told. robust: see `publish_on_commit`.
+        transaction.on_commit(change._publish, robust=True)  # noqa: SLF001
         yield change
         change._finish()  # noqa: SLF001

@@ -1,0 +1,78 @@
+"""One stack of real processes for the whole session; tests that break things start their own."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.stack import Database, Stack
+from tests.fakes.openai_server import RunningServer, running_server
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A migrated database with an assistant, to be copied."""
+    database = Database(os.environ["DATABASE_URL"])
+    database.create()
+    try:
+        stack = Stack(
+            database_url=database.url, model_url="", logs=tmp_path_factory.mktemp("migrate")
+        )
+        stack.manage("migrate", "--noinput", "-v0")
+        stack.manage(
+            "shell",
+            "-v0",
+            "-c",
+            "from chat.models import Assistant\n"
+            "Assistant.objects.create(slug='assistant', name='Assistant')",
+        )
+        yield database
+    finally:
+        database.drop()
+
+
+@pytest.fixture(scope="session")
+def paced_model() -> Iterator[RunningServer]:
+    """The fake model at a real one's pace: 50 tokens a second."""
+    with running_server(rate=50.0) as server:
+        yield server
+
+
+StartStack = Callable[..., Stack]
+
+
+@pytest.fixture(scope="session")
+def start_stack(
+    migrated: Database,
+    paced_model: RunningServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[StartStack]:
+    """`start_stack(workers=1, **settings)`: processes on a fresh copy of the database."""
+    running: list[tuple[Stack, Database]] = []
+
+    def start(workers: int = 1, **settings: str) -> Stack:
+        database = Database(os.environ["DATABASE_URL"])
+        database.create(template=migrated)
+        logs: Path = tmp_path_factory.mktemp("stack")
+        stack = Stack(
+            database_url=database.url,
+            model_url=settings.pop("model_url", paced_model.base_url),
+            logs=logs,
+            workers=workers,
+            **settings,
+        )
+        running.append((stack, database))
+        stack.start()
+        return stack
+
+    yield start
+    for stack, database in running:
+        stack.__exit__(None, None, None)
+        database.drop()
+
+
+@pytest.fixture(scope="session")
+def stack(start_stack: StartStack) -> Stack:
+    """The stack that tests share which leave it as they found it."""
+    return start_stack()

@@ -1,0 +1,147 @@
+"""Processes that stop, and connections that are cut: what people see of it."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from tests.acceptance.client import Person, person
+from tests.acceptance.stack import Stack
+from tests.fakes.script import directive
+from tests.fakes.text import expected_text
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
+
+StartStack = Callable[..., Stack]
+
+
+def terminate_listeners(stack: Stack) -> int:
+    """Cut every LISTEN connection of the channel layer in Postgres; return how many."""
+    with psycopg.connect(stack.env["DATABASE_URL"], autocommit=True) as connection:
+        row = connection.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = 'chatire listen'"
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def test_a_cut_listen_connection_is_noticed_and_nothing_is_lost(stack: Stack) -> None:
+    async with person(stack) as guest, guest.device() as browser:
+        chat = await guest.open_chat()
+        room = await browser.follow(chat)
+        sent = await guest.say(chat, f"Go {directive(tokens=200, seed=21)}")
+        reply_id = sent["reply"]["id"]
+        await browser.until(lambda: room.replies[reply_id].deltas >= 10)
+
+        assert terminate_listeners(stack) >= 1
+        await browser.heard("resync")
+        room = await browser.follow(chat)
+
+        reply = await browser.finished(chat, reply_id)
+        assert reply.final == reply.text == expected_text(21, 200)
+
+
+async def test_a_stopping_socket_server_sends_its_clients_away_and_cuts_no_reply(
+    start_stack: StartStack,
+) -> None:
+    stack = start_stack(WS_DRAIN_SECONDS="0.5")
+    async with person(stack) as guest, guest.device() as browser:
+        chat = await guest.open_chat()
+        room = await browser.follow(chat)
+        sent = await guest.say(chat, f"Go {directive(tokens=150, seed=22)}")
+        reply_id = sent["reply"]["id"]
+        await browser.until(lambda: room.replies[reply_id].deltas >= 3)
+
+        assert await asyncio.to_thread(stack["ws"].stop) in (0, 128 + signal.SIGTERM, -15)
+
+        told = await browser.heard("reconnect")
+        assert 0 <= told["after_ms"] <= 500
+        await browser.until(lambda: browser.close_code is not None)
+        assert browser.close_code == 1012
+
+        await asyncio.to_thread(stack.restart, "ws")
+        async with guest.device() as again:
+            again.rooms[chat] = room
+            room = await again.follow(chat)
+            reply = await again.finished(chat, reply_id)
+            assert reply.text == reply.final == expected_text(22, 150)
+
+
+async def test_a_killed_worker_loses_its_reply_to_another_and_text_starts_afresh(
+    start_stack: StartStack,
+) -> None:
+    stack = start_stack(workers=2)
+    async with person(stack) as guest, guest.device() as browser:
+        chat = await guest.open_chat()
+        room = await browser.follow(chat)
+        sent = await guest.say(chat, f"Go {directive(tokens=400, seed=23)}")
+        reply_id = sent["reply"]["id"]
+        await browser.until(lambda: room.replies[reply_id].deltas >= 5)
+        victim = await asyncio.to_thread(streaming_worker, stack)
+
+        await asyncio.to_thread(stack[victim].kill)
+
+        await browser.until(lambda: room.replies[reply_id].attempt == 2)
+        reply = await browser.finished(chat, reply_id)
+        assert reply.status == "complete"
+        assert reply.text == reply.final == expected_text(23, 400)
+        assert room.faults == []
+
+
+def streaming_worker(stack: Stack) -> str:
+    """Return the name of the worker that has a reply under its hands."""
+    import urllib.request
+
+    for name, process in stack.processes.items():
+        if not name.startswith("worker"):
+            continue
+        url = process.health.replace("/health/", "/metrics")
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            metrics = answer.read().decode()
+        for line in metrics.splitlines():
+            if line.startswith("chatire_replies_active") and float(line.split()[-1]) > 0:
+                return name
+    raise AssertionError("no worker has an active reply")
+
+
+async def test_a_client_that_stops_reading_is_cut_off_and_slows_no_one(stack: Stack) -> None:
+    async with person(stack) as guest, guest.device() as reading:
+        chat = await guest.open_chat(kind="group", title="Loud")
+        deaf = await _deaf(guest, chat)
+        room = await reading.follow(chat)
+        # More than the socket's buffers and the outbox hold.
+        for number in range(220):
+            await guest.say(chat, f"{number} " + "x" * 30_000)
+
+        await reading.until(lambda: len(room.messages) == 220)
+        assert room.faults == []
+        assert reading.close_code is None
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await asyncio.wait_for(_read_to_the_end(deaf), 60)
+
+
+async def _deaf(guest: Person, chat: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a socket by hand, on which nothing is read after the handshake."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", guest.stack.ws_port, limit=1024)
+    writer.write(
+        f"GET /ws/conversations/{chat}/ HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        f"Authorization: Bearer {guest.token}\r\n\r\n".encode()
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
+async def _read_to_the_end(deaf: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+    """Read what is there; a cut connection raises, an orderly end would not."""
+    reader, writer = deaf
+    try:
+        while await reader.read(65536):
+            pass
+        raise asyncio.IncompleteReadError(b"", None)
+    finally:
+        writer.close()
