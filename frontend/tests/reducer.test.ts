@@ -171,6 +171,18 @@ describe("rows and the mark", () => {
     expect(known.epoch).toBe("epoch-2");
   });
 
+  test("an answer of another epoch that continues ours is not taken for the whole", () => {
+    const old = new Room();
+    old.say("old");
+    const restored = new Room();
+    restored.epoch = "epoch-2";
+    restored.say("kept");
+    restored.say("new");
+    const known = run(loaded(old), { type: "subscribing" }, changes(restored.changes(1)));
+    expect(known).toEqual(emptyConversation(ROOM));
+    expect(shown(run(known, changes(restored.changes(null))))).toEqual(restored.shown());
+  });
+
   test("rows from an ack show at once and leave the mark alone", () => {
     const room = new Room();
     const start = loaded(room);

@@ -101,7 +101,9 @@ export class Following {
           ? (await this.#socket.command({ type: "subscribe", conversation: id, since })).changes
           : await this.#api.changes(id, since);
       this.apply(id, { type: "changes", changes });
-      complete = changes.complete;
+      // Where the epoch is another, it knows nothing any more, and asks from the start.
+      complete =
+        changes.complete && this.#store.getState().followed[id]?.data.epoch === changes.epoch;
     }
     this.#patch(id, { status: "ready" });
   }

@@ -147,11 +147,10 @@ function withState(known: Conversation, state: ConversationState): Conversation 
 
 function applyChanges(known: Conversation, changes: Changes): Conversation {
   const missed = known.since_subscribing ?? [];
-  const afresh =
-    changes.reset ||
-    changes.since === null ||
-    known.epoch === null ||
-    known.epoch !== changes.epoch;
+  const afresh = changes.reset || changes.since === null;
+  // Restored from a backup: nothing that is known holds, and these rows continue from nothing.
+  // The next question is for a first load.
+  if (!afresh && known.epoch !== changes.epoch) return emptyConversation(known.id);
   // An answer to an older question: it would leave a hole, or go back. What is missing stays
   // missing, to be asked for.
   if (!afresh && (changes.since ?? 0) > known.seq) return known;

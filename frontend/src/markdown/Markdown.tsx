@@ -32,7 +32,7 @@ export default function Markdown({
 }): ReactElement {
   const [splitter] = useState(() => new Blocks());
   const blocks = useMemo(
-    () => (!growing && isEntangled(text) ? [text] : splitter.split(text)),
+    () => (growing ? splitter.split(text) : settledBlocks(text)),
     [text, growing, splitter],
   );
   return (
@@ -44,6 +44,10 @@ export default function Markdown({
       ))}
     </div>
   );
+}
+
+function settledBlocks(text: string): readonly string[] {
+  return isEntangled(text) ? [text] : new Blocks().split(text);
 }
 
 const Block = memo(function Block({ text, growing }: { text: string; growing: boolean }) {

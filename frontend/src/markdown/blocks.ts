@@ -33,8 +33,16 @@ export class Blocks {
 }
 
 function parse(text: string): string[] {
-  const starts = parser.parse(text).children.map((node) => node.position?.start.offset ?? 0);
-  return starts.map((start, at) => text.slice(at === 0 ? 0 : start, starts[at + 1]));
+  const { children } = parser.parse(text);
+  const starts: number[] = [];
+  children.forEach((node, at) => {
+    // What follows a definition may be of one paragraph with it, and reads differently alone.
+    if (at > 0 && children[at - 1]?.type === "definition") return;
+    const offset = node.position?.start.offset ?? 0;
+    // With its indentation, which says what belongs to it.
+    starts.push(at === 0 ? 0 : text.lastIndexOf("\n", offset - 1) + 1);
+  });
+  return starts.map((start, at) => text.slice(start, starts[at + 1]));
 }
 
 const DEFINITION = /^ {0,3}\[[^\]]+\]:/m;

@@ -1,0 +1,334 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { Client, messageText, visibleMessages } from "../src/client";
+import { ROOM } from "./room";
+import { FakeServer, ME, MemoryStorage, token } from "./server";
+
+let server: FakeServer;
+let storage: MemoryStorage;
+let client: Client;
+
+const pass = (ms = 0) => vi.advanceTimersByTimeAsync(ms);
+
+function page(): Client {
+  return new Client({
+    base: "http://server",
+    storage,
+    fetch: server.fetch,
+    createSocket: server.createSocket,
+  });
+}
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  server = new FakeServer();
+  storage = new MemoryStorage();
+  client = page();
+  client.api.tokens.accept({ access: token("first"), refresh: "refresh-0", user: ME });
+});
+afterEach(() => {
+  client.stop();
+  vi.useRealTimers();
+});
+
+/** The client is connected and shows the room. */
+async function showing(): Promise<void> {
+  client.start();
+  await pass();
+  client.open(ROOM);
+  await pass();
+}
+
+function shown(): [string, string][] {
+  const data = client.store.getState().followed[ROOM]?.data;
+  if (!data) return [];
+  return visibleMessages(data).map((message) => [
+    message.id,
+    messageText(message, data.streams[message.id]).text,
+  ]);
+}
+
+function expected(): [string, string][] {
+  return server.room.shown().map(([id, text]) => [id, text]);
+}
+
+function frames(type: string): Record<string, unknown>[] {
+  return server.sockets.flatMap((socket) => socket.sent.filter((frame) => frame.type === type));
+}
+
+function posts(): unknown[] {
+  return server.requests
+    .filter(({ method, path }) => method === "POST" && path.endsWith("/messages/"))
+    .map(({ body }) => body);
+}
+
+describe("following", () => {
+  test("a conversation is loaded, then kept live by events", async () => {
+    server.room.say("one");
+    await showing();
+    expect(shown()).toEqual(expected());
+    server.loseEvents();
+    server.room.say("two");
+    server.tellEvents();
+    expect(shown()).toEqual(expected());
+  });
+
+  test("a lost event is asked for after a second, from where the gap begins", async () => {
+    await showing();
+    server.room.say("lost");
+    server.loseEvents();
+    server.room.say("arrives");
+    server.tellEvents();
+    expect(shown().map(([id]) => id)).toEqual(["arrives"]);
+    await pass(1_100);
+    expect(shown()).toEqual(expected());
+    expect(frames("subscribe").map((frame) => frame.since)).toEqual([null, 0]);
+  });
+
+  test("an event that is merely late is waited for", async () => {
+    await showing();
+    server.room.say("one");
+    server.room.say("two");
+    const [one, two] = server.room.events;
+    if (!one || !two) throw new Error("no events");
+    server.socket.tell(two);
+    await pass(500);
+    server.socket.tell(one);
+    await pass(2_000);
+    expect(frames("subscribe")).toHaveLength(1);
+    expect(shown()).toEqual(expected());
+  });
+
+  test("a lost delta is made good by the text so far", async () => {
+    server.room.say("reply", { status: "pending", content: "", role: "assistant" });
+    server.room.claim("reply");
+    await showing();
+    server.room.stream("reply", "lost ");
+    server.loseEvents();
+    server.room.stream("reply", "arrives");
+    server.tellEvents();
+    expect(shown()).toEqual([["reply", ""]]);
+    await pass(400);
+    expect(shown()).toEqual(expected());
+  });
+
+  test("after a reconnect it catches up from its seq, and the reply goes on", async () => {
+    server.room.say("reply", { status: "pending", content: "", role: "assistant" });
+    server.room.claim("reply");
+    await showing();
+    server.loseEvents();
+    server.room.stream("reply", "first ");
+    server.tellEvents();
+    server.socket.drop(1012);
+    server.room.stream("reply", "second ");
+    server.room.say("meanwhile");
+    server.loseEvents();
+    await pass(1_000);
+    expect(shown()).toEqual(expected());
+    server.room.stream("reply", "third");
+    server.room.end("reply");
+    server.tellEvents();
+    expect(shown()).toEqual(expected());
+    expect(frames("subscribe").map((frame) => frame.since)).toEqual([null, 2]);
+  });
+
+  test("resync asks again for everything", async () => {
+    await showing();
+    server.room.say("lost");
+    server.loseEvents();
+    server.socket.tell({ type: "resync", conversation: null });
+    await pass();
+    expect(shown()).toEqual(expected());
+  });
+
+  test("a restored installation is loaded afresh", async () => {
+    server.room.say("one");
+    await showing();
+    server.room.messages.clear();
+    server.room.state = { ...server.room.state, seq: 0, changed_seq: 0 };
+    server.room.epoch = "epoch-2";
+    server.room.say("other");
+    server.loseEvents();
+    server.socket.drop(1006);
+    await pass(1_000);
+    expect(shown()).toEqual(expected());
+  });
+
+  test("without sockets it reads over REST, and polls what is shown", async () => {
+    server.onConnect = (socket) => socket.drop(1006);
+    server.room.say("one");
+    await showing();
+    expect(shown()).toEqual(expected());
+    server.room.say("two");
+    await pass(15_000);
+    expect(shown()).toEqual(expected());
+  });
+
+  test("older history is loaded page by page", async () => {
+    for (let at = 0; at < 120; at += 1) server.room.say(`m${at}`);
+    await showing();
+    expect(shown()).toHaveLength(50);
+    await client.loadOlder(ROOM);
+    expect(shown()).toHaveLength(100);
+    await client.loadOlder(ROOM);
+    expect(shown()).toEqual(expected());
+  });
+
+  test("what is shown is marked as read, once", async () => {
+    server.room.say("one", { author: { type: "user", id: "bob", name: "Bob", avatar: "" } });
+    await showing();
+    client.markRead(ROOM);
+    client.markRead(ROOM);
+    expect(frames("read").map((frame) => frame.seq)).toEqual([1]);
+  });
+});
+
+describe("sending", () => {
+  test("a message shows at once and is one with what comes back", async () => {
+    await showing();
+    client.outbox.send(ROOM, "hello");
+    expect(Object.values(client.store.getState().outbox).map((one) => one.content)).toEqual([
+      "hello",
+    ]);
+    await pass();
+    server.tellEvents();
+    expect(client.store.getState().outbox).toEqual({});
+    expect(shown()).toEqual([["message-0", "hello"]]);
+    expect(posts()).toEqual([]);
+  });
+
+  test("an unanswered message is sent again with the same client_id, and stored once", async () => {
+    await showing();
+    server.deaf.add("message.send");
+    client.outbox.send(ROOM, "hello");
+    // The socket's answer was lost, but the message arrived.
+    const [frame] = frames("message.send");
+    server.store(frame ?? {});
+    await pass(11_000);
+    expect(posts()).toMatchObject([{ client_id: frame?.client_id, content: "hello" }]);
+    expect(shown()).toEqual([["message-0", "hello"]]);
+    expect(client.store.getState().outbox).toEqual({});
+  });
+
+  test("what is written offline is sent in its order when the network returns", async () => {
+    await showing();
+    server.reachable = false;
+    server.onConnect = (socket) => socket.drop(1006);
+    server.socket.drop(1006);
+    client.outbox.send(ROOM, "first");
+    client.outbox.send(ROOM, "second");
+    await pass(60_000);
+    expect(Object.keys(client.store.getState().outbox)).toHaveLength(2);
+    server.reachable = true;
+    server.onConnect = (socket) => server.greet(socket);
+    client.wake();
+    await pass(1_000);
+    expect(shown().map(([, text]) => text)).toEqual(["first", "second"]);
+    expect(client.store.getState().outbox).toEqual({});
+  });
+
+  test("a reload loses nothing that was on its way", async () => {
+    await showing();
+    server.reachable = false;
+    server.deaf.add("message.send");
+    client.outbox.send(ROOM, "hello");
+    await pass();
+    client.stop();
+
+    server.reachable = true;
+    server.deaf.clear();
+    client = page();
+    await showing();
+    await pass(1_000);
+    expect(shown()).toEqual([["message-0", "hello"]]);
+    expect(client.store.getState().outbox).toEqual({});
+  });
+
+  test("a refused message says why, and can be sent again or discarded", async () => {
+    server.onConnect = (socket) => socket.drop(1006);
+    await showing();
+    server.refuseMessages = { status: 409, code: "conflict" };
+    const { clientId } = client.outbox.send(ROOM, "hello");
+    await pass();
+    expect(client.store.getState().outbox[clientId]).toMatchObject({
+      status: "failed",
+      error: "refused: conflict",
+    });
+    server.refuseMessages = null;
+    client.outbox.retry(clientId);
+    await pass();
+    expect(shown()).toEqual([["message-0", "hello"]]);
+  });
+
+  test("a server that is briefly unavailable is tried again", async () => {
+    server.onConnect = (socket) => socket.drop(1006);
+    await showing();
+    server.refuseMessages = { status: 503, code: "unavailable" };
+    client.outbox.send(ROOM, "hello");
+    await pass(500);
+    server.refuseMessages = null;
+    await pass(5_000);
+    expect(shown()).toEqual([["message-0", "hello"]]);
+  });
+
+  test("a message larger than a frame goes over REST", async () => {
+    await showing();
+    client.outbox.send(ROOM, "日".repeat(30_000));
+    await pass();
+    expect(frames("message.send")).toEqual([]);
+    expect(posts()).toHaveLength(1);
+  });
+});
+
+describe("the session", () => {
+  test("a request refused for its token is repeated with a renewed one", async () => {
+    const first = client.api.tokens.session?.tokens?.access ?? "";
+    server.refused.add(first);
+    expect(await client.api.unreadNotifications()).toBe(0);
+    expect(server.refreshes).toBe(1);
+  });
+
+  test("many refused requests renew once", async () => {
+    server.refused.add(client.api.tokens.session?.tokens?.access ?? "");
+    await Promise.all([1, 2, 3].map(() => client.api.unreadNotifications()));
+    expect(server.refreshes).toBe(1);
+  });
+
+  test("when the server ends it, what is shown and on its way stays until signing in again", async () => {
+    server.room.say("one");
+    await showing();
+    server.nextToken = null;
+    server.socket.drop(4001);
+    await pass();
+    expect(client.store.getState().session).toEqual({ user: ME, tokens: null });
+    expect(shown()).toEqual(expected());
+    client.outbox.send(ROOM, "written meanwhile");
+    await pass(60_000);
+    expect(Object.keys(client.store.getState().outbox)).toHaveLength(1);
+
+    server.nextToken = () => token("again");
+    await client.api.signIn("me", "password");
+    await pass(1_000);
+    expect(client.socket.status).toBe("open");
+    expect(shown()).toEqual(expected());
+    expect(shown().map(([, text]) => text)).toContain("written meanwhile");
+  });
+
+  test("signing out forgets everything that was shown", async () => {
+    server.room.say("one");
+    await showing();
+    await client.signOut();
+    const state = client.store.getState();
+    expect(state.session).toBeNull();
+    expect(state.followed).toEqual({});
+    expect(server.socket.closed).toBe(1000);
+    expect(server.requests.some(({ path }) => path === "/api/auth/token/revoke/")).toBe(true);
+  });
+
+  test("another tab that signs out signs this one out", async () => {
+    await showing();
+    storage.removeItem("chatire.session");
+    client.storageChanged("chatire.session");
+    expect(client.store.getState().session).toBeNull();
+    expect(client.socket.status).toBe("off");
+  });
+});

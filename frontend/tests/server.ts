@@ -1,0 +1,204 @@
+/** A server in the test: REST by a fetch function, sockets by a class like the browser's. */
+
+import type { MessageState, ServerEvent } from "../src/client/protocol";
+import type { KeyValue } from "../src/client/tokens";
+import { ROOM, Room } from "./room";
+
+export const ME = { id: "me", username: "me", name: "Me", email: "", is_guest: false };
+
+/** A token that lasts `seconds` from `now`, told apart by `name`. */
+export function token(name: string, seconds = 900): string {
+  const now = Math.floor(Date.now() / 1000);
+  const claims = { iat: now, exp: now + seconds, name };
+  return `h.${btoa(JSON.stringify(claims)).replaceAll("=", "")}.s`;
+}
+
+export class MemoryStorage implements KeyValue {
+  readonly #values = new Map<string, string>();
+  get length(): number {
+    return this.#values.size;
+  }
+  key(at: number): string | null {
+    return [...this.#values.keys()][at] ?? null;
+  }
+  getItem(key: string): string | null {
+    return this.#values.get(key) ?? null;
+  }
+  setItem(key: string, value: string): void {
+    this.#values.set(key, value);
+  }
+  removeItem(key: string): void {
+    this.#values.delete(key);
+  }
+}
+
+/** The client's end of a socket; the server acts on it. */
+export class FakeSocket {
+  onmessage: ((event: { data: string }) => void) | null = null;
+  onclose: ((event: { code: number }) => void) | null = null;
+  readonly sent: Record<string, unknown>[] = [];
+  closed: number | null = null;
+
+  constructor(
+    readonly url: string,
+    readonly protocols: string[],
+    private readonly server: FakeServer,
+  ) {}
+
+  get token(): string {
+    return this.protocols[1]?.slice("bearer.".length) ?? "";
+  }
+
+  send(text: string): void {
+    const frame: Record<string, unknown> = JSON.parse(text);
+    this.sent.push(frame);
+    this.server.onFrame(this, frame);
+  }
+
+  close(code = 1000): void {
+    this.closed ??= code;
+  }
+
+  /** The server sends. */
+  tell(frame: ServerEvent | Record<string, unknown>): void {
+    if (this.closed === null) this.onmessage?.({ data: JSON.stringify(frame) });
+  }
+
+  /** The server, or the network, closes. */
+  drop(code: number): void {
+    if (this.closed !== null) return;
+    this.closed = code;
+    this.onclose?.({ code });
+  }
+}
+
+export class FakeServer {
+  readonly room = new Room();
+  readonly sockets: FakeSocket[] = [];
+  readonly requests: { method: string; path: string; body: unknown; token: string }[] = [];
+  /** What the server does with a socket that has connected. */
+  onConnect: (socket: FakeSocket) => void = (socket) => this.greet(socket);
+  /** Frames that get no answer, by type. */
+  readonly deaf = new Set<string>();
+  /** Does the network let REST through? */
+  reachable = true;
+  refreshes = 0;
+  /** Null: refreshing is refused. */
+  nextToken: (() => string) | null = () => token(`renewed-${this.refreshes}`);
+  /** Access tokens that REST refuses. */
+  readonly refused = new Set<string>();
+  refuseMessages: { status: number; code: string } | null = null;
+  #told = 0;
+
+  // --- Sockets ------------------------------------------------------------------------------
+
+  readonly createSocket = (url: string, protocols: string[]): WebSocket => {
+    const socket = new FakeSocket(url, protocols, this);
+    this.sockets.push(socket);
+    queueMicrotask(() => this.onConnect(socket));
+    return socket as unknown as WebSocket;
+  };
+
+  get socket(): FakeSocket {
+    const socket = this.sockets.at(-1);
+    if (!socket) throw new Error("nobody has connected");
+    return socket;
+  }
+
+  greet(socket: FakeSocket): void {
+    socket.tell({
+      type: "hello",
+      protocol: "chatire.v1",
+      epoch: this.room.epoch,
+      session: "s",
+      user: { id: ME.id, name: ME.name, is_guest: false },
+      heartbeat: 25,
+      token_expires_at: 0,
+      limits: {
+        frame_bytes: 65536,
+        content: 32000,
+        subscriptions: 200,
+        waiting_commands: 32,
+        frames_per_second: 50,
+      },
+    });
+  }
+
+  /** Send everything that has happened in the room since the last time. */
+  tellEvents(): void {
+    for (const event of this.room.events.slice(this.#told)) this.socket.tell(event);
+    this.#told = this.room.events.length;
+  }
+
+  /** What has happened until now is never told. */
+  loseEvents(): void {
+    this.#told = this.room.events.length;
+  }
+
+  onFrame(socket: FakeSocket, frame: Record<string, unknown>): void {
+    const { type, id } = frame;
+    if (typeof type !== "string" || this.deaf.has(type)) return;
+    const ack = (fields: object) =>
+      queueMicrotask(() => socket.tell({ type: "ack", id, ...fields }));
+    if (type === "ping") queueMicrotask(() => socket.tell({ type: "pong", id }));
+    else if (type === "subscribe")
+      ack({ changes: this.room.changes(frame.since as number | null) });
+    else if (type === "message.send") ack(this.store(frame));
+    else if (type !== "pong") ack({});
+  }
+
+  /** Store a message once by its client_id. */
+  store(frame: Record<string, unknown>): { message: MessageState; reply: null } {
+    const client_id = String(frame.client_id);
+    const known = [...this.room.messages.values()].find((one) => one.client_id === client_id);
+    if (known) return { message: known, reply: null };
+    const id = `message-${this.room.messages.size}`;
+    const author = { type: "user", id: ME.id, name: ME.name, avatar: "" } as const;
+    this.room.say(id, { client_id, content: String(frame.content), author });
+    const message = this.room.messages.get(id);
+    if (!message) throw new Error("not stored");
+    return { message, reply: null };
+  }
+
+  // --- REST ---------------------------------------------------------------------------------
+
+  readonly fetch = async (request: Request): Promise<Response> => {
+    const { pathname, searchParams } = new URL(request.url);
+    const bearer = request.headers.get("Authorization")?.slice("Bearer ".length) ?? "";
+    const text = await request.text();
+    const body = text ? JSON.parse(text) : null;
+    this.requests.push({ method: request.method, path: pathname, body, token: bearer });
+    if (!this.reachable) throw new TypeError("fetch failed");
+    const json = (value: unknown, status = 200) => Response.json(value, { status });
+    const error = (status: number, code: string) =>
+      json({ code, message: `refused: ${code}`, details: {} }, status);
+    if (pathname === "/api/config/") return json({ ws_url: "ws://server:8081" });
+    if (pathname === "/api/auth/token/refresh/") {
+      this.refreshes += 1;
+      if (!this.nextToken) return error(401, "token_not_valid");
+      const refresh = `refresh-${this.refreshes}`;
+      return json({ access: this.nextToken(), refresh, user: ME });
+    }
+    if (pathname.startsWith("/api/auth/"))
+      return json({ access: token("a"), refresh: "r", user: ME });
+    if (this.refused.has(bearer)) return error(401, "token_not_valid");
+    const room = `/api/conversations/${ROOM}/`;
+    if (pathname === "/api/conversations/")
+      return json({ next: null, previous: null, results: [] });
+    if (pathname === "/api/notifications/unread/") return json({ unread: 0 });
+    if (pathname === `${room}changes/`) {
+      const since = searchParams.get("since");
+      return json(this.room.changes(since === null ? null : Number(since)));
+    }
+    if (pathname === `${room}messages/` && request.method === "POST") {
+      if (this.refuseMessages) return error(this.refuseMessages.status, this.refuseMessages.code);
+      return json(this.store(body), 201);
+    }
+    if (pathname === `${room}messages/`) {
+      const page = this.room.history(Number(searchParams.get("before")), 50);
+      return json({ results: page.messages, more_before: page.more_before, more_after: true });
+    }
+    if (pathname === `${room}read/`) return json({});
+    return error(404, "not_found");
+  };
+}

@@ -1,0 +1,50 @@
+import { describe, expect, test } from "vitest";
+import { turnsOf } from "../src/app/turns";
+import type { MessageState } from "../src/client";
+import { aMessage } from "./room";
+
+const ALICE = { type: "user", id: "alice", name: "Alice", avatar: "" } as const;
+const HELPER = { type: "assistant", id: "helper", name: "Helper", avatar: "" } as const;
+const WRITER = { type: "assistant", id: "writer", name: "Writer", avatar: "" } as const;
+
+function reply(id: string, parent: string, author: MessageState["author"] = HELPER): MessageState {
+  return aMessage({ id, parent, author, role: "assistant" });
+}
+
+function ids(messages: MessageState[]): string[][] {
+  return turnsOf(messages).map((turn) => turn.variants.map((one) => one.id));
+}
+
+describe("turns", () => {
+  test("another reply to the same turn takes the place of the first", () => {
+    const q1 = aMessage({ id: "q1", author: ALICE });
+    const q2 = aMessage({ id: "q2", author: ALICE });
+    expect(ids([q1, reply("a1", "q1"), q2, reply("a2", "q2"), reply("a1b", "q1")])).toEqual([
+      ["q1"],
+      ["a1", "a1b"],
+      ["q2"],
+      ["a2"],
+    ]);
+  });
+
+  test("two assistants that reply to one message are two turns", () => {
+    const question = aMessage({ id: "q", author: ALICE });
+    expect(ids([question, reply("a", "q"), reply("b", "q", WRITER)])).toEqual([
+      ["q"],
+      ["a"],
+      ["b"],
+    ]);
+  });
+
+  test("people who answer the same message are never variants", () => {
+    const question = aMessage({ id: "q", author: ALICE });
+    const answers = ["x", "y"].map((id) => aMessage({ id, author: ALICE, parent: "q" }));
+    expect(ids([question, ...answers])).toEqual([["q"], ["x"], ["y"]]);
+  });
+
+  test("the first turn of each day says so", () => {
+    const days = ["2026-01-01T12:00:00Z", "2026-01-01T12:05:00Z", "2026-01-03T12:00:00Z"];
+    const messages = days.map((created_at, at) => aMessage({ id: `m${at}`, created_at }));
+    expect(turnsOf(messages).map((turn) => turn.startsDay)).toEqual([true, false, true]);
+  });
+});
