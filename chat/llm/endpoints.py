@@ -207,6 +207,8 @@ async def open_exchange(
         stream_chunk_timeout=None,
         use_responses_api=False,
         async_client=exchange,
+        # It would warn of proxies in the environment that it shadows; our client heeds them.
+        http_socket_options=(),
         # Neither is used, but without them ChatOpenAI would build a second client from them.
         client=exchange,
         api_key=SecretStr("unused"),

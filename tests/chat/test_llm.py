@@ -3,10 +3,14 @@
 import asyncio
 import contextlib
 import socket
+import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import langsmith.utils
 import openai
 import pytest
+from langchain_core.tracers.langchain import wait_for_all_tracers
 
 from chat.llm import (
     Delta,
@@ -387,6 +391,12 @@ async def test_pauses_shorter_than_the_timeout_are_none(model: Asker) -> None:
     assert model.text == expected_text(6, 8)
 
 
+async def test_idle_is_the_time_since_the_last_chunk(model: Asker) -> None:
+    prompt = directive(tokens=40, seed=6, rate=25)
+    await model.ask(prompt, timeouts=Timeouts(idle=0.8))
+    assert model.text == expected_text(6, 40)
+
+
 async def test_a_slow_reader_is_no_idle_model(model: Asker) -> None:
     seen = []
     turns = [Turn("user", directive(tokens=4, seed=6, rate=0))]
@@ -498,8 +508,9 @@ async def test_a_cancellation_is_not_taken_for_a_timeout(model: Asker) -> None:
     asking = asyncio.create_task(model.ask("[[fake fault=slow_headers:30]]", timeouts=timeouts))
     await asyncio.sleep(0)
     loop = asyncio.get_running_loop()
-    # Blocks the loop past the deadline, so that the timer and this cancellation meet in one turn.
-    loop.call_later(0.19, lambda: (_block(0.05), asking.cancel()))
+    # The loop is blocked past both moments, so that it sees them in one turn: first the deadline.
+    loop.call_later(0.1, time.sleep, 0.2)
+    loop.call_later(0.25, asking.cancel)
     with pytest.raises(asyncio.CancelledError):
         await asking
 
@@ -532,14 +543,35 @@ async def test_connections_are_used_again_and_closed_in_the_end(
     await fake_model.all_closed()
 
 
-def _block(seconds: float) -> None:
-    import time
+async def test_tracing_in_the_environment_sends_nothing(
+    model: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = []
 
-    time.sleep(seconds)
+    def trace(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        called.append(writer.get_extra_info("peername"))
+        writer.close()
+
+    collector = await asyncio.start_server(trace, "127.0.0.1", 0)
+    port = collector.sockets[0].getsockname()[1]
+    for name in ("LANGSMITH", "LANGCHAIN"):
+        monkeypatch.setenv(f"{name}_TRACING", "true")
+        monkeypatch.setenv(f"{name}_TRACING_V2", "true")
+        monkeypatch.setenv(f"{name}_ENDPOINT", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv(f"{name}_API_KEY", "key")
+    langsmith.utils.get_env_var.cache_clear()
+    try:
+        await model.ask(directive(tokens=2, rate=0))
+        await asyncio.to_thread(wait_for_all_tracers)
+    finally:
+        monkeypatch.undo()
+        langsmith.utils.get_env_var.cache_clear()
+        collector.close()
+    assert called == []
 
 
 @contextlib.asynccontextmanager
-async def _one_answer(body: bytes, head: bytes | None = None):  # type: ignore[no-untyped-def]
+async def _one_answer(body: bytes, head: bytes | None = None) -> AsyncIterator[str]:
     """A server that answers any request with these bytes."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
