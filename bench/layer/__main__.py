@@ -20,6 +20,8 @@ RESULTS = Path(__file__).parents[1] / "results"
 FIFTY = [f"group-{n}" for n in range(50)]
 TEN_THOUSAND = [f"group-{n}" for n in range(10_000)]
 
+CONSUMERS = ("Channels' dispatch", "PushMixin")
+
 Runs = dict[str, dict[str, list[float]]]
 
 
@@ -68,6 +70,7 @@ def main() -> int:
     arguments.add_argument("--cases", default="abcdefg")
     arguments.add_argument("--seconds", type=float, default=3.0)
     arguments.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
+    arguments.add_argument("--messages", type=int, default=1_000_000, help="for memory; 0: not")
     arguments.add_argument("--dry", action="store_true", help="do not write the results")
     options = arguments.parse_args()
 
@@ -82,11 +85,19 @@ def main() -> int:
         results, failures = run(
             {letter: chosen[letter] for letter in options.cases}, peers, options.rounds
         )
+        consumers = run_consumers(options.rounds)
+        memory = {}
+        if options.messages:
+            print(f"memory over {options.messages:,} messages …", end=" ", flush=True)
+            memory = cases.memory(CHATIRE, messages=options.messages)
+            print(", ".join(f"{name} {value:+.1f}" for name, value in memory.items()))
     report = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}",
         "rounds": options.rounds,
         "cases": results,
+        "consumer": {"title": "µs for one pushed frame and socket", "medians": consumers},
+        "memory": {"title": "MB grown over the run", "messages": options.messages} | memory,
     }
     print_table(results)
     if not options.dry:
@@ -141,6 +152,17 @@ def run(
             "faults": {peer: fault for (of, peer), fault in faults.items() if of == letter},
         }
     return results, failures
+
+
+def run_consumers(rounds: int) -> dict[str, float]:
+    """Medians in µs, by kind of consumer."""
+    runs: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for kind in CONSUMERS:
+            runs.setdefault(kind, []).append(cases.consumer(kind)["µs"])
+    medians = {kind: round(statistics.median(values), 1) for kind, values in runs.items()}
+    print("consumer, µs for one pushed frame and socket:", medians)
+    return medians
 
 
 def print_table(results: dict[str, Any]) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
+import psutil
+
 Figures = dict[str, float]
 
 PATIENCE = 5.0  # seconds without a message before a case gives up on the rest
@@ -17,6 +19,68 @@ PATIENCE = 5.0  # seconds without a message before a case gives up on the rest
 
 class Wrong(Exception):
     """A member did not get each message once and in order."""
+
+
+def _measure_consumer(kind: str, pipe: Connection) -> None:
+    import asyncio
+
+    import django
+
+    os.environ["DJANGO_SETTINGS_MODULE"] = "bench.settings"
+    django.setup()
+    from .consumers import measure
+
+    pipe.send(asyncio.run(measure(kind)))
+
+
+def consumer(kind: str) -> Figures:
+    """(h): µs for one pushed frame and socket in one process, with that kind of consumer."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_measure_consumer, args=(kind, theirs))
+    process.start()
+    theirs.close()
+    try:
+        return {"µs": ours.recv()}
+    except EOFError:
+        raise Wrong("the process died") from None
+    finally:
+        process.join()
+
+
+def memory(peer: str, *, messages: int) -> Figures:
+    """MB by which sender and receiver grow while the later four fifths of the messages pass.
+
+    One member never reads; its queue is full before the first fifth is through.
+    """
+    groups = [f"group-{n}" for n in range(50)]
+    os.environ["BENCH_CAPACITY"] = "20000"
+    sizes: list[tuple[float, float]] = []
+    share = messages // 5 // len(groups)
+    try:
+        plan = {"uncounted": True, "silent": 1}
+        with pair(peer, [[group] for group in groups], **plan) as (sender, receiver):
+            for fifth in range(5):
+                order = {"groups": groups, "seconds": 300, "first": fifth * share, "most": share}
+                sender.tell(kind="flat_out", **order)
+                sender.answer(300)
+                wanted = (fifth + 1) * share * len(groups)
+                receiver.tell(until=wanted, patience=PATIENCE)
+                if not receiver.answer(120)["complete"]:
+                    raise Wrong("not every member got everything")
+                sizes.append(
+                    tuple(
+                        psutil.Process(p.pid).memory_info().rss / 2**20 for p in (sender, receiver)
+                    )  # type: ignore[arg-type]
+                )
+            receiver.tell(stop=True)
+            receiver.answer(60)
+    finally:
+        del os.environ["BENCH_CAPACITY"]
+    return {
+        "sender MB": sizes[-1][0] - sizes[0][0],
+        "receiver MB": sizes[-1][1] - sizes[0][1],
+    }
 
 
 def _child(role: str, peer: str, pipe: Connection, plan: dict[str, Any]) -> None:
@@ -77,10 +141,10 @@ class Process:
 
 @contextlib.contextmanager
 def pair(
-    peer: str, members: list[list[str]], *, threads: bool = False
+    peer: str, members: list[list[str]], *, threads: bool = False, **plan: Any
 ) -> Iterator[tuple[Process, Process]]:
     """A sender, and a receiver that has joined."""
-    receiver = Process("receiver", peer, {"members": members})
+    receiver = Process("receiver", peer, {"members": members, **plan})
     try:
         sender = Process("sender", peer, {"threads": threads})
         try:

@@ -21,7 +21,8 @@ def make_layer(name: str) -> Any:
     if name == CHATIRE:
         from chatire.layers import PostgresChannelLayer
 
-        return PostgresChannelLayer(capacity=CAPACITY, **_options())
+        capacity = int(os.environ.get("BENCH_CAPACITY", CAPACITY))
+        return PostgresChannelLayer(capacity=capacity, **_options())
     if name == TABLES:
         from channels_postgres.core import PostgresChannelLayer as Tables
         from django.conf import settings

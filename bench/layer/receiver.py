@@ -21,6 +21,7 @@ class Member:
         # (group, number, when sent, when heard); checked in the end, so that a case measures the
         # layer and not the checking.
         self.heard: list[tuple[str, int, float, float]] = []
+        self.number = 0  # how many, where they are not kept
 
     def check(self) -> tuple[int, int, int]:
         """How many messages came first, again, and out of order; each group counts from 0."""
@@ -44,7 +45,14 @@ async def receive(peer: str, pipe: Connection, plan: dict[str, Any]) -> None:
     members = await _join(layer, plan)
     joined = time.perf_counter() - started
     progress = asyncio.Event()
-    tasks = [asyncio.create_task(_listen(layer, member, progress)) for member in members]
+    listen = _count if plan.get("uncounted") else _listen
+    tasks = [asyncio.create_task(listen(layer, member, progress)) for member in members]
+    for _ in range(plan.get("silent", 0)):
+        # A member of every group that never reads.
+        channel = await layer.new_channel()
+        for member in members:
+            for group in member.groups:
+                await layer.group_add(group, channel)
     await asyncio.sleep(0.5)
     pipe.send({"ready": joined})
 
@@ -106,12 +114,23 @@ async def _listen(layer: Any, member: Member, progress: asyncio.Event) -> None:
         progress.set()
 
 
+async def _count(layer: Any, member: Member, progress: asyncio.Event) -> None:
+    """Check each message at once and keep none, for a run whose memory is looked at."""
+    (group,) = member.groups
+    while True:
+        message = await layer.receive(member.channel)
+        if message["n"] != member.number:
+            raise AssertionError(f"{group}: {message['n']} instead of {member.number}")
+        member.number += 1
+        progress.set()
+
+
 async def _wait(
     members: list[Member], wanted: int, patience: float, progress: asyncio.Event
 ) -> bool:
     """Until all was heard; False if nothing more came for `patience` seconds."""
     while True:
-        heard = sum(len(member.heard) for member in members)
+        heard = sum(len(member.heard) + member.number for member in members)
         if heard >= wanted:
             return True
         progress.clear()

@@ -36,17 +36,22 @@ def message(group: str, number: int, frame: str = FRAME) -> dict[str, Any]:
     }
 
 
-async def flat_out(layer: Any, groups: list[str], seconds: float, size: int) -> dict[str, Any]:
-    """One task for each group, each sending its next as soon as the last was taken."""
+async def flat_out(
+    layer: Any, groups: list[str], seconds: float, size: int = 0, first: int = 0, most: int = 2**31
+) -> dict[str, Any]:
+    """One task for each group, each sending its next as soon as the last was taken.
+
+    Numbers go from `first`; each sends `most` at most.
+    """
     frame = FRAME if size == 0 else "x" * size
     end = time.perf_counter() + seconds
 
     async def send(group: str) -> int:
-        number = 0
-        while time.perf_counter() < end:
+        number = first
+        while time.perf_counter() < end and number < first + most:
             await layer.group_send(group, message(group, number, frame))
             number += 1
-        return number
+        return number - first
 
     started = time.perf_counter()
     sent = sum(await asyncio.gather(*map(send, groups)))

@@ -19,6 +19,14 @@ _KEEPALIVES = {
 }
 
 
+# What Django would add to an entry of DATABASES that leaves it out.
+_DEFAULTS: dict[str, Any] = {
+    **dict.fromkeys(("NAME", "USER", "PASSWORD", "HOST", "PORT"), ""),
+    "OPTIONS": {},
+    "TIME_ZONE": None,
+}
+
+
 class Database:
     """Where the layer's Postgres is: its own settings, or Django's default database.
 
@@ -26,7 +34,7 @@ class Database:
     """
 
     def __init__(self, settings: Mapping[str, Any] | None) -> None:
-        self._settings = dict(settings) if settings else None
+        self._settings = {**_DEFAULTS, **settings} if settings else None
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -1,56 +1,33 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import threading
-import types
 import uuid
 import weakref
 import zlib
 from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from channels.exceptions import ChannelFull
 from channels_postgres.core import PostgresChannelLayer as TableChannelLayer
-from channels_postgres.db import GROUP_CHANNEL_TABLE, MESSAGE_TABLE
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.transaction import TransactionManagementError
 
+from . import lifecycle, session
 from . import listener as listening
-from . import session
 from .codec import Entry, Stream, array_literal, check_size, pg_channel_name
 from .connection import Database
-from .errors import PublishError
+from .errors import NotifyQueueFull, PublishError
 from .listener import Listener
-from .mailbox import GAP, Event, Mailbox, Message
+from .mailbox import GAP, Event, Item, Mailbox, Message
 from .parked import ParkedMessages
 from .publisher import Publisher
-from .session import NOTIFY, Row
+from .session import NOTIFY
+from .table import TABLE_CHANNEL, MessageTable
 
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-# What channels_postgres's trigger notifies when a row enters its message table.
-TABLE_CHANNEL = "channels_postgres_messages"
-
-# The capacity is best effort, as everywhere: two senders may see the last free place at once.
-ADD_TO_TABLE = f"""
-INSERT INTO {MESSAGE_TABLE} (channel, message, expire)
-SELECT $1::text, decode($2, 'hex'), now() + $3::float8 * interval '1 second'
-WHERE (SELECT count(*) FROM (SELECT 1 FROM {MESSAGE_TABLE}
-       WHERE channel = $1::text AND expire > now() LIMIT $4::int) AS waiting) < $4::int
-RETURNING id"""  # noqa: S608
-TAKE_FROM_TABLE = f"""
-DELETE FROM {MESSAGE_TABLE} WHERE id = (
-    SELECT id FROM {MESSAGE_TABLE} WHERE channel = $1::text AND expire > now()
-    ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
-RETURNING encode(message, 'hex')"""  # noqa: S608
-DELETE_EXPIRED = f"DELETE FROM {MESSAGE_TABLE} WHERE expire < now()"  # noqa: S608
-EMPTY_TABLES = f"TRUNCATE TABLE {MESSAGE_TABLE}, {GROUP_CHANNEL_TABLE}"
-# One in so many sends to the table also clears what expired there.
-SENDS_PER_CLEANING = 100
+# After a fork the child keeps its parent's connections from being closed by forgetting them here.
+_inherited: list[Any] = []
 
 
 class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
@@ -82,12 +59,7 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
     ) -> None:
         options = settings.pop("PSYCOPG_OPTIONS", {})
         has_database = any(key.isupper() for key in settings)
-        self._database = Database(
-            {"NAME": "", "USER": "", "PASSWORD": "", "HOST": "", "PORT": "", "OPTIONS": {}}
-            | settings
-            if has_database
-            else None
-        )
+        self._database = Database(settings if has_database else None)
         super().__init__(
             prefix=prefix,
             expiry=expiry,
@@ -101,32 +73,38 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
         self.gap_type = gap_type
         self.heartbeat = heartbeat
         self._shard_count = shards
-        self._start_afresh()
-        _layers.add(self)
+        self._begin()
+        lifecycle.watch_forks(self)
 
-    def _start_afresh(self) -> None:
-        """Everything that belongs to one process; a forked child makes its own."""
+    def _begin(self) -> None:
+        """Everything that belongs to one process."""
         # Longer than the parent class's five digits: it names the process's inbox for all others.
         self.client_prefix = uuid.uuid4().hex[:12]
         self._listeners: dict[asyncio.AbstractEventLoop, Listener] = {}
         self._parked = ParkedMessages()
         self._local = threading.local()
-        self._table_sends = 0
         self._publisher = Publisher(lambda: self._database.params(session.APPLICATION_NAME))
+        self._table = MessageTable(self._publisher)
         self._stop_publisher = weakref.finalize(self, self._publisher.stop)
 
-    def _forked(self) -> None:
-        # The inherited connections are the other process's: they are dropped, not closed. Closing
-        # would end its sessions. Only this process's copies of the descriptors go.
+    def start_afresh(self) -> None:
+        """In a forked child: make its own of everything.
+
+        The inherited connections are the parent's: they are dropped, not closed. Closing would end
+        its sessions. Only this process's copies of the descriptors go.
+        """
         self._stop_publisher.detach()
-        for descriptor in [
-            *(listener.descriptor for listener in self._listeners.values()),
-            self._publisher.descriptor,
-        ]:
+        descriptors = [listener.descriptor for listener in self._listeners.values()]
+        for descriptor in (*descriptors, self._publisher.descriptor):
             if descriptor >= 0:
                 os.close(descriptor)
         _inherited.append((self._listeners, self._publisher))
-        self._start_afresh()
+        self._begin()
+
+    def leave_loop(self, loop: asyncio.AbstractEventLoop) -> Coroutine[Any, Any, None] | None:
+        """How to close what the layer has in a loop that is about to be closed."""
+        listener = self._listeners.pop(loop, None)
+        return listener.close() if listener is not None else None
 
     # Channel layer API
 
@@ -141,7 +119,7 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
         body = self._body(message)
         self.require_valid_channel_name(channel)
         if "!" not in channel:
-            await self._send_to_table(channel, body)
+            await self._table.add(channel, body, self.expiry, self.get_capacity(channel))
             return
         client = _client_prefix(channel)
         if client == self.client_prefix:
@@ -205,7 +183,7 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
         self.require_valid_channel_name(channel)
         listener = self._owner(channel)
         if listener.loop is not asyncio.get_running_loop():
-            await _run_in(listener.loop, self._group_add(listener, group, channel))
+            await lifecycle.run_in(listener.loop, self._group_add(listener, group, channel))
         else:
             await self._group_add(listener, group, channel)
 
@@ -272,13 +250,14 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
                     ],
                 )
         except DatabaseError as error:
-            raise PublishError(str(error)) from error
+            is_full = getattr(error.__cause__, "sqlstate", None) == session.QUEUE_FULL
+            raise (NotifyQueueFull if is_full else PublishError)(str(error)) from error
 
     # Flush extension
 
     async def flush(self) -> None:
         """Empty the tables, forget this process's channels and groups, close the connections."""
-        await self._publisher.execute(EMPTY_TABLES)
+        await self._table.empty()
         self._parked.clear()
         for listener in list(self._listeners.values()):
             if listener.loop is not asyncio.get_running_loop() and listener.loop.is_running():
@@ -315,7 +294,7 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
                 heartbeat=self.heartbeat,
                 signals_gaps=self.gap_type is not None,
             )
-            _close_with(loop, self)
+            lifecycle.close_with(loop, self)
         return listener
 
     def _owner(self, channel: str) -> Listener:
@@ -375,38 +354,20 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
         if not self._parked.put(channel, body, self.get_capacity(channel), self.expiry):
             raise ChannelFull(channel)
 
-    async def _send_to_table(self, channel: str, body: bytes) -> None:
-        rows = await self._publisher.execute(
-            ADD_TO_TABLE,
-            [
-                channel.encode(),
-                body.hex().encode(),
-                str(self.expiry).encode(),
-                str(self.get_capacity(channel)).encode(),
-            ],
-        )
-        if not rows:
-            raise ChannelFull(channel)
-        self._table_sends += 1
-        if self._table_sends % SENDS_PER_CLEANING == 0:
-            await self._publisher.execute(DELETE_EXPIRED)
-
     async def _receive_named(self, listener: Listener, mailbox: Mailbox, channel: str) -> Message:
         await self._listen(listener, TABLE_CHANNEL)
         while True:
-            item = mailbox.get_nowait(listener.loop.time)
+            item: Item | None = mailbox.get_nowait(listener.loop.time)
             if item is None:
-                taken = asyncio.ensure_future(
-                    self._publisher.execute(TAKE_FROM_TABLE, [channel.encode()])
-                )
+                taking = asyncio.ensure_future(self._table.take(channel))
                 try:
-                    rows = await asyncio.shield(taken)
+                    body = await asyncio.shield(taking)
                 except asyncio.CancelledError:
                     # It may be ours already; the next reader here gets it.
-                    taken.add_done_callback(lambda done: _keep(done, listener, channel))
+                    taking.add_done_callback(lambda taken: _keep(taken, listener, channel))
                     raise
-                if rows:
-                    message: Message = self.deserialize(bytes.fromhex((rows[0][0] or b"").decode()))
+                if body is not None:
+                    message: Message = self.deserialize(body)
                     return message
                 waiter = mailbox.wait(listener.loop)
                 try:
@@ -445,43 +406,9 @@ def _client_prefix(channel: str) -> str:
     return channel.partition("!")[0].rpartition(".")[2]
 
 
-def _keep(done: asyncio.Future[list[Row]], listener: Listener, channel: str) -> None:
-    if done.cancelled() or done.exception() is not None:
+def _keep(taken: asyncio.Future[bytes | None], listener: Listener, channel: str) -> None:
+    if taken.cancelled() or taken.exception() is not None:
         return
-    for row in done.result():
-        listener.deliver(channel, bytes.fromhex((row[0] or b"").decode()))
-
-
-async def _run_in(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
-    """Await a coroutine that must run in another event loop."""
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
-
-
-def _close_with(loop: asyncio.AbstractEventLoop, layer: PostgresChannelLayer) -> None:
-    """Close the layer's part in a loop together with it, when nobody cancelled its tasks before."""
-    original = loop.close
-    reference = weakref.ref(layer)
-
-    def close(self: asyncio.AbstractEventLoop) -> None:
-        owner = reference()
-        listener = owner._listeners.pop(self, None) if owner else None  # noqa: SLF001
-        if listener is not None and not self.is_closed() and not self.is_running():
-            self.run_until_complete(listener.close())
-        self.close = original  # type: ignore[method-assign]
-        self.close()
-
-    loop.close = types.MethodType(close, loop)  # type: ignore[method-assign]
-
-
-# After a fork the child drops these, and must keep them from being closed (see _forked).
-_inherited: list[Any] = []
-_layers: weakref.WeakSet[PostgresChannelLayer] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for layer in list(_layers):
-        layer._forked()  # noqa: SLF001
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    body = taken.result()
+    if body is not None:
+        listener.deliver(channel, body)

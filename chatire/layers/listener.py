@@ -152,8 +152,7 @@ class Listener:
             self._task = self.loop.create_task(self._supervise(), name=APPLICATION_NAME)
         if pg_channel in self._effective:
             return
-        waiter = self.loop.create_future()
-        self._waiters.setdefault(pg_channel, []).append(waiter)
+        waiter = self._waiter(pg_channel)
         self._send_listens()
         try:
             async with asyncio.timeout(LISTEN_SECONDS):
@@ -223,8 +222,7 @@ class Listener:
         self.loop.add_reader(self._socket, self._readable)
         for received in self._streams.values():
             received.stale = True
-        waiter = self.loop.create_future()
-        self._waiters.setdefault(self._inbox, []).append(waiter)
+        waiter = self._waiter(self._inbox)
         self._send_listens()
         async with asyncio.timeout(LISTEN_SECONDS):
             futures: list[asyncio.Future[Any]] = [waiter, self._lost]
@@ -259,20 +257,27 @@ class Listener:
     async def _beats(self) -> bool:
         """Whether what this process publishes arrives here."""
         assert self._lost is not None
+        patience = max(1.0, self._heartbeat / 2)
         self._beat = self.loop.create_future()
         try:
-            await self._publisher.publish([Entry(self._inbox, self._beat_name, b"")], quiet=True)
-        except PublishError as error:
-            # Nothing can be said of the LISTEN connection, then.
-            logger.warning("a heartbeat could not be published: %s", error)
-            return True
+            async with asyncio.timeout(patience):
+                await self._publisher.publish(
+                    [Entry(self._inbox, self._beat_name, b"")], quiet=True
+                )
+        except (PublishError, TimeoutError) as error:
+            logger.warning("a heartbeat could not be published: %s", error or "no answer in time")
+            # That says nothing of the LISTEN connection, so it is asked itself.
+            self._effective.discard(self._inbox)
+            self._beat = self._waiter(self._inbox)
+            self._send_listens()
         futures: list[asyncio.Future[Any]] = [self._beat, self._lost]
-        await asyncio.wait(
-            futures,
-            timeout=max(1.0, self._heartbeat / 2),
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+        await asyncio.wait(futures, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         return self._beat.done() or self._lost.done()
+
+    def _waiter(self, pg_channel: str) -> asyncio.Future[None]:
+        waiter: asyncio.Future[None] = self.loop.create_future()
+        self._waiters.setdefault(pg_channel, []).append(waiter)
+        return waiter
 
     def _sweep(self) -> None:
         """Forget publishers long silent and channels long unread."""

@@ -26,7 +26,7 @@ _PREPARED = b"notify"
 # How long one statement may take before its connection counts as dead.
 STATEMENT_SECONDS = 5.0
 
-_PROGRAM_LIMIT_EXCEEDED = "54000"  # "too many notifications in the NOTIFY queue"
+QUEUE_FULL = "54000"  # "too many notifications in the NOTIFY queue"
 
 Row = tuple[bytes | None, ...]
 
@@ -73,6 +73,7 @@ class Session:
         receiver drops what it already has. Raises PublishError.
         """
         attempt = 0
+        cleared = False
         while True:
             try:
                 if begun:
@@ -83,6 +84,14 @@ class Session:
                     _send_notify(pgconn, channels, payloads)
                     self._result(pgconn)
                 return
+            except NotifyQueueFull:
+                if cleared:
+                    raise
+                # A full queue stays full after its last sleeping listener has gone, since Postgres
+                # clears it only while it adds to it; or when it is asked how full it is.
+                cleared = True
+                begun = False
+                self.execute(b"SELECT pg_notification_queue_usage()", [])
             except psycopg.OperationalError as error:
                 begun = False
                 self.close()
@@ -191,6 +200,6 @@ def _failure(result: pq.abc.PGresult) -> Exception:
     # server connection that has not seen our PREPARE. All go away with a new connection.
     if state.startswith(("08", "57P")) or state == "26000" or not state:
         return psycopg.OperationalError(message)
-    if state == _PROGRAM_LIMIT_EXCEEDED:
+    if state == QUEUE_FULL:
         return NotifyQueueFull(message)
     return PublishError(message)

@@ -1,7 +1,9 @@
 """Layers against a real Postgres; nothing here knows Chatire's apps."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -17,7 +19,22 @@ MakeLayer = Callable[..., PostgresChannelLayer]
 
 
 @pytest.fixture
-async def make_layer(django_db_setup: None) -> AsyncIterator[MakeLayer]:
+async def leaves_nothing() -> AsyncIterator[None]:
+    """Fail if a test and its layers leave a task, a thread or a file descriptor behind."""
+    descriptors = _descriptors()
+    yield
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    assert tasks == []
+    assert [t for t in threading.enumerate() if t.name.startswith("chatire ")] == []
+    assert _descriptors() <= descriptors
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.fixture
+async def make_layer(django_db_setup: None, leaves_nothing: None) -> AsyncIterator[MakeLayer]:
     """`make_layer(**config)`: a layer of its own on the test database, closed after the test."""
     layers: list[PostgresChannelLayer] = []
 
