@@ -2,6 +2,7 @@ import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app/App";
+import { Crash } from "./app/Crash";
 import { ClientContext } from "./app/client";
 import { applyTheme } from "./app/theme";
 import "./app.css";
@@ -41,7 +42,9 @@ createRoot(root).render(
   <StrictMode>
     <QueryClientProvider client={queries}>
       <ClientContext value={client}>
-        <App />
+        <Crash>
+          <App />
+        </Crash>
       </ClientContext>
     </QueryClientProvider>
   </StrictMode>,

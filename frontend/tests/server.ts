@@ -56,6 +56,10 @@ export class FakeSocket {
   }
 
   close(code = 1000): void {
+    // As browsers do, also on a socket that is closed already.
+    if (code !== 1000 && (code < 3000 || code > 4999)) {
+      throw new DOMException(`The close code must not be ${code}.`, "InvalidAccessError");
+    }
     this.closed ??= code;
   }
 

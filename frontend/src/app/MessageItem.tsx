@@ -6,7 +6,12 @@ import { exactly, time } from "./times";
 import type { Turn } from "./turns";
 import { Avatar, Button, CopyButton, Dots, IconButton } from "./ui";
 
-const Markdown = lazy(() => import("../markdown/Markdown"));
+function PlainText({ text }: { text: string; growing: boolean }): ReactElement {
+  return <p className="whitespace-pre-wrap [overflow-wrap:anywhere]">{text}</p>;
+}
+
+/** Without its script, as when a newer version has just been installed, the text is all there. */
+const Markdown = lazy(() => import("../markdown/Markdown").catch(() => ({ default: PlainText })));
 
 /** A turn: what someone said, or the chosen one of the replies to it. */
 export const TurnItem = memo(
@@ -119,7 +124,7 @@ function Reply({ message, pager }: { message: MessageState; pager: ReactNode }):
       <Byline message={message} name={name} />
       {reasoning && <Reasoning text={reasoning} active={active && text === ""} />}
       {text || !active ? (
-        <Suspense fallback={<p className="whitespace-pre-wrap">{text}</p>}>
+        <Suspense fallback={<PlainText text={text} growing={active} />}>
           <Markdown text={text} growing={active} />
         </Suspense>
       ) : (

@@ -46,7 +46,7 @@ export function MessageList({
         <div
           ref={scrolling.content}
           role="log"
-          aria-label="Messages"
+          aria-label="Chat"
           className="mx-auto flex w-full max-w-3xl flex-col px-4 pt-2 pb-6"
         >
           {oldest > 0 && (

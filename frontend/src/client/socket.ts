@@ -207,7 +207,7 @@ export class Socket {
 
   async #closed(code: number): Promise<void> {
     const token = this.#token;
-    this.#drop(code);
+    this.#drop(CloseCode.NORMAL);
     if (code !== CloseCode.AUTHENTICATE) {
       this.#later(code === CloseCode.TOO_MANY_FRAMES ? 5_000 : 0);
       return;
