@@ -113,7 +113,7 @@ def _run_pip(command: list[str], total: int) -> None:
         assert pip.stdout is not None
         for line in pip.stdout:
             kept.write(line)
-            if line.startswith(("Collecting ", "Requirement already satisfied: ")):
+            if line.startswith(("Collecting ", "Processing ", "Requirement already satisfied: ")):
                 seen = min(seen + 1, total)
                 _show_progress(seen, total)
             elif line.startswith("Installing collected packages"):

@@ -312,5 +312,6 @@ def up() -> int:
         finally:
             if stack is not None:
                 stack.down()
-        supervisor.say("Stopped")
+        if supervisor.services:
+            supervisor.say("Stopped")
     return status
