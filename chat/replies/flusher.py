@@ -25,7 +25,6 @@ from chat.protocol import ReplyDelta
 from chat.replies import metrics
 from chat.replies.active import ActiveReply, Halt, Piece
 from chatire.layers.connection import backoff
-from chatire.layers.errors import PublishError
 
 logger = structlog.get_logger(__name__)
 
@@ -253,7 +252,8 @@ class Flusher:
         metrics.DELTAS.inc(len(pieces))
         try:
             await publish_now_async(*publications)
-        except (PublishError, psycopg.Error, OSError, TimeoutError) as error:
-            # The text is stored; clients miss an index and ask for it.
+        except Exception as error:  # noqa: BLE001
+            # Whatever a layer may raise: the text is stored, clients miss an index and ask for it,
+            # and the replies of this process must not end with its publications.
             metrics.LOST_PUBLICATIONS.inc()
             logger.warning("deltas_not_published", error=type(error).__name__, deltas=len(pieces))

@@ -29,6 +29,11 @@ WITH lost AS (
     WHERE j.status = 'doing'
       AND (w.id IS NULL OR w.last_heartbeat < now() - %(stalled)s * interval '1 second')
       AND now() - pg_postmaster_start_time() > %(stalled)s * interval '1 second'
+      -- If this worker's own is old too, it is the database that was slow.
+      AND EXISTS (
+          SELECT FROM procrastinate_workers
+          WHERE id = %(judge)s AND last_heartbeat > now() - %(stalled)s / 2 * interval '1 second'
+      )
     FOR UPDATE OF j SKIP LOCKED
 ), gone AS (
     DELETE FROM procrastinate_jobs j USING lost WHERE j.id = lost.id RETURNING j.*
@@ -71,20 +76,25 @@ DELETE FROM procrastinate_workers WHERE last_heartbeat < now() - interval '1 hou
 """
 
 
-def take_over(*, judge_workers: bool = True) -> int:
+def take_over(*, judge: int | None) -> int:
     """Give the jobs of lost workers, and replies that have no job, to the queue again.
 
-    Returns how many. Without `judge_workers`, as right after an outage, when every heartbeat is
-    old, it is only the latter. Raises what the database raises.
+    `judge` is the caller's own worker id; with None, as right after an outage, when every heartbeat
+    is old, only replies without a job are. Returns how many. Raises what the database raises.
     """
     jobs: list[tuple[int, str, str]] = []
     with transaction.atomic(), connection.cursor() as cursor:
         if not _alone(cursor):
             return 0
-        if judge_workers:
+        if judge is not None:
             cursor.execute(
                 _TAKE_OVER,
-                {"stalled": STALLED_SECONDS, "task": STREAM_TASK, "losses": _MAX_LOSSES},
+                {
+                    "stalled": STALLED_SECONDS,
+                    "task": STREAM_TASK,
+                    "losses": _MAX_LOSSES,
+                    "judge": judge,
+                },
             )
             jobs = cursor.fetchall()
         cursor.execute(_WITHOUT_JOB, {"task": STREAM_TASK})

@@ -28,13 +28,17 @@ _FINISH = sql.queries["finish_job"]
 _HEARTBEAT = sql.queries["update_heartbeat"]
 _LISTEN_CHECK = 10.0  # seconds of silence after which the LISTEN connection is asked for an answer
 _ANSWER = 5.0  # seconds it has to give one
+_POOL_SECONDS = 1.0  # that a query waits for a connection before it is tried again
+# A query this slow means that the database was away, though it did not say so.
+_STALL = 2.0
 
 SignalHandler = Callable[[Mapping[str, str]], None]
 
 
 def _pool(**options: Any) -> psycopg_pool.AsyncConnectionPool[Any]:
-    # A query on a dead connection is repeated anyway, so testing each one before use is waste.
-    return psycopg_pool.AsyncConnectionPool(**{**options, "check": None})
+    # A query on a dead connection is repeated anyway, so testing each one before use is waste. The
+    # pool's own backoff would go on for seconds after the database is back.
+    return psycopg_pool.AsyncConnectionPool(**{**options, "check": None, "reconnect_timeout": 0.0})
 
 
 class SteadyConnector(PsycopgConnector):
@@ -55,7 +59,7 @@ class SteadyConnector(PsycopgConnector):
             kwargs={**params, "autocommit": True},
             min_size=1,
             max_size=4,
-            timeout=_ANSWER,
+            timeout=_POOL_SECONDS,
         )
         self._listen_params = dict(listen_params)
         self._on_signal = on_signal
@@ -113,6 +117,7 @@ class SteadyConnector(PsycopgConnector):
     ) -> Any:
         attempt = 0
         while True:
+            began = time.monotonic()
             try:
                 return await execute(query, **arguments)
             except exceptions.ConnectorException as error:
@@ -122,6 +127,10 @@ class SteadyConnector(PsycopgConnector):
                 if attempt == 1:
                     cause = type(error.__cause__).__name__
                     logger.warning("job_queue_away", error=cause)
+                self.steady_since = time.monotonic()
+            finally:
+                if time.monotonic() - began > _STALL:
+                    self.steady_since = time.monotonic()
             await asyncio.sleep(backoff(attempt, cap=1.0))
             self.steady_since = time.monotonic()
 

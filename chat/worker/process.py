@@ -80,7 +80,7 @@ class WorkerProcess:
         self.flusher = Flusher(_connect_flusher)
         self.runner = Runner(self.flusher)
         self.connector = SteadyConnector(
-            params=Database(None).params("chatire-worker"),
+            params=_pooled_params("chatire-worker"),
             listen_params=_direct_params("chatire-worker-listen"),
             on_signal=self._on_signal,
         )
@@ -243,7 +243,8 @@ class WorkerProcess:
     async def _take_over(self) -> None:
         # After an outage nobody is judged before all have had the time for a new heartbeat.
         steady = time.monotonic() - self.connector.steady_since > reaper.STALLED_SECONDS
-        await in_thread(reaper.take_over, judge_workers=steady)
+        judge = self._worker.worker_id if steady else None
+        await in_thread(reaper.take_over, judge=judge)
 
     async def _find_forgotten(self) -> None:
         worker_id = self._worker.worker_id
@@ -313,6 +314,15 @@ def _in_thread(work: Callable[[], Any]) -> Callable[[], Awaitable[Any]]:
         return await in_thread(work)
 
     return call
+
+
+def _pooled_params(name: str) -> dict[str, Any]:
+    """Parameters for short statements, which may go through a PgBouncer."""
+    params = Database(None).params(name)
+    if settings.DIRECT_DATABASE is not None:
+        # In its transaction mode a prepared statement is gone with the transaction.
+        params["prepare_threshold"] = None
+    return params
 
 
 def _direct_params(name: str) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The database goes away, or forgets, while replies stream."""
 
 import asyncio
+import signal
+from collections.abc import Callable
 
 import pytest
 
@@ -11,6 +13,7 @@ from chatire.threads import in_thread
 from tests.chat.replies.conftest import (
     Follower,
     Room,
+    Subprocess,
     chunks,
     database_away,
     ended,
@@ -52,6 +55,18 @@ async def test_worker_reads_on_while_the_database_is_away(
     assert done.content == record.text
     after = await ended(await in_thread(room.say, tokens=3))
     assert after.status == Message.Status.COMPLETE
+
+
+async def test_worker_can_be_stopped_while_the_database_is_away(
+    room: Room, start_process: Callable[..., Subprocess], fake_model: RunningServer
+) -> None:
+    running = await in_thread(lambda: start_process(drain=0.5))
+    reply = await in_thread(room.say, tokens=100, rate=10)
+    await eventually(lambda: text_so_far(reply))
+    with database_away():
+        running.send(signal.SIGTERM)
+        assert await asyncio.to_thread(running.wait) == 0
+    assert (await in_thread(fake_model.wait_for_end)).end == "disconnected"
 
 
 async def test_emptied_chunks_are_written_anew(

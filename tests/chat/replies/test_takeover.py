@@ -194,7 +194,6 @@ def test_reply_that_kills_its_workers_fails_in_the_end(room: Room) -> None:
         " VALUES (%s, %s, 0, 'so far', '')",
         reply.pk,
         MAX_ATTEMPTS,
-        Claim,
     )
     assert claim(reply) is None
     lost = Message.objects.get(pk=reply.pk)
@@ -250,6 +249,12 @@ async def test_job_that_a_fetch_lost_is_given_back(
     assert (await ended(reply)).status == Message.Status.COMPLETE
 
 
+def live_worker() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id")
+        return int(cursor.fetchone()[0])
+
+
 def test_slow_worker_is_not_taken_for_dead(room: Room) -> None:
     room.say(tokens=3)
     execute(
@@ -257,7 +262,17 @@ def test_slow_worker_is_not_taken_for_dead(room: Room) -> None:
         " VALUES (now() - interval '3 seconds') RETURNING id)"
         " UPDATE procrastinate_jobs SET status = 'doing', worker_id = w.id FROM w"
     )
-    assert reaper.take_over() == 0
+    assert reaper.take_over(judge=live_worker()) == 0
+
+
+def test_worker_whose_own_heartbeat_is_old_judges_nobody(room: Room) -> None:
+    room.say(tokens=3)
+    judge = live_worker()
+    execute("UPDATE procrastinate_jobs SET status = 'doing', worker_id = %s", live_worker())
+    execute("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '10 seconds'")
+    assert reaper.take_over(judge=judge) == 0
+    execute("UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id = %s", judge)
+    assert reaper.take_over(judge=judge) == 1
 
 
 def test_other_jobs_of_a_dead_worker_run_again_but_not_for_ever(room: Room) -> None:
@@ -270,10 +285,10 @@ def test_other_jobs_of_a_dead_worker_run_again_but_not_for_ever(room: Room) -> N
     )
     Message.objects.all().delete()
     execute(take, 0)
-    assert reaper.take_over() == 1
+    assert reaper.take_over(judge=live_worker()) == 1
     assert jobs() == [("other", "todo")]
     execute(take, 5)
-    reaper.take_over()
+    reaper.take_over(judge=live_worker())
     assert jobs() == [("other", "failed")]
 
 
