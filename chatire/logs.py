@@ -57,6 +57,8 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
             "httpx2": {"level": "WARNING"},
             "openai": {"level": "WARNING"},
             "procrastinate": {"level": "WARNING"},
+            # A line per attempt while the database is away.
+            "psycopg.pool": {"level": "ERROR"},
         },
     }
 
