@@ -15,6 +15,7 @@ from chat.llm.errors import (
     PROVIDER_ERRORS,
     ModelBadResponse,
     ModelError,
+    ModelErrorInStream,
     ModelFirstTokenTimeout,
     ModelIdleTimeout,
     ModelTimeout,
@@ -169,6 +170,8 @@ class _Reader:
 
     def _read_info(self, info: dict[str, Any]) -> None:
         self._finish_reason = info.get("finish_reason") or self._finish_reason
+        if self._finish_reason == "error":  # as OpenRouter ends what its upstream broke off
+            raise ModelErrorInStream
         if refusal := info.get("refusal"):
             self._refusal += refusal
             self._output.add(refusal)

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from typing import Any
 
 import httpx
@@ -162,6 +164,17 @@ def test_a_request_may_come_in_any_number_of_parts(fake_model: RunningServer) ->
         return answer
 
     assert asyncio.run(send()).startswith(b"HTTP/1.1 200 ")
+
+
+def test_it_runs_as_a_process() -> None:
+    command = [sys.executable, "-m", "tests.fakes.openai_server", "--tokens", "3", "--rate", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        base_url = process.stdout.readline().split()[-1]
+        body = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+        answer = httpx.post(f"{base_url}/chat/completions", json=body).json()
+        process.terminate()
+    assert answer["usage"]["completion_tokens"] == 3
 
 
 def test_unknown_paths_are_404(fake_model: RunningServer) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -166,6 +168,13 @@ async def test_a_thought_without_end_is_reasoning(model: Asker) -> None:
 async def test_the_finish_reason_is_the_providers(model: Asker, reason: str) -> None:
     finish = await model.ask(directive(tokens=3, rate=0, finish=reason))
     assert finish.finish_reason == reason
+
+
+async def test_a_reply_that_finishes_with_an_error_is_none(model: Asker) -> None:
+    with pytest.raises(ModelErrorInStream) as caught:
+        await model.ask(directive(tokens=3, seed=2, rate=0, finish="error"))
+    assert caught.value.after_first_delta
+    assert model.text == expected_text(2, 3)
 
 
 @pytest.mark.parametrize("faults", ["no_finish", "no_finish,no_done"])
@@ -541,6 +550,21 @@ async def test_connections_are_used_again_and_closed_in_the_end(
     assert fake_model.connections == 1
     await close_clients()
     await fake_model.all_closed()
+
+
+async def test_a_connection_closed_while_idle_is_not_used_again(
+    model: Asker, fake_model: RunningServer
+) -> None:
+    await model.ask(directive(tokens=2, seed=1, rate=0))
+    fake_model.drop_connections()
+    await fake_model.all_closed()
+    await model.ask(directive(tokens=2, seed=2, rate=0))
+    assert model.text == expected_text(2, 2)
+
+
+def test_it_needs_no_django() -> None:
+    code = "import sys, chat.llm, chat.history; sys.exit('django' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 async def test_tracing_in_the_environment_sends_nothing(

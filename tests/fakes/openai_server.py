@@ -90,11 +90,15 @@ class FakeModelServer:
         assert self._server is not None
         assert self._ticker is not None
         self._server.close()
-        for connection in list(self.connections):
-            connection.transport.abort()
+        self.drop_connections()
         self._ticker.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._ticker
+
+    def drop_connections(self) -> None:
+        """Close every connection, whatever it is at."""
+        for connection in list(self.connections):
+            connection.transport.abort()
 
     def clear(self) -> None:
         """Forget all requests and the default directive. Streams that run go on."""
@@ -422,6 +426,10 @@ class RunningServer:
         """Forget all requests and the default directive."""
         self.server.clear()
 
+    def drop_connections(self) -> None:
+        """Close every connection, whatever it is at."""
+        self.loop.call_soon_threadsafe(self.server.drop_connections)
+
     def set_default(self, text: str) -> None:
         """Answer requests that carry no directive by this one."""
         self.server.default = parse_directive(text, self.server.initial)
@@ -483,7 +491,7 @@ def running_server(*, rate: float = 50.0, port: int = 0) -> Iterator[RunningServ
 async def _serve_forever(port: int, rate: float, tokens: int) -> None:
     server = FakeModelServer(rate=rate, tokens=tokens)
     await server.start(port)
-    print(f"fake model at {server.base_url}", flush=True)  # noqa: T201
+    print(f"fake model at {server.base_url}", flush=True)
     await asyncio.Event().wait()
 
 
