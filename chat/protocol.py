@@ -26,6 +26,7 @@ FRAMES_PER_SECOND: Final = 50.0  # sustained, per socket
 FRAMES_BURST: Final = 200
 PAGE: Final = 50  # messages in a first load or a page of history
 MAX_CHANGES: Final = 500  # changed rows in one answer to `since`
+MAX_CHANGES_TEXT: Final = 1_000_000  # characters of message text in one, but for a single message
 
 
 class CloseCode(IntEnum):

@@ -92,6 +92,12 @@ def _later(epoch: UUID, conversation: Conversation, since: int) -> protocol.Chan
     for rows in (messages, members):
         if len(rows) > most:
             cut = min(cut, rows[most - 1].seq)
+    length = 0
+    for message in messages:
+        length += len(message.content) + len(message.reasoning)
+        if length > protocol.MAX_CHANGES_TEXT and message is not messages[0]:
+            cut = min(cut, message.seq - 1)
+            break
     messages = [message for message in messages if message.seq <= cut]
     return protocol.Changes(
         epoch=epoch,

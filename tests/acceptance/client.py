@@ -146,8 +146,14 @@ class Device:
 
     async def until(self, wanted: Callable[[], bool]) -> None:
         """Wait until what was heard makes `wanted` true."""
-        async with asyncio.timeout(DEADLINE), self._changed:
-            await self._changed.wait_for(wanted)
+        try:
+            async with asyncio.timeout(DEADLINE), self._changed:
+                await self._changed.wait_for(wanted)
+        except TimeoutError:
+            faults = {name: room.faults for name, room in self.rooms.items()}
+            last = [str(frame)[:300] for frame in self.frames[-8:]]
+            closed = self.close_code
+            raise AssertionError(f"never heard; {closed=} {faults=} {last=}") from None
 
     async def heard(self, kind: str, **fields: Any) -> dict[str, Any]:
         """Wait for a frame of this type with these fields, heard before or from now on."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 from collections.abc import Callable
 
 import psycopg
@@ -113,10 +114,10 @@ async def test_a_client_that_stops_reading_is_cut_off_and_slows_no_one(stack: St
         deaf = await _deaf(guest, chat)
         room = await reading.follow(chat)
         # More than the socket's buffers and the outbox hold.
-        for number in range(220):
+        for number in range(330):
             await guest.say(chat, f"{number} " + "x" * 30_000)
 
-        await reading.until(lambda: len(room.messages) == 220)
+        await reading.until(lambda: len(room.messages) == 330)
         assert room.faults == []
         assert reading.close_code is None
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
@@ -125,7 +126,13 @@ async def test_a_client_that_stops_reading_is_cut_off_and_slows_no_one(stack: St
 
 async def _deaf(guest: Person, chat: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Open a socket by hand, on which nothing is read after the handshake."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", guest.stack.ws_port, limit=1024)
+    deaf = socket.socket()
+    # Small, so that the server's own buffers, not the kernel's, are what fills.
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    deaf.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(deaf, ("127.0.0.1", guest.stack.ws_port))
+    reader, writer = await asyncio.open_connection(sock=deaf, limit=1024)
     writer.write(
         f"GET /ws/conversations/{chat}/ HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
         "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
