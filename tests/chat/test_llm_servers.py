@@ -23,6 +23,7 @@ from chat.llm import (
     ModelIdleTimeout,
     ModelRateLimited,
     ModelSpec,
+    ModelTimeout,
     ModelUnavailable,
     Timeouts,
     Turn,
@@ -102,10 +103,12 @@ async def test_llmocks_faults_are_told_apart(
 ) -> None:
     breaks(llmock.reply(ANSWER))
     received: list[Delta] = []
+    patience = 0.5 if issubclass(error, ModelTimeout) else 30.0
+    timeouts = Timeouts(first_token=patience, idle=patience)
 
     async def read() -> None:
         turns = [Turn("user", "hello there, how are you?")]
-        async for item in stream_reply(spec, turns, timeouts=Timeouts(first_token=0.5, idle=0.5)):
+        async for item in stream_reply(spec, turns, timeouts=timeouts):
             assert isinstance(item, Delta)
             received.append(item)
 
