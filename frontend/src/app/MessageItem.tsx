@@ -134,18 +134,21 @@ function Reply({ message, pager }: { message: MessageState; pager: ReactNode }):
       )}
       {message.refusal && <p className="text-muted">{message.refusal}</p>}
       <Ending message={message} />
-      {failed && (
-        <Button className="mt-2" onClick={again}>
-          <RotateCcw className="size-4" aria-hidden /> Try again
-        </Button>
-      )}
       {problem && (
         <p role="alert" className="mt-1 text-danger text-sm">
           {problem}
         </p>
       )}
+      {active && pager && <div className="mt-1">{pager}</div>}
       {!active && (
-        <div className="-ms-1.5 mt-1 flex h-7 items-center gap-0.5 opacity-0 transition-opacity focus-within:opacity-100 group-hover/reply:opacity-100 group-last/turn:opacity-100 pointer-coarse:opacity-100">
+        <div
+          className={`mt-1 flex min-h-7 items-center gap-0.5 transition-opacity focus-within:opacity-100 group-hover/reply:opacity-100 group-last/turn:opacity-100 pointer-coarse:opacity-100 ${failed ? "" : "-ms-1.5 opacity-0"}`}
+        >
+          {failed && (
+            <Button className="me-1 min-h-9! px-3!" onClick={again}>
+              <RotateCcw className="size-4" aria-hidden /> Try again
+            </Button>
+          )}
           {text && <CopyButton text={text} label="Copy reply" />}
           {!failed && (
             <IconButton label="Regenerate" className="size-7! [&_svg]:size-4!" onClick={again}>
