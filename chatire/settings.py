@@ -264,7 +264,8 @@ REPLY_TIMEOUTS = {  # seconds
 WORKER_CONCURRENCY: int = env.int("WORKER_CONCURRENCY", default=250)
 # Seconds that replies have to end at SIGTERM before they are handed back to the queue.
 WORKER_DRAIN_SECONDS: float = env.float("WORKER_DRAIN_SECONDS", default=20.0)
-# Where the worker answers /health/ and /metrics.
+# Where the worker answers /health/ and /metrics; the Procfile's other processes bind to it too.
+BIND_HOST: str = env.str("CHATIRE_BIND", default="0.0.0.0")  # noqa: S104
 WORKER_HEALTH_PORT: int = env.int("WORKER_HEALTH_PORT", default=8082)
 
 # --- E-mail, notifications -------------------------------------------------------------------

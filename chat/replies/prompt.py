@@ -46,6 +46,8 @@ def prompt_for(claim: Claim) -> Prompt:
         group=group,
         assistant_id=assistant.pk,
     )
+    if not any(turn.role == "user" for turn in turns):
+        raise CannotAsk("turn_gone")
     return Prompt(spec, turns)
 
 

@@ -9,7 +9,7 @@ import structlog
 from django.db import connection, transaction
 
 from chat.replies import metrics
-from chat.services.replies import STREAM_TASK, enqueue_lost_reply
+from chat.services.replies import AGAIN_PRIORITY, STREAM_TASK, enqueue_lost_reply
 from chatire.jobs import announce_jobs
 
 logger = structlog.get_logger(__name__)
@@ -40,7 +40,9 @@ WITH lost AS (
 )
 INSERT INTO procrastinate_jobs
     (queue_name, task_name, priority, lock, queueing_lock, args, status, attempts)
-SELECT queue_name, task_name, priority, lock, queueing_lock, args,
+SELECT queue_name, task_name,
+       CASE WHEN task_name = %(task)s THEN %(again)s ELSE priority END, lock, queueing_lock,
+       args,
        CASE WHEN task_name <> %(task)s AND attempts >= %(losses)s THEN 'failed' ELSE 'todo'
        END::procrastinate_job_status,
        attempts + 1
@@ -94,6 +96,7 @@ def take_over(*, judge: int | None) -> int:
                     "task": STREAM_TASK,
                     "losses": _MAX_LOSSES,
                     "judge": judge,
+                    "again": AGAIN_PRIORITY,
                 },
             )
             jobs = cursor.fetchall()

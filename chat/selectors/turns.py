@@ -58,7 +58,7 @@ def turns_before(reply: Message, *, named: bool) -> Iterator[PastTurn]:
         names = _names({row[5] for row in rows}, {row[6] for row in rows}) if named else {}
         for _, role, content, status, parent_id, user_id, assistant_id in rows:
             if role == Message.Role.ASSISTANT and parent_id is not None:
-                if parent_id in answered:
+                if not content or parent_id in answered:
                     continue
                 answered.add(parent_id)
             author = user_id or assistant_id

@@ -26,6 +26,8 @@ STREAM_TASK = "chat.stream_reply"
 TITLE_TASK = "chat.write_title"
 # Someone waits for a reply; everything else in the queue is for later.
 STREAM_PRIORITY = 10
+# A reply that was begun before comes before later ones of its conversation.
+AGAIN_PRIORITY = STREAM_PRIORITY + 1
 # A reply that takes its worker down must not take down all of them, one after another.
 MAX_ATTEMPTS = 5
 STOP_SIGNAL = "stop"
@@ -87,12 +89,12 @@ def start_reply(
     return reply
 
 
-def _enqueue(reply: Message) -> None:
+def _enqueue(reply: Message, *, priority: int = STREAM_PRIORITY) -> None:
     enqueue_named(
         STREAM_TASK,
         # One after another in a conversation: each reply's history has the one before.
         lock=f"replies:{reply.conversation_id.hex}",
-        priority=STREAM_PRIORITY,
+        priority=priority,
         message_id=str(reply.pk),
         conversation_id=str(reply.conversation_id),
     )
@@ -175,7 +177,7 @@ def hand_back_reply(*, message_id: UUID, conversation_id: UUID, attempt: int) ->
             if message is None:
                 return False
             _delete_chunks(message_id)
-            _enqueue(message)
+            _enqueue(message, priority=AGAIN_PRIORITY)
             return True
     except NotFound:
         return False
@@ -256,7 +258,7 @@ def enqueue_lost_reply(*, message_id: UUID) -> bool:
     message = Message.objects.filter(pk=message_id, status__in=Message.ACTIVE).first()
     if message is None:
         return False
-    _enqueue(message)
+    _enqueue(message, priority=AGAIN_PRIORITY)
     return True
 
 

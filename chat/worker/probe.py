@@ -17,7 +17,7 @@ async def serve_probe(
     port: int,
     health: Callable[[], Awaitable[Health]],
     *,
-    host: str = "0.0.0.0",  # noqa: S104
+    host: str,
 ) -> asyncio.Server:
     """Serve both, and return the server. Port 0 picks a free one. Raises OSError if it is taken."""
 

@@ -48,6 +48,7 @@ _SESSIONS_SECONDS: Final = 3600.0
 # With the database there, a heartbeat this old means that a loop of ours is dead.
 _DEAF_SECONDS: Final = 20.0
 _LAST_WORDS_SECONDS: Final = 5.0
+_DATABASE_SECONDS: Final = 60.0
 
 
 class WorkerFailed(Exception):
@@ -103,10 +104,11 @@ class WorkerProcess:
                 loop.remove_signal_handler(number)
 
     async def _run(self) -> None:
-        probe = await serve_probe(self._port, self._health)
+        probe = await serve_probe(self._port, self._health, host=settings.BIND_HOST)
         self.port = probe.sockets[0].getsockname()[1]
         queue = _queue(self.connector)
         try:
+            await self._until_database_answers()
             async with queue.open_async():
                 self._worker = self._new_worker(queue)
                 jobs = asyncio.create_task(_work(self._worker), name="jobs")
@@ -129,6 +131,15 @@ class WorkerProcess:
         finally:
             probe.close()
             await self._close()
+
+    async def _until_database_answers(self) -> None:
+        """Wait for a database that starts later than we do."""
+        began = time.monotonic()
+        while not await in_thread(database_answers):
+            if time.monotonic() - began > _DATABASE_SECONDS or self._stop_asked.is_set():
+                logger.error("database_does_not_answer")
+                raise WorkerFailed
+            await asyncio.sleep(0.5)
 
     def _new_worker(self, queue: App) -> Worker:
         return Worker(

@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from django.db import transaction
+from django.utils import timezone
 
 from chat.models import Assistant, Message
 from chat.replies import metrics, runner
@@ -183,8 +185,6 @@ async def test_long_pieces_are_split_into_deltas_that_fit_a_frame(
 
 async def test_assistant_that_is_gone_ends_the_reply(room: Room, worker: WorkerProcess) -> None:
     def ask_and_delete() -> Message:
-        from django.db import transaction
-
         with transaction.atomic():
             reply = room.say(tokens=3)
             Assistant.objects.all().delete()
@@ -212,3 +212,17 @@ async def test_crash_of_ours_ends_the_reply_as_failed(
     )
     assert done.error_code == "internal"
     assert done.content
+
+
+async def test_reply_to_a_turn_that_is_gone_is_not_asked_for(
+    room: Room, worker: WorkerProcess, fake_model: RunningServer
+) -> None:
+    def ask_and_delete() -> Message:
+        with transaction.atomic():
+            reply = room.say(tokens=3)
+            Message.objects.filter(pk=reply.parent_id).update(deleted_at=timezone.now())
+        return reply
+
+    done = await ended(await in_thread(ask_and_delete))
+    assert (done.status, done.error_code) == (Message.Status.FAILED, "turn_gone")
+    assert fake_model.records == []

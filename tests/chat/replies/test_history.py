@@ -1,0 +1,71 @@
+"""What of a conversation a model is shown."""
+
+from accounts.models import User
+from chat.models import Conversation, Message
+from chat.selectors.turns import turns_before
+
+
+def say(user: User, chat: Conversation, text: str, **values: object) -> Message:
+    """What someone said, or a reply: `values` are the message's own."""
+    seq = (Message.objects.filter(conversation=chat).count() + 1) * 1000
+    author = {} if values.get("role") == "assistant" else {"author_user": user}
+    fields = {"role": "user", "status": "complete", **author, **values}
+    return Message.objects.create(
+        conversation=chat, content=text, created_seq=seq, seq=seq, **fields
+    )
+
+
+def told(reply: Message) -> list[str]:
+    return [turn.content for turn in turns_before(reply, named=False)]
+
+
+def test_model_sees_what_was_said_up_to_its_turn(alice: User, chat: Conversation) -> None:
+    first = say(alice, chat, "one")
+    say(alice, chat, "two", role="assistant", parent=first)
+    turn = say(alice, chat, "three")
+    reply = say(alice, chat, "", role="assistant", parent=turn, status="pending")
+    say(alice, chat, "later")
+    assert told(reply) == ["three", "two", "one"]
+
+
+def test_of_several_replies_to_a_turn_the_newest_that_spoke_is_seen(
+    alice: User, chat: Conversation
+) -> None:
+    first = say(alice, chat, "one")
+    say(alice, chat, "old", role="assistant", parent=first)
+    say(alice, chat, "new", role="assistant", parent=first)
+    say(alice, chat, "", role="assistant", parent=first, status="cancelled")
+    say(alice, chat, "half", role="assistant", parent=first, status="failed")
+    reply = say(alice, chat, "", role="assistant", parent=say(alice, chat, "two"))
+    assert told(reply) == ["two", "new", "one"]
+
+
+def test_deleted_messages_and_siblings_are_not_seen(alice: User, chat: Conversation) -> None:
+    gone = say(alice, chat, "gone")
+    Message.objects.filter(pk=gone.pk).update(deleted_at=gone.created_at)
+    turn = say(alice, chat, "one")
+    say(alice, chat, "sibling", role="assistant", parent=turn)
+    reply = say(alice, chat, "", role="assistant", parent=turn, status="pending")
+    assert told(reply) == ["one"]
+
+
+def test_long_history_is_read_only_as_far_as_it_is_taken(
+    alice: User, chat: Conversation, django_assert_num_queries: object
+) -> None:
+    for number in range(120):
+        say(alice, chat, str(number))
+    turn = say(alice, chat, "now")
+    reply = say(alice, chat, "", role="assistant", parent=turn)
+    assert reply.parent == turn
+    with django_assert_num_queries(1):  # type: ignore[operator]
+        turns = turns_before(reply, named=False)
+        assert [next(turns).content for _ in range(3)] == ["now", "119", "118"]
+    assert len(told(reply)) == 121
+
+
+def test_authors_are_named_in_groups(alice: User, bob: User, group: Conversation) -> None:
+    say(bob, group, "hi")
+    turn = say(alice, group, "hello")
+    reply = say(alice, group, "", role="assistant", parent=turn)
+    assert [turn.author_name for turn in turns_before(reply, named=True)] == ["alice", "bob"]
+    assert [turn.author for turn in turns_before(reply, named=True)] == [alice.pk, bob.pk]
