@@ -1,8 +1,10 @@
-# The channel layer's benchmark and the tests it borrows; included by the Makefile.
+# The channel layer's benchmark, and the tests it borrows; included by the Makefile.
 .PHONY: bench-layer borrowed-tests
 
-bench-layer: ## Compare the channel layer with channels_postgres and channels_redis
-	.venv/bin/python -m bench.layer
+bench-layer: ## compare the channel layer with channels_postgres and channels_redis, ten minutes
+	@$(BOOTSTRAP) dev
+	$(BIN)/python -m bench.layer $(ARGS)
 
-borrowed-tests: ## Run the layer tests of channels_redis and channels_postgres against ours
-	.venv/bin/python -m tests.layers.borrowed
+borrowed-tests: ## run the layer tests of channels_redis and channels_postgres against ours
+	@$(BOOTSTRAP) dev
+	$(BIN)/python -m tests.layers.borrowed $(ARGS)

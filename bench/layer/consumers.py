@@ -62,7 +62,8 @@ async def measure(kind: str) -> float:
     for _ in range(SOCKETS):
         await accepted.acquire()
     started = time.perf_counter()
-    await layer.group_send_many([("room", {"type": "push", "frame": FRAME})] * EVENTS)
+    for _ in range(EVENTS):
+        await layer.group_send("room", {"type": "push", "frame": FRAME})
     await done.wait()
     elapsed = time.perf_counter() - started
     for task in sockets:

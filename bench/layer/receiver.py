@@ -67,7 +67,7 @@ async def receive(peer: str, pipe: Connection, plan: dict[str, Any]) -> None:
         pipe.send(
             {
                 "complete": complete,
-                "last": max(member.heard[-1][3] for member in members if member.heard),
+                "last": max((m.heard[-1][3] for m in members if m.heard), default=0.0),
             }
         )
     for task in tasks:

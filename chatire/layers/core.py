@@ -18,7 +18,7 @@ from . import lifecycle, session
 from . import listener as listening
 from .codec import Entry, Stream, array_literal, check_size, pg_channel_name
 from .connection import Database
-from .errors import NotifyQueueFull, PublishError
+from .errors import ListenError, NotifyQueueFull, PublishError
 from .listener import Listener
 from .mailbox import GAP, Event, Item, Mailbox, Message
 from .parked import ParkedMessages
@@ -170,6 +170,18 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
         listener = self._listeners.get(asyncio.get_running_loop())
         if listener is not None:
             listener.forget(channel)
+
+    async def check(self) -> None:
+        """Raise ListenError unless what this process publishes arrives here; in under 20 s.
+
+        It does not behind a pooler that gives each transaction another session.
+        """
+        listener = self._listener()
+        await self._listen(listener, self._inbox(self.client_prefix))
+        if not await listener.beats():
+            raise ListenError(
+                "LISTEN has no effect: is a transaction-mode pooler between here and Postgres?"
+            )
 
     # Groups extension
 

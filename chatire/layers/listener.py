@@ -101,7 +101,7 @@ class Listener:
         self._assembly: _Assembly | None = None
         self._tick = 0
         self._beat_name = f"\0{secrets.token_hex(8)}"
-        self._beat: asyncio.Future[None] | None = None
+        self._beats: list[asyncio.Future[None]] = []
 
     # Local channels and groups
 
@@ -239,6 +239,7 @@ class Listener:
             self._pgconn = None
         self._effective.clear()
         self._asked.clear()
+        self._beats.clear()
         self._assembly = None
 
     async def _watch(self) -> str:
@@ -251,14 +252,15 @@ class Listener:
             self._tick += 1
             self._sweep()
             self.wake_named()
-            if not await self._beats():
+            if not await self.beats():
                 return "a heartbeat did not come back: is a transaction-mode pooler in between?"
 
-    async def _beats(self) -> bool:
+    async def beats(self) -> bool:
         """Whether what this process publishes arrives here."""
         assert self._lost is not None
         patience = max(1.0, self._heartbeat / 2)
-        self._beat = self.loop.create_future()
+        beat: asyncio.Future[None] = self.loop.create_future()
+        self._beats.append(beat)
         try:
             async with asyncio.timeout(patience):
                 await self._publisher.publish(
@@ -268,11 +270,14 @@ class Listener:
             logger.warning("a heartbeat could not be published: %s", error or "no answer in time")
             # That says nothing of the LISTEN connection, so it is asked itself.
             self._effective.discard(self._inbox)
-            self._beat = self._waiter(self._inbox)
+            beat = self._waiter(self._inbox)
             self._send_listens()
-        futures: list[asyncio.Future[Any]] = [self._beat, self._lost]
+        futures: list[asyncio.Future[Any]] = [beat, self._lost]
         await asyncio.wait(futures, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-        return self._beat.done() or self._lost.done()
+        if not beat.done():
+            # A loop that was busy all the while may have the answer, and not have looked yet.
+            await asyncio.sleep(0.05)
+        return beat.done() or self._lost.done()
 
     def _waiter(self, pg_channel: str) -> asyncio.Future[None]:
         waiter: asyncio.Future[None] = self.loop.create_future()
@@ -374,8 +379,11 @@ class Listener:
             for index in range(3, len(items) - 1, 2):
                 if items[index] in names:
                     self._arrived(pg_channel, items[index], items[index + 1])
-                elif items[index] == self._beat_name and self._beat and not self._beat.done():
-                    self._beat.set_result(None)
+                elif items[index] == self._beat_name:
+                    for beat in self._beats:
+                        if not beat.done():
+                            beat.set_result(None)
+                    self._beats.clear()
         elif kind == FRAGMENT:
             self._assemble((stream, pg_channel), items[3:], names)
 

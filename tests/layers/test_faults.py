@@ -5,10 +5,10 @@ import logging
 import psycopg
 import pytest
 
-from chatire.layers import PostgresChannelLayer
+from chatire.layers import ListenError, PostgresChannelLayer
 from chatire.layers.codec import Entry, Stream
 
-from .conftest import MakeLayer, backends, nothing_more, receive
+from .conftest import MakeLayer, backends, nothing_more, receive, until
 
 
 async def _join(layer: PostgresChannelLayer, group: str = "room") -> str:
@@ -126,6 +126,16 @@ async def test_a_listener_that_hears_nothing_is_replaced(
     listener._pgconn.send_query(b"UNLISTEN *")
     assert await receive(layer, channel) == {"type": "gap"}
     await nothing_more(layer, channel, "room")
+
+
+async def test_a_check_tells_whether_listen_has_an_effect(layer: PostgresChannelLayer) -> None:
+    await layer.check()
+    pgconn = layer._listener()._pgconn
+    assert pgconn is not None
+    pgconn.send_query(b"UNLISTEN *")
+    await until(lambda: not pgconn.is_busy())
+    with pytest.raises(ListenError):
+        await layer.check()
 
 
 async def test_strangers_notifications_do_no_harm(

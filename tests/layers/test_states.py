@@ -62,7 +62,7 @@ class LayerMachine(RuleBasedStateMachine):
     def settle(self) -> None:
         """Wait until everything published before has arrived: heartbeats take the same way."""
         if self.models:
-            assert self.run_(self.receiver_listener()._beats())
+            assert self.run_(self.receiver_listener().beats())
 
     def receiver_listener(self) -> Any:
         return self.receiver._listeners[self.loop]

@@ -59,7 +59,7 @@ class AsRedis(PostgresChannelLayer):
         await super().group_send(group, message)
         listener = self._listeners.get(asyncio.get_running_loop())
         if listener is not None and listener.is_listening(self._inbox(self.client_prefix)):
-            assert await listener._beats()
+            assert await listener.beats()
 
     @property
     def _layers(self) -> dict[Any, Any]:
