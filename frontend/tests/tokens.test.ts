@@ -6,6 +6,7 @@ import { ME, MemoryStorage, token } from "./server";
 const refusal = () => new ServerError({ code: "token_not_valid", message: "", details: {} }, 401);
 
 let storage: MemoryStorage;
+let clock: number;
 let asked: string[];
 let respond: (used: string) => Promise<{ access: string; refresh: string }>;
 
@@ -13,6 +14,7 @@ function tab(locks?: LockManager): Tokens {
   return new Tokens({
     storage,
     locks,
+    now: () => clock,
     refresh: (used) => {
       asked.push(used);
       return respond(used);
@@ -22,6 +24,7 @@ function tab(locks?: LockManager): Tokens {
 
 beforeEach(() => {
   storage = new MemoryStorage();
+  clock = 1_000_000;
   asked = [];
   respond = async (used) => ({ access: token(`after ${used}`), refresh: `${used}+` });
 });
@@ -48,17 +51,29 @@ describe("tokens", () => {
 
   test("a token about to expire is renewed first, once for all who ask", async () => {
     const tokens = tab();
-    tokens.accept({ access: token("first", 20), refresh: "r", user: ME });
+    tokens.accept({ access: token("first"), refresh: "r", user: ME });
+    clock += 880_000;
     const [one, two] = await Promise.all([tokens.access(), tokens.access()]);
     expect(one).toBe(two);
     expect(one).toBe(tokens.session?.tokens?.access);
     expect(asked).toEqual(["r"]);
   });
 
+  test("a token made to last seconds is not renewed at every use", async () => {
+    const tokens = tab();
+    tokens.accept({ access: token("first", 12), refresh: "r", user: ME });
+    clock += 8_000;
+    await tokens.access();
+    expect(asked).toEqual([]);
+    clock += 2_000;
+    await tokens.access();
+    expect(asked).toEqual(["r"]);
+  });
+
   test("two tabs that renew together spend one refresh token", async () => {
     const locks = sharedLocks();
     const [one, two] = [tab(locks), tab(locks)];
-    const access = token("first", 20);
+    const access = token("first");
     one.accept({ access, refresh: "r", user: ME });
     const renewed = await Promise.all([one.renew(access), two.renew(access)]);
     expect(renewed[0]).toBe(renewed[1]);
@@ -67,7 +82,7 @@ describe("tokens", () => {
 
   test("without locks, the tab that comes second takes the first one's tokens", async () => {
     const [one, two] = [tab(), tab()];
-    const access = token("first", 20);
+    const access = token("first");
     one.accept({ access, refresh: "r", user: ME });
     const spent = new Set<string>();
     respond = async (used) => {
@@ -82,7 +97,8 @@ describe("tokens", () => {
 
   test("a refused renewal ends the session but keeps who it was", async () => {
     const tokens = tab();
-    tokens.accept({ access: token("first", 20), refresh: "r", user: ME });
+    tokens.accept({ access: token("first"), refresh: "r", user: ME });
+    clock += 880_000;
     respond = () => Promise.reject(refusal());
     await expect(tokens.access()).rejects.toThrow(SignedOut);
     expect(tokens.session).toEqual({ user: ME, tokens: null });
@@ -90,7 +106,8 @@ describe("tokens", () => {
 
   test("an unreachable server does not end the session", async () => {
     const tokens = tab();
-    tokens.accept({ access: token("first", 20), refresh: "r", user: ME });
+    tokens.accept({ access: token("first"), refresh: "r", user: ME });
+    clock += 880_000;
     respond = () => Promise.reject(new Unreachable());
     await expect(tokens.access()).rejects.toThrow(Unreachable);
     expect(tokens.session?.tokens?.refresh).toBe("r");
@@ -98,7 +115,7 @@ describe("tokens", () => {
 
   test("signing out while renewing stays signed out", async () => {
     const tokens = tab();
-    const access = token("first", 20);
+    const access = token("first");
     tokens.accept({ access, refresh: "r", user: ME });
     const renewal = tokens.renew(access);
     tokens.clear();

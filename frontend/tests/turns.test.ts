@@ -47,4 +47,26 @@ describe("turns", () => {
     const messages = days.map((created_at, at) => aMessage({ id: `m${at}`, created_at }));
     expect(turnsOf(messages).map((turn) => turn.startsDay)).toEqual([true, false, true]);
   });
+
+  test("who goes on within minutes needs no new name above it", () => {
+    const said = (id: string, author: MessageState["author"], at: string) =>
+      aMessage({ id, author, created_at: `2026-01-01T${at}Z` });
+    const bob = { ...ALICE, id: "bob", name: "Bob" };
+    const messages = [
+      said("1", ALICE, "12:00:00"),
+      said("2", ALICE, "12:01:00"),
+      said("3", bob, "12:01:30"),
+      said("4", bob, "12:30:00"),
+      said("5", null, "12:30:01"),
+      said("6", null, "12:30:02"),
+    ];
+    expect(turnsOf(messages).map((turn) => turn.continues)).toEqual([
+      false,
+      true,
+      false,
+      false,
+      false,
+      false,
+    ]);
+  });
 });

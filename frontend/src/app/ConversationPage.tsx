@@ -75,6 +75,7 @@ function Conversation({ followed }: { followed: Followed }): ReactElement {
   const shared = data.state?.kind !== "assistant";
   const touch = useMedia("(pointer: coarse)");
   useTitle(title);
+  useNotificationsRead(id);
   // A phone's keyboard would hide half of what one came to read.
   useEffect(() => {
     if (!touch) field.current?.focus();
@@ -141,6 +142,19 @@ function useTitle(title: string): void {
   useEffect(() => {
     document.title = `${unread ? `(${unread}) ` : ""}${title} — Chatire`;
   }, [title, unread]);
+}
+
+/** What one looks at needs no notification any more. */
+function useNotificationsRead(id: string): void {
+  const client = useClient();
+  const some = useKnown((state) => state.notifications.unread > 0);
+  useEffect(() => {
+    if (!some || document.visibilityState !== "visible") return;
+    client.readNotificationsOf(id).catch((error: unknown) => {
+      // They stay in the inbox.
+      if (!(error instanceof Error)) throw error;
+    });
+  }, [client, id, some]);
 }
 
 function nameOf(member: MemberState): string {

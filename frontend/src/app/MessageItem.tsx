@@ -32,11 +32,12 @@ export const TurnItem = memo(
     return message.author?.type === "user" && message.author.id === me ? (
       <Own text={message.content} label={`You, ${time(message.created_at)}`} />
     ) : (
-      <Others message={message} named={named} />
+      <Others message={message} named={named && !turn.continues} />
     );
   },
   (before, after) =>
     before.named === after.named &&
+    before.turn.continues === after.turn.continues &&
     before.turn.variants.length === after.turn.variants.length &&
     before.turn.variants.every((message, at) => message === after.turn.variants[at]),
 );
@@ -51,7 +52,7 @@ function Own({
   faint?: boolean;
 }): ReactElement {
   return (
-    <article aria-label={label} className="flex justify-end py-2">
+    <article aria-label={label} className="flex justify-end py-1">
       <div
         className={`max-w-[85%] whitespace-pre-wrap rounded-2xl rounded-ee-md bg-bubble px-4 py-2.5 [overflow-wrap:anywhere] ${faint ? "opacity-65" : ""}`}
       >
@@ -64,7 +65,10 @@ function Own({
 function Others({ message, named }: { message: MessageState; named: boolean }): ReactElement {
   const name = message.author?.name ?? "Someone who left";
   return (
-    <article aria-label={`${name}, ${time(message.created_at)}`} className="py-2">
+    <article
+      aria-label={`${name}, ${time(message.created_at)}`}
+      className={named ? "pt-3 pb-1" : "py-1"}
+    >
       {named && <Byline message={message} name={name} />}
       <div className="inline-block max-w-[85%] whitespace-pre-wrap rounded-2xl rounded-ss-md border border-line px-4 py-2.5 [overflow-wrap:anywhere]">
         {message.content}

@@ -25,6 +25,12 @@ export function Shell({ children }: { children: ReactNode }): ReactElement {
   useEffect(() => setOpen(false), [path]);
   return (
     <OpenSidebar value={wide ? null : () => setOpen(true)}>
+      <a
+        href="#page"
+        className="-top-20 absolute start-3 z-50 rounded-lg bg-accent px-4 py-2 text-on-accent focus:top-3"
+      >
+        Skip to the page
+      </a>
       <div className="flex h-dvh">
         {wide ? (
           <div className="w-72 shrink-0 border-line border-e bg-panel">
@@ -44,7 +50,7 @@ export function Shell({ children }: { children: ReactNode }): ReactElement {
             </Dialog.Portal>
           </Dialog.Root>
         )}
-        <div className="flex min-w-0 flex-1 flex-col">
+        <div id="page" tabIndex={-1} className="flex min-w-0 flex-1 flex-col outline-none">
           <ConnectionBanner />
           {children}
         </div>

@@ -85,6 +85,7 @@ function SignInForm({ username = "" }: { username?: string }): ReactElement {
         name="password"
         type="password"
         autoComplete="current-password"
+        autoFocus={username !== ""}
         error={problems.fields.password}
         required
       />

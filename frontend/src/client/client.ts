@@ -163,6 +163,15 @@ export class Client {
     this.#notified(await this.api.readNotifications(ids));
   }
 
+  /** Mark what was notified of a conversation as read: one is looking at it. */
+  async readNotificationsOf(conversation: string): Promise<void> {
+    const entries = await this.api.notifications();
+    const ids = entries
+      .filter((entry) => !entry.is_read && entry.url.includes(conversation))
+      .map((entry) => entry.id);
+    if (ids.length > 0) await this.readNotifications(ids);
+  }
+
   async signOut(): Promise<void> {
     this.socket.stop();
     try {

@@ -24,7 +24,7 @@ export interface SignIn {
 export interface Session {
   user: Me;
   /** Null once the server has refused to renew: the person must sign in again. */
-  tokens: { access: string; refresh: string; expires: number } | null;
+  tokens: { access: string; refresh: string; expires: number; lifetime: number } | null;
 }
 
 export type KeyValue = Pick<Storage, "getItem" | "setItem" | "removeItem">;
@@ -39,7 +39,10 @@ export interface TokensOptions {
 
 const KEY = "chatire.session";
 const LOCK = "chatire.refresh";
-/** A token with less time left than this (ms) is renewed before it is used. */
+/**
+ * A token with less time left than this (ms), or than a quarter of its life, is renewed before it
+ * is used.
+ */
 const MARGIN = 30_000;
 
 export class Tokens {
@@ -75,13 +78,11 @@ export class Tokens {
   /** Take the tokens that a sign-in or a renewal answered with. */
   accept(answer: SignIn, user: Me | undefined = answer.user): void {
     if (!user) throw new SignedOut();
+    const { access, refresh } = answer;
+    const lasts = lifetime(access);
     this.#store({
       user,
-      tokens: {
-        access: answer.access,
-        refresh: answer.refresh,
-        expires: this.#now() + lifetime(answer.access),
-      },
+      tokens: { access, refresh, lifetime: lasts, expires: this.#now() + lasts },
     });
   }
 
@@ -111,7 +112,8 @@ export class Tokens {
   async access(): Promise<string> {
     const tokens = this.session?.tokens;
     if (!tokens) throw new SignedOut();
-    if (tokens.expires - this.#now() > MARGIN) return tokens.access;
+    const margin = Math.min(MARGIN, tokens.lifetime / 4);
+    if (tokens.expires - this.#now() > margin) return tokens.access;
     return this.renew(tokens.access);
   }
 
