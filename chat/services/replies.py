@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db import connection
 from django.utils import timezone
+from structlog.contextvars import get_contextvars
 
 from accounts.models import User
 from chat import protocol
@@ -97,6 +98,7 @@ def _enqueue(reply: Message, *, priority: int = STREAM_PRIORITY) -> None:
         priority=priority,
         message_id=str(reply.pk),
         conversation_id=str(reply.conversation_id),
+        request_id=str(get_contextvars().get("request_id", "")),
     )
 
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from django.db import transaction
 from django.utils import timezone
+from structlog.contextvars import bound_contextvars
 
 from chat.models import Assistant, Message
 from chat.replies import metrics, runner
@@ -226,3 +227,15 @@ async def test_reply_to_a_turn_that_is_gone_is_not_asked_for(
     done = await ended(await in_thread(ask_and_delete))
     assert (done.status, done.error_code) == (Message.Status.FAILED, "turn_gone")
     assert fake_model.records == []
+
+
+async def test_request_that_asked_can_be_followed_into_the_worker(
+    room: Room, worker: WorkerProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    def ask() -> Message:
+        with bound_contextvars(request_id="request-7"):
+            return room.say(tokens=3, fault="status:401")
+
+    await ended(await in_thread(ask))
+    failed = next(r.msg for r in caplog.records if "model_failed" in str(r.msg))
+    assert failed["request_id"] == "request-7"  # type: ignore[index]
