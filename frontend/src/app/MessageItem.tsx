@@ -123,7 +123,7 @@ function Reply({ message, pager }: { message: MessageState; pager: ReactNode }):
     <article
       aria-label={`${name}, ${time(message.created_at)}`}
       aria-busy={active}
-      className="group/reply py-3"
+      className="group/reply pt-3 pb-1"
     >
       <Byline message={message} name={name} />
       {reasoning && <Reasoning text={reasoning} active={active && text === ""} />}

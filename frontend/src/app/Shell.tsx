@@ -33,9 +33,9 @@ export function Shell({ children }: { children: ReactNode }): ReactElement {
       </a>
       <div className="flex h-dvh">
         {wide ? (
-          <div className="w-72 shrink-0 border-line border-e bg-panel">
+          <aside aria-label="Sidebar" className="w-72 shrink-0 border-line border-e bg-panel">
             <Sidebar />
-          </div>
+          </aside>
         ) : (
           <Dialog.Root open={open} onOpenChange={setOpen}>
             <Dialog.Portal>

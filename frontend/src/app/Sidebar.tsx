@@ -118,7 +118,8 @@ function Entry({
 function plain(markdown: string): string {
   return markdown
     .replace(/```\w*/g, "")
-    .replace(/[*_`~]{1,3}(?=\S)|(?<=\S)[*_`~]{1,3}/g, "")
+    .replace(/[*`~]{1,3}(?=\S)|(?<=\S)[*`~]{1,3}/g, "")
+    .replace(/(?<!\w)_{1,3}(?=\S)|(?<=\S)_{1,3}(?!\w)/g, "")
     .replace(/^\s*(#+|>|[-*+]|\d+\.)\s+/gm, "")
     .replace(/\[([^\]]*)\]\([^)]*\)/g, "$1");
 }
@@ -138,12 +139,10 @@ function Person(): ReactElement | null {
   return (
     <div className="border-line border-t p-2">
       <DropdownMenu.Root>
-        <DropdownMenu.Trigger
-          aria-label={`Your menu, ${me.name}`}
-          className="flex w-full items-center gap-2.5 rounded-lg p-2 text-start hover:bg-hover"
-        >
+        <DropdownMenu.Trigger className="flex w-full items-center gap-2.5 rounded-lg p-2 text-start hover:bg-hover">
           <Avatar name={me.name} />
           <span className="min-w-0 flex-1">
+            <span className="sr-only">Your menu: </span>
             <span className="block truncate font-medium">{me.name}</span>
             <span className="block truncate text-muted text-xs">
               {me.is_guest ? "Guest on this device" : me.email || me.username}
