@@ -46,12 +46,13 @@ check-django:
 	@$(BOOTSTRAP) dev
 	$(WITH_DATABASE) env DJANGO_SETTINGS_MODULE=tests.settings \
 		$(BIN)/python manage.py makemigrations --check --dry-run
-	@if [ -f frontend/openapi.json ]; then \
-		echo "Comparing frontend/openapi.json with the API"; \
-		$(MANAGE) spectacular --format openapi-json \
-			| diff -u frontend/openapi.json - > .chatire/openapi.diff || { \
-			head -40 .chatire/openapi.diff; \
-			echo "frontend/openapi.json is out of date: make schema"; exit 1; }; fi
+	@mkdir -p .chatire
+	@echo "Validating the OpenAPI document and comparing frontend/openapi.json with it"
+	@$(MANAGE) spectacular --format openapi-json --validate --fail-on-warn \
+		--file .chatire/openapi.json
+	@diff -u frontend/openapi.json .chatire/openapi.json > .chatire/openapi.diff || { \
+		head -40 .chatire/openapi.diff; \
+		echo "frontend/openapi.json is out of date: make schema"; exit 1; }
 
 # Existing pins are kept where they still satisfy the .in file, so this fails only if they do not.
 check-requirements:
@@ -76,7 +77,8 @@ format: ## format the code
 
 schema: ## write frontend/openapi.json and the client's types from the API
 	@$(BOOTSTRAP) dev frontend
-	$(MANAGE) spectacular --format openapi-json --file frontend/openapi.json
+	$(MANAGE) spectacular --format openapi-json --validate --fail-on-warn \
+		--file frontend/openapi.json
 	@cd frontend && npm run --silent gen
 
 requirements: ## pin the requirements*.in anew (ARGS=--upgrade for newer versions)

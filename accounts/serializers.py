@@ -41,6 +41,8 @@ class UserSerializer(serializers.ModelSerializer[User]):
     """A person as they see themselves."""
 
     name = serializers.CharField(read_only=True, help_text="What other people see.")
+    # No EmailField: the empty string is not an address.
+    email = serializers.CharField(read_only=True, help_text="Empty if there is none.")
 
     class Meta:
         model = User

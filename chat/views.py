@@ -6,13 +6,13 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from pydantic import BaseModel
 from rest_framework.exceptions import NotAuthenticated
-from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import User
 from chat import protocol, serializers
+from chat.pagination import ByActivity, ByCreation, ByJoining
 from chat.selectors.changes import changes_since
 from chat.selectors.conversations import (
     active_assistants,
@@ -37,21 +37,6 @@ from chatire.schema import errors
 
 MAX_PAGE = 200
 _CURSOR = OpenApiParameter("cursor", str, description="From `next` or `previous`.")
-
-
-class _ByActivity(CursorPagination):
-    page_size = 50
-    ordering = ("-active_at", "-id")
-
-
-class _ByCreation(CursorPagination):
-    page_size = 100
-    ordering = ("created_at", "id")
-
-
-class _ByJoining(CursorPagination):
-    page_size = 100
-    ordering = ("joined_at", "id")
 
 
 def _person(request: Request) -> User:
@@ -93,11 +78,11 @@ class AssistantsView(APIView):
     @extend_schema(
         operation_id="assistants_list",
         parameters=[_CURSOR],
-        responses={200: serializers.AssistantPage, **errors(401)},
+        responses={200: serializers.AssistantPage, **errors(401, 404)},
     )
     def get(self, request: Request) -> Response:
         """List the assistants that are switched on."""
-        pages = _ByCreation()
+        pages = ByCreation()
         rows = pages.paginate_queryset(active_assistants(), request, self)
         return pages.get_paginated_response(
             [assistant_state(row).model_dump(mode="json") for row in rows or []]
@@ -110,11 +95,11 @@ class ConversationsView(APIView):
     @extend_schema(
         operation_id="conversations_list",
         parameters=[_CURSOR],
-        responses={200: serializers.ConversationPage, **errors(401)},
+        responses={200: serializers.ConversationPage, **errors(401, 404)},
     )
     def get(self, request: Request) -> Response:
         """List the conversations one is a member of, newest activity first."""
-        pages = _ByActivity()
+        pages = ByActivity()
         rows = pages.paginate_queryset(visible_conversations(_person(request)), request, self) or []
         unread = unread_of_user(_person(request).pk, [row.pk for row in rows])
         return pages.get_paginated_response(
@@ -260,7 +245,7 @@ class MembersView(APIView):
     )
     def get(self, request: Request, conversation_id: UUID) -> Response:
         """List the present members, in joining order."""
-        pages = _ByJoining()
+        pages = ByJoining()
         rows = pages.paginate_queryset(members_of(_person(request), conversation_id), request, self)
         return pages.get_paginated_response(
             [member_state(row).model_dump(mode="json") for row in rows or []]
@@ -327,7 +312,7 @@ class StopView(APIView):
     @extend_schema(
         operation_id="messages_stop",
         request=None,
-        responses={200: serializers.MessageBody, **errors(401, 404)},
+        responses={200: serializers.MessageBody, **errors(400, 401, 404)},
     )
     def post(self, request: Request, message_id: UUID) -> Response:
         """Stop a reply, wherever it is being written; its text so far is kept."""
@@ -341,7 +326,7 @@ class RegenerateView(APIView):
     @extend_schema(
         operation_id="messages_regenerate",
         request=None,
-        responses={201: serializers.MessageBody, **errors(401, 404, 409)},
+        responses={201: serializers.MessageBody, **errors(400, 401, 404, 409)},
     )
     def post(self, request: Request, message_id: UUID) -> Response:
         """Start a sibling of a reply: another answer to the same turn."""

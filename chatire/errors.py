@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import structlog
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.defaults import page_not_found
 
 logger = structlog.get_logger(__name__)
 
@@ -75,6 +76,13 @@ def unavailable_response() -> JsonResponse:
     """Return the 503 that tells a client to come back when the database does."""
     body = error_body("unavailable", "The service is briefly unavailable. Try again.")
     return JsonResponse(body, status=503, headers={"Retry-After": str(RETRY_AFTER)})
+
+
+def no_such_page(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer 404 where no route leads, under /api/ in the one shape."""
+    if request.path.startswith("/api/"):
+        return JsonResponse(NotFound().as_dict(), status=NotFound.status)
+    return page_not_found(request, exception)
 
 
 class DatabaseDownMiddleware:

@@ -222,6 +222,12 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api",
+    # The protocol's states are pydantic models, whose null types 3.0 cannot express.
+    "OAS_VERSION": "3.1.0",
+    "ENUM_NAME_OVERRIDES": {
+        "MemberRoleEnum": ["owner", "admin", "member"],
+        "SpeakerEnum": ["user", "assistant", "system"],
+    },
 }
 
 # --- Browsers --------------------------------------------------------------------------------

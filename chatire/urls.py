@@ -30,3 +30,5 @@ urlpatterns = [
     # Every other page is the application's own, whose router reads the path.
     re_path(r"^(?!api/|admin/|static/|assets/|ws/).*$", app_page, name="app"),
 ]
+
+handler404 = "chatire.errors.no_such_page"

@@ -587,7 +587,7 @@ export interface components {
             /** Last Read Seq */
             last_read_seq: number;
             /** Role */
-            role: components["schemas"]["Role9a2Enum"];
+            role: components["schemas"]["MemberRoleEnum"];
             /** Level */
             level: components["schemas"]["LevelEnum"];
             /** Preview */
@@ -686,6 +686,8 @@ export interface components {
             /** Results */
             results: components["schemas"]["MemberState"][];
         };
+        /** @enum {string} */
+        MemberRoleEnum: "owner" | "admin" | "member";
         /**
          * MemberState
          * @description A member; `left_at` is set on those who are no longer.
@@ -706,7 +708,7 @@ export interface components {
             user: components["schemas"]["PersonState"] | null;
             assistant: components["schemas"]["AssistantState"] | null;
             /** Role */
-            role: components["schemas"]["Role9a2Enum"];
+            role: components["schemas"]["MemberRoleEnum"];
             /** Nickname */
             nickname: string;
             /**
@@ -759,7 +761,7 @@ export interface components {
             created_seq: number;
             author: components["schemas"]["AuthorState"] | null;
             /** Role */
-            role: components["schemas"]["MessageStateRoleEnum"];
+            role: components["schemas"]["SpeakerEnum"];
             /** Content */
             content: string;
             /** Reasoning */
@@ -795,8 +797,6 @@ export interface components {
             /** Deleted At */
             deleted_at: string | null;
         };
-        /** @enum {string} */
-        MessageStateRoleEnum: "user" | "assistant" | "system";
         /**
          * NewConversation
          * @description A conversation to open.
@@ -884,7 +884,7 @@ export interface components {
             readonly short_description: string;
             /** @description Absolute, or a path on this site; may be empty. */
             url: string;
-            object: components["schemas"]["Object"] | null;
+            object: components["schemas"]["NotificationObject"] | null;
             extra_data: {
                 [key: string]: unknown;
             };
@@ -893,7 +893,7 @@ export interface components {
             created_at: string;
         };
         /** @description What a notification is about. */
-        Object: {
+        NotificationObject: {
             /** @description The kind of thing, such as `message`. */
             type: string;
             id: string;
@@ -999,8 +999,6 @@ export interface components {
              */
             display_name?: string;
         };
-        /** @enum {string} */
-        Role9a2Enum: "owner" | "admin" | "member";
         /**
          * SentMessageBody
          * @description The stored message, and the reply that was started, if one was.
@@ -1044,6 +1042,8 @@ export interface components {
             reasoning: string;
         };
         /** @enum {string} */
+        SpeakerEnum: "user" | "assistant" | "system";
+        /** @enum {string} */
         StatusEnum: "complete" | "pending" | "streaming" | "failed" | "cancelled" | "interrupted";
         /** @description A session's tokens, and whose it is. */
         Tokens: {
@@ -1080,10 +1080,7 @@ export interface components {
             readonly username: string;
             /** @description What other people see. */
             readonly name: string;
-            /**
-             * E-mail address
-             * Format: email
-             */
+            /** @description Empty if there is none. */
             readonly email: string;
             readonly is_guest: boolean;
         };
@@ -1117,6 +1114,14 @@ export interface operations {
                 };
             };
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1558,6 +1563,14 @@ export interface operations {
                 };
             };
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2304,6 +2317,14 @@ export interface operations {
                     "application/json": components["schemas"]["MessageBody"];
                 };
             };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2349,6 +2370,14 @@ export interface operations {
                     "application/json": components["schemas"]["MessageBody"];
                 };
             };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2391,6 +2420,30 @@ export interface operations {
                     "application/json": components["schemas"]["PaginatedNotificationList"];
                 };
             };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
         };
     };
     notification_read: {
@@ -2410,6 +2463,22 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Notification"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -2435,6 +2504,30 @@ export interface operations {
                     "application/json": components["schemas"]["MarkedRead"];
                 };
             };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
         };
     };
     notifications_unread: {
@@ -2452,6 +2545,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Unread"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
