@@ -1,5 +1,6 @@
 """TCP ports on this machine: which are free, and who has those that are not."""
 
+import errno
 import socket
 
 import psutil
@@ -16,28 +17,24 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def is_free(port: int, host: str = LOOPBACK) -> bool:
-    """Say whether a server could listen on `host`:`port` now."""
+def require_free(port: int, *, user: str, variable: str, host: str = LOOPBACK) -> None:
+    """Raise StackError, naming who has it, if a server could not listen on `host`:`port` now.
+
+    `user` is what wants the port; `variable`, the environment variable that chooses another.
+    """
     with socket.socket() as probe:
         # As servers do: a connection of the last run in TIME_WAIT does not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
-
-
-def require_free(port: int, *, user: str, variable: str, host: str = LOOPBACK) -> None:
-    """Raise StackError, naming who has it, if `port` is taken.
-
-    `user` is what wants the port; `variable`, the environment variable that chooses another.
-    """
-    if not is_free(port, host):
-        raise StackError(
-            f"Port {port}, wanted by {user}, is taken{_owner(port)}.",
-            f"Stop that, or choose another port: {variable}={port + 100} make up",
-        )
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                cause = f"Port {port}, wanted by {user}, is taken{_owner(port)}."
+            else:
+                cause = f"{user} cannot listen on {host}:{port}: {error.strerror}."
+            raise StackError(
+                cause, f"Choose another port ({variable}={port + 100} make up) or stop what has it."
+            ) from error
 
 
 def _owner(port: int) -> str:

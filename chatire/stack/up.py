@@ -124,17 +124,17 @@ class Stack:
         url = os.environ.get("DATABASE_URL")
         if not url:
             return None
+        correct = "Correct it, or unset it to use the embedded PostgreSQL."
+        if not url.startswith(("postgres://", "postgresql://")):
+            raise StackError("DATABASE_URL is not a postgresql:// URL.", correct)
         parts = urlsplit(url)
         where = f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
         self._supervisor.say(f"Using the database at {where} (DATABASE_URL)")
         try:
             psycopg.connect(url, connect_timeout=10).close()
         except psycopg.Error as error:
-            reason = next(iter(str(error).strip().splitlines()[-1:]), "no answer")
-            raise StackError(
-                f"DATABASE_URL does not work: {reason}",
-                "Correct it, or unset it to use the embedded PostgreSQL.",
-            ) from error
+            reason = str(error).strip().splitlines()[0].removeprefix("connection failed: ")
+            raise StackError(f"DATABASE_URL does not work: {reason}", correct) from error
         return url
 
     def _start_database(self) -> str:

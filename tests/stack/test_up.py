@@ -42,6 +42,7 @@ class Up:
             env={
                 **inherited,
                 **{name: str(port) for name, port in self.ports.items()},
+                **environment,
                 "CHATIRE_STATE_DIR": str(state_dir),
                 # As in a terminal, where it is the default.
                 "PYTHONUNBUFFERED": "1",
@@ -156,3 +157,20 @@ def test_second_stack_in_the_same_folder_is_refused(up):
     assert "ERROR: Chatire is running already (pid" in "".join(second.lines)
     first.signal(signal.SIGTERM)
     assert first.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "cause"),
+    [
+        ("postgresql://u:swordfish@127.0.0.1:1/x", "connection refused"),
+        ("127.0.0.1/swordfish", "is not a postgresql:// url"),
+    ],
+)
+def test_database_that_does_not_answer_is_told_in_one_line_without_its_password(up, url, cause):
+    stack = up(DATABASE_URL=url)
+    assert stack.wait() == 1
+    (line,) = [line for line in stack.lines if "ERROR:" in line]
+    assert "DATABASE_URL" in line
+    assert cause in line.lower()
+    assert "swordfish" not in "".join(stack.lines)
+    assert "Traceback" not in "".join(stack.lines)
