@@ -1,0 +1,219 @@
+"""What a person sees: the page in headless Chromium, against the real processes."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable
+from uuid import uuid4
+
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from tests.acceptance.stack import ROOT, Stack
+from tests.fakes.script import directive
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.browser,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+    pytest.mark.skipif(
+        not (ROOT / "frontend/dist/index.html").exists(), reason="frontend/ is not built"
+    ),
+]
+PASSWORD = "correct-horse-battery"
+DEADLINE = 30_000  # milliseconds
+# What keeps a browser on a closed network from trying to reach its maker.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest_asyncio.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """Headless Chromium."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture
+async def page(browser: Browser, stack: Stack) -> AsyncIterator[Page]:
+    """A tab of a browser of its own; anything the page complains of fails the test."""
+    context = await browser.new_context(base_url=stack.url)
+    page = await context.new_page()
+    page.set_default_timeout(DEADLINE)
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    await context.close()
+    assert complaints == []
+
+
+async def register(page: Page) -> str:
+    """Make an account on the page; return its user name."""
+    name = f"alice-{uuid4().hex[:8]}"
+    await page.goto("/")
+    await page.get_by_role("button", name="Create an account").click()
+    await page.get_by_label("Username").fill(name)
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Create account").click()
+    return name
+
+
+async def say(page: Page, text: str) -> None:
+    """Type a message and send it."""
+    await page.get_by_label("Message", exact=True).fill(text)
+    await page.get_by_role("button", name="Send", exact=True).click()
+
+
+def plain(letter: str, count: int) -> tuple[str, str]:
+    """Return a directive for a reply of so many plain words, and the reply as it reads."""
+    pieces = [f"{letter}{number} " for number in range(count)]
+    return directive(pieces=pieces, rate=50), "".join(pieces).strip()
+
+
+async def expect_words(page: Page, text: str) -> None:
+    """Wait until the conversation shows the whole of this text, once."""
+    log = page.get_by_role("log")
+    await expect(log).to_contain_text(text, timeout=DEADLINE)
+    assert (await log.inner_text()).count(text) == 1
+
+
+async def test_register_chat_reload_and_find_the_whole_conversation(page: Page) -> None:
+    await register(page)
+    wanted, text = plain("a", 120)
+    more_wanted, more = plain("b", 40)
+    await say(page, f"Tell me {wanted}")
+
+    # It grows: some of it is there long before all of it is.
+    await expect(page.get_by_role("log")).to_contain_text(text[:30], timeout=DEADLINE)
+    assert text not in await page.get_by_role("log").inner_text()
+
+    await expect_words(page, text)
+    await say(page, f"And more {more_wanted}")
+    await expect_words(page, more)
+
+    address = page.url
+    assert "/c/" in address
+    await page.reload()
+    await expect_words(page, text)
+    await expect_words(page, more)
+    await expect(page.get_by_role("log").get_by_text("Tell me")).to_have_count(1)
+    assert page.url == address
+
+
+async def test_a_reload_in_the_middle_of_a_reply_loses_none_of_it(page: Page) -> None:
+    await page.goto("/")
+    await page.get_by_role("button", name="Continue as guest").click()
+    wanted, text = plain("s", 200)
+    await say(page, f"Go {wanted}")
+    await expect(page.get_by_role("log")).to_contain_text(text[:30], timeout=DEADLINE)
+
+    await page.reload()
+
+    await expect_words(page, text)
+
+
+async def test_an_ended_session_asks_to_sign_in_again_and_keeps_the_page(
+    page: Page, stack: Stack
+) -> None:
+    name = await register(page)
+    wanted, text = plain("s", 20)
+    await say(page, f"Before {wanted}")
+    await expect_words(page, text)
+    await page.get_by_label("Message", exact=True).fill("half a thought")
+
+    async with httpx.AsyncClient(base_url=stack.url) as client:
+        answer = await client.post(
+            "/api/auth/token/", json={"username": name, "password": PASSWORD}
+        )
+        await client.post(
+            "/api/auth/token/revoke/",
+            json={"refresh": answer.json()["refresh"], "everywhere": True},
+        )
+
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_be_visible(timeout=DEADLINE)
+    await dialog.get_by_label("Password").fill(PASSWORD)
+    await dialog.get_by_role("button", name="Sign in").click()
+    await expect(dialog).to_be_hidden()
+    await expect(page.get_by_label("Message", exact=True)).to_have_value("half a thought")
+    wanted, text = plain("t", 20)
+    await say(page, f"After {wanted}")
+    await expect_words(page, text)
+
+
+async def test_a_restarted_socket_server_is_found_again_and_nothing_is_missing(
+    browser: Browser, start_stack: Callable[..., Stack]
+) -> None:
+    stack = start_stack(WS_DRAIN_SECONDS="0.2")
+    context = await browser.new_context(base_url=stack.url)
+    page = await context.new_page()
+    page.set_default_timeout(DEADLINE)
+    await page.goto("/")
+    await page.get_by_role("button", name="Continue as guest").click()
+    wanted, text = plain("s", 300)
+    await say(page, f"Go {wanted}")
+    await expect(page.get_by_role("log")).to_contain_text(text[:30], timeout=DEADLINE)
+
+    await asyncio.to_thread(stack["ws"].kill)
+    await asyncio.to_thread(stack.restart, "ws")
+
+    await expect_words(page, text)
+    await context.close()
+
+
+async def test_a_phone_has_room_for_everything(browser: Browser, stack: Stack) -> None:
+    context = await browser.new_context(
+        base_url=stack.url, viewport={"width": 360, "height": 740}, has_touch=True
+    )
+    page = await context.new_page()
+    page.set_default_timeout(DEADLINE)
+    await page.goto("/")
+    await page.get_by_role("button", name="Continue as guest").click()
+    wanted, text = plain("s", 60)
+    await say(page, f"Go {wanted}")
+    await expect_words(page, text)
+
+    wide = await page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 360
+    await context.close()
+
+
+async def test_nothing_is_fetched_from_anywhere_else(page: Page, stack: Stack) -> None:
+    elsewhere: list[str] = []
+    ours = (stack.url, stack.ws_url, "data:", "blob:")
+    page.on(
+        "request",
+        lambda request: None if request.url.startswith(ours) else elsewhere.append(request.url),
+    )
+    await page.goto("/")
+    await page.get_by_role("button", name="Continue as guest").click()
+    wanted, text = plain("s", 20)
+    await say(page, f"Go {wanted}")
+    await expect_words(page, text)
+    assert elsewhere == []
+
+
+async def test_markup_in_a_message_stays_text(page: Page, stack: Stack) -> None:
+    """A model's and a person's text is shown, never run."""
+    evil = ["<img src=x onerror=alert(1)>", " [click](javascript:alert(1)) ", "<script>alert(1)"]
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+    await page.goto("/")
+    await page.get_by_role("button", name="Continue as guest").click()
+    await say(page, f"{''.join(evil)} {directive(pieces=evil)}")
+    await expect(page.get_by_role("button", name="Stop")).to_have_count(0)
+    await expect(page.get_by_role("log")).to_contain_text("click")
+    assert await page.locator('[role=log] img[src="x"], [role=log] script').count() == 0
+    assert await page.locator('a[href^="javascript"]').count() == 0
+    assert dialogs == []
