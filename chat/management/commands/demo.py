@@ -14,7 +14,7 @@ _ASSISTANTS = (
     {
         "slug": "assistant",
         "name": "Assistant",
-        "avatar": "✨",
+        "avatar": "",
         "description": "Answers questions, plainly and briefly.",
         "system_prompt": "You are a helpful assistant. Answer plainly and briefly.",
         "temperature": 0.2,
@@ -22,7 +22,7 @@ _ASSISTANTS = (
     {
         "slug": "writer",
         "name": "Writer",
-        "avatar": "🖋️",
+        "avatar": "",
         "description": "Drafts, rewrites and plays with words.",
         "system_prompt": "You are a writer. Help with drafts, rewriting and wording.",
         "temperature": 0.8,
