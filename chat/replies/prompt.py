@@ -40,7 +40,7 @@ def prompt_for(claim: Claim) -> Prompt:
     group = claim.conversation.kind != Conversation.Kind.ASSISTANT
     turns = build_turns(
         assistant.system_prompt,
-        claim.conversation.language or assistant.language,
+        claim.message.language or claim.conversation.language or assistant.language,
         map(_past, turns_before(claim.message, named=group)),
         _budget(assistant, spec),
         group=group,

@@ -1,8 +1,11 @@
 """What of a conversation a model is shown."""
 
 from accounts.models import User
-from chat.models import Conversation, Message
+from chat.llm import estimate_tokens
+from chat.models import Assistant, Conversation, Message
+from chat.replies.prompt import prompt_for
 from chat.selectors.turns import turns_before
+from chat.services.replies import Claim
 
 
 def say(user: User, chat: Conversation, text: str, **values: object) -> Message:
@@ -61,6 +64,34 @@ def test_long_history_is_read_only_as_far_as_it_is_taken(
         turns = turns_before(reply, named=False)
         assert [next(turns).content for _ in range(3)] == ["now", "119", "118"]
     assert len(told(reply)) == 121
+
+
+def test_language_is_the_replys_own_then_the_conversations_then_the_assistants(
+    alice: User, chat: Conversation, assistant: Assistant
+) -> None:
+    turn = say(alice, chat, "hi")
+    reply = say(alice, chat, "", role="assistant", parent=turn, author_assistant=assistant)
+    assistant.language = chat.language = ""
+    for owner, language in ((assistant, "German"), (chat, "Italian")):
+        owner.language = language
+        reply.language = ""
+        system = prompt_for(Claim(reply, chat, 1)).turns[0]
+        assert language in system.content
+    reply.language = "French"
+    assert "French" in prompt_for(Claim(reply, chat, 1)).turns[0].content
+
+
+def test_prompt_leaves_room_for_the_reply(
+    alice: User, chat: Conversation, assistant: Assistant
+) -> None:
+    for _ in range(30):
+        say(alice, chat, "word " * 100)
+    assistant.context_tokens, assistant.max_tokens = 1000, 400
+    turn = say(alice, chat, "now")
+    reply = say(alice, chat, "", role="assistant", parent=turn, author_assistant=assistant)
+    prompt = prompt_for(Claim(reply, chat, 1))
+    assert prompt.turns[-1].content.endswith("now")
+    assert sum(estimate_tokens(turn.content) for turn in prompt.turns) <= 600
 
 
 def test_authors_are_named_in_groups(alice: User, bob: User, group: Conversation) -> None:
