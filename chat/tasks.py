@@ -17,7 +17,7 @@ async def stream_reply(
 
     `request_id` is that of the request that asked, and goes into every line logged about it.
     """
-    with bound_contextvars(request_id=request_id):
+    with bound_contextvars(**({"request_id": request_id} if request_id else {})):
         await context.additional_context["runner"].run(
             message_id=UUID(message_id), conversation_id=UUID(conversation_id)
         )
