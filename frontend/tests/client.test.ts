@@ -163,6 +163,43 @@ describe("following", () => {
     expect(shown()).toEqual(expected());
   });
 
+  test("a conversation one may not see says so, and is asked for again when opened again", async () => {
+    client.start();
+    await pass();
+    server.refuseSubscribe = "not_found";
+    const close = client.open(ROOM);
+    await pass();
+    expect(client.store.getState().followed[ROOM]?.status).toBe("missing");
+    close();
+    server.refuseSubscribe = null;
+    client.open(ROOM);
+    await pass();
+    expect(client.store.getState().followed[ROOM]?.status).toBe("ready");
+  });
+
+  test("a server that cannot answer now is asked again, not believed to have nothing", async () => {
+    server.room.say("one");
+    client.start();
+    await pass();
+    server.refuseSubscribe = "unavailable";
+    client.open(ROOM);
+    await pass();
+    expect(client.store.getState().followed[ROOM]?.status).toBe("loading");
+    server.refuseSubscribe = null;
+    await pass(3_000);
+    expect(shown()).toEqual(expected());
+  });
+
+  test("whoever is removed sees the conversation no longer", async () => {
+    server.room.join(ME.id);
+    await showing();
+    const [member] = [...server.room.members.values()];
+    if (!member) throw new Error("no member");
+    const left = { ...member, seq: 2, left_at: "2026-01-01T00:00:00Z" };
+    server.socket.tell({ type: "member.left", conversation: ROOM, seq: 2, member: left });
+    expect(client.store.getState().followed[ROOM]?.status).toBe("missing");
+  });
+
   test("older history is loaded page by page", async () => {
     for (let at = 0; at < 120; at += 1) server.room.say(`m${at}`);
     await showing();

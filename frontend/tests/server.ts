@@ -92,6 +92,8 @@ export class FakeServer {
   /** Access tokens that REST refuses. */
   readonly refused = new Set<string>();
   refuseMessages: { status: number; code: string } | null = null;
+  /** The code of the error that `subscribe` is answered with. */
+  refuseSubscribe: string | null = null;
   #told = 0;
 
   // --- Sockets ------------------------------------------------------------------------------
@@ -145,6 +147,8 @@ export class FakeServer {
     const ack = (fields: object) =>
       queueMicrotask(() => socket.tell({ type: "ack", id, ...fields }));
     if (type === "ping") queueMicrotask(() => socket.tell({ type: "pong", id }));
+    else if (type === "subscribe" && this.refuseSubscribe)
+      socket.tell({ type: "error", id, code: this.refuseSubscribe, message: "No.", details: {} });
     else if (type === "subscribe")
       ack({ changes: this.room.changes(frame.since as number | null) });
     else if (type === "message.send") ack(this.store(frame));

@@ -6,12 +6,17 @@ import { exactly, time } from "./times";
 import type { Turn } from "./turns";
 import { Avatar, Button, CopyButton, Dots, IconButton } from "./ui";
 
+/** Fetch what shows Markdown; ahead of time, it is there when the first message is. */
+export function loadMarkdown(): Promise<typeof import("../markdown/Markdown")> {
+  return import("../markdown/Markdown");
+}
+
 function PlainText({ text }: { text: string; growing: boolean }): ReactElement {
   return <p className="whitespace-pre-wrap [overflow-wrap:anywhere]">{text}</p>;
 }
 
 /** Without its script, as when a newer version has just been installed, the text is all there. */
-const Markdown = lazy(() => import("../markdown/Markdown").catch(() => ({ default: PlainText })));
+const Markdown = lazy(() => loadMarkdown().catch(() => ({ default: PlainText })));
 
 /** A turn: what someone said, or the chosen one of the replies to it. */
 export const TurnItem = memo(

@@ -11,6 +11,7 @@ import {
 import { useLocation } from "wouter";
 import { ConnectionBanner } from "./ConnectionBanner";
 import { useMedia } from "./client";
+import { loadMarkdown } from "./MessageItem";
 import { Sidebar } from "./Sidebar";
 import { IconButton } from "./ui";
 
@@ -21,6 +22,10 @@ export function Shell({ children }: { children: ReactNode }): ReactElement {
   const wide = useMedia("(min-width: 48rem)");
   const [open, setOpen] = useState(false);
   const [path] = useLocation();
+  useEffect(() => {
+    // Whoever shows a message asks again, and does without if it fails.
+    loadMarkdown().catch(() => null);
+  }, []);
   // biome-ignore lint/correctness/useExhaustiveDependencies: going elsewhere closes the drawer
   useEffect(() => setOpen(false), [path]);
   return (

@@ -1,7 +1,7 @@
 /** The REST API: typed by the schema, authorised by the session, its errors translated once. */
 
 import createClient from "openapi-fetch";
-import { errorBody, ServerError, Unreachable } from "./errors";
+import { errorBody, ServerError, Unreachable } from "./errors.ts";
 import type {
   AssistantState,
   Changes,
@@ -9,9 +9,9 @@ import type {
   MessageState,
   Notification,
   SendAnswer,
-} from "./protocol";
-import type { components, paths } from "./schema";
-import { type KeyValue, type Me, type SignIn, Tokens } from "./tokens";
+} from "./protocol.ts";
+import type { components, paths } from "./schema.d.ts";
+import { type KeyValue, type Me, type SignIn, Tokens } from "./tokens.ts";
 
 type Schemas = components["schemas"];
 

@@ -1,15 +1,15 @@
 /** A client of Chatire: one session, one socket, one store. No framework. */
 
-import { Api } from "./api";
-import { ServerError, SignedOut, Unreachable } from "./errors";
-import { Following } from "./following";
-import { List } from "./list";
-import { Outbox, type OutboxStorage } from "./outbox";
-import type { ConversationItem, Hello, ServerEvent } from "./protocol";
-import type { components } from "./schema";
-import { Socket, type SocketStatus } from "./socket";
-import { type ClientStore, createClientStore, initialState } from "./state";
-import type { Session } from "./tokens";
+import { Api } from "./api.ts";
+import { ServerError, SignedOut, Unreachable } from "./errors.ts";
+import { Following } from "./following.ts";
+import { List } from "./list.ts";
+import { Outbox, type OutboxStorage } from "./outbox.ts";
+import type { ConversationItem, Hello, ServerEvent } from "./protocol.ts";
+import type { components } from "./schema.d.ts";
+import { Socket, type SocketStatus } from "./socket.ts";
+import { type ClientStore, createClientStore, initialState } from "./state.ts";
+import type { Session } from "./tokens.ts";
 
 export interface ClientOptions {
   /** The server's origin; empty: the page's own. */

@@ -1,6 +1,6 @@
 /** What can go wrong between a client and its server. */
 
-import type { ErrorBody } from "./protocol";
+import type { ErrorBody } from "./protocol.ts";
 
 /** The server refused: `{code, message, details}`, over HTTP or over the socket. */
 export class ServerError extends Error {

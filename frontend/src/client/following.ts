@@ -1,16 +1,18 @@
 /** The conversations that views have open: loaded, followed, and made whole when events go missing. */
 
-import type { Api } from "./api";
-import { ServerError, SignedOut, Unreachable } from "./errors";
-import type { ConversationEvent, MessageState } from "./protocol";
-import { isFinal } from "./protocol";
-import { emptyConversation, hasGap, type Input, reduce } from "./reducer";
-import type { Socket } from "./socket";
-import type { ClientStore, Followed } from "./state";
+import type { Api } from "./api.ts";
+import { ServerError, SignedOut, Unreachable } from "./errors.ts";
+import type { ConversationEvent, MessageState } from "./protocol.ts";
+import { isFinal } from "./protocol.ts";
+import { emptyConversation, hasGap, type Input, reduce } from "./reducer.ts";
+import type { Socket } from "./socket.ts";
+import type { ClientStore, Followed } from "./state.ts";
 
 /** Ms that an event may be late before it counts as lost. */
 const SEQ_PATIENCE = 1_000;
 const DELTA_PATIENCE = 300;
+/** Ms after which to ask a server again that could not answer. */
+const LATER = 3_000;
 /** Conversations kept up to date after their view closed, so that going back is instant. */
 const KEPT = 12;
 
@@ -37,7 +39,8 @@ export class Following {
     this.#views.set(id, (this.#views.get(id) ?? 0) + 1);
     this.#recent.delete(id);
     this.#recent.add(id);
-    if (!this.#store.getState().followed[id]) {
+    const followed = this.#store.getState().followed[id];
+    if (!followed || followed.status === "missing") {
       this.#patch(id, { data: emptyConversation(id), status: "loading", loadingOlder: false });
       void this.sync(id);
     }
@@ -79,11 +82,11 @@ export class Following {
     try {
       await this.#catchUp(id);
     } catch (error) {
-      if (error instanceof ServerError && !error.passing) this.#patch(id, { status: "missing" });
-      else if (!(error instanceof Unreachable || error instanceof SignedOut)) {
-        if (!(error instanceof ServerError)) throw error;
-        setTimeout(() => void this.sync(id), 2_000);
-      }
+      // A reconnect, or signing in, asks again.
+      if (error instanceof Unreachable || error instanceof SignedOut) return;
+      if (!(error instanceof ServerError)) throw error;
+      if (error.code === "not_found") this.#patch(id, { status: "missing" });
+      else setTimeout(() => void this.sync(id), LATER);
     } finally {
       this.#syncing.delete(id);
       if (run.again) void this.sync(id);

@@ -1,9 +1,9 @@
 /** The list of one's conversations: loaded in pages, kept live by `conversation.touched`. */
 
-import type { Api } from "./api";
-import { ServerError, SignedOut, Unreachable } from "./errors";
-import type { ConversationItem } from "./protocol";
-import type { ClientStore } from "./state";
+import type { Api } from "./api.ts";
+import { ServerError, SignedOut, Unreachable } from "./errors.ts";
+import type { ConversationItem } from "./protocol.ts";
+import type { ClientStore } from "./state.ts";
 
 export class List {
   readonly #store: ClientStore;

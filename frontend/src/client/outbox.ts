@@ -5,12 +5,12 @@
  * happens to a request (no answer, a reload, two tabs), it is simply sent again.
  */
 
-import type { Api } from "./api";
-import { ServerError, SignedOut, Unreachable } from "./errors";
-import type { SendAnswer } from "./protocol";
-import type { Socket } from "./socket";
-import type { ClientStore, Outgoing } from "./state";
-import type { KeyValue } from "./tokens";
+import type { Api } from "./api.ts";
+import { ServerError, SignedOut, Unreachable } from "./errors.ts";
+import type { SendAnswer } from "./protocol.ts";
+import type { Socket } from "./socket.ts";
+import type { ClientStore, Outgoing } from "./state.ts";
+import type { KeyValue } from "./tokens.ts";
 
 /** Ms. */
 const FIRST_DELAY = 1_000;

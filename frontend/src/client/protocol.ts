@@ -4,7 +4,7 @@
  * REST answers with the same states that the socket's events carry, so one reducer takes both.
  */
 
-import type { components } from "./schema";
+import type { components } from "./schema.d.ts";
 
 export const PROTOCOL = "chatire.v1";
 

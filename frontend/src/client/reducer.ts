@@ -15,8 +15,8 @@ import type {
   MessageState,
   ReplyDelta,
   Snapshot,
-} from "./protocol";
-import { isFinal } from "./protocol";
+} from "./protocol.ts";
+import { isFinal } from "./protocol.ts";
 
 /** A streaming reply: the text of one attempt, up to `index`, and deltas that came too early. */
 export interface Stream {

@@ -6,9 +6,9 @@
  * safe to repeat may be sent again.
  */
 
-import { ServerError, SignedOut, Unreachable } from "./errors";
-import type { Answers, Command, Hello, ServerEvent, ServerFrame } from "./protocol";
-import { CloseCode, PROTOCOL } from "./protocol";
+import { ServerError, SignedOut, Unreachable } from "./errors.ts";
+import type { Answers, Command, Hello, ServerEvent, ServerFrame } from "./protocol.ts";
+import { CloseCode, PROTOCOL } from "./protocol.ts";
 
 export type SocketStatus =
   /** Not wanted. */

@@ -1,10 +1,10 @@
 /** What a client knows, in one store that any view can watch. */
 
 import { createStore, type StoreApi } from "zustand/vanilla";
-import type { ConversationItem } from "./protocol";
-import type { Conversation } from "./reducer";
-import type { SocketStatus } from "./socket";
-import type { Session } from "./tokens";
+import type { ConversationItem } from "./protocol.ts";
+import type { Conversation } from "./reducer.ts";
+import type { SocketStatus } from "./socket.ts";
+import type { Session } from "./tokens.ts";
 
 /** A conversation that is, or was, open in a view. */
 export interface Followed {

@@ -5,7 +5,7 @@
  * and whoever waited for it takes the tokens that it brought.
  */
 
-import { ServerError, SignedOut, Unreachable } from "./errors";
+import { ServerError, SignedOut, Unreachable } from "./errors.ts";
 
 export interface Me {
   id: string;
