@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 
-from chat.llm import Delta, ModelError, ModelSpec, Timeouts, Turn, stream_reply
+from chat.llm import Delta, ModelConnectionLost, ModelError, ModelSpec, Timeouts, Turn, stream_reply
 from chat.models import Message
 from chat.replies.prompt import model_spec
 from chat.services.titles import name_conversation
@@ -17,7 +17,7 @@ from chatire.threads import in_thread
 logger = structlog.get_logger(__name__)
 
 MAX_CHARACTERS: Final = 60
-MAX_WORDS: Final = 8
+MAX_WORDS: Final = 10
 _MAX_TOKENS: Final = 30
 _EXCERPT: Final = 600  # characters of each side of the exchange
 _SECONDS: Final = 30.0
@@ -63,21 +63,29 @@ def _read(reply_id: UUID) -> _Exchange | None:
 
 
 async def _ask(exchange: _Exchange) -> str:
-    """What the model says, or nothing: a title is not worth a second try."""
+    """What the model says, or nothing: a title is not worth waiting for a better moment."""
+    for _ in range(2):
+        try:
+            return await _said(exchange)
+        except ModelError as error:
+            logger.info("title_not_written", code=error.code)
+            # Only a kept connection that the server was just closing is worth a second try.
+            if not isinstance(error, ModelConnectionLost):
+                break
+    return ""
+
+
+async def _said(exchange: _Exchange) -> str:
     conversation = f"{exchange.asked[:_EXCERPT]}\n\n{exchange.answered[:_EXCERPT]}"
     turns = [Turn("user", f"{_INSTRUCTION}\n\n{conversation}")]
     timeouts = Timeouts(**{**settings.REPLY_TIMEOUTS, "total": _SECONDS})
     said = ""
-    try:
-        async with aclosing(stream_reply(exchange.spec, turns, timeouts=timeouts)) as stream:
-            async for item in stream:
-                if isinstance(item, Delta):
-                    said += item.text
-                    if len(said) > 10 * MAX_CHARACTERS or "\n" in said.strip():
-                        break
-    except ModelError as error:
-        logger.info("title_not_written", code=error.code)
-        return ""
+    async with aclosing(stream_reply(exchange.spec, turns, timeouts=timeouts)) as stream:
+        async for item in stream:
+            if isinstance(item, Delta):
+                said += item.text
+                if len(said) > 10 * MAX_CHARACTERS or "\n" in said.strip():
+                    break
     return said
 
 

@@ -16,7 +16,15 @@ import structlog
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
-from chat.llm import Delta, Finish, ModelError, Timeouts, estimate_usage, stream_reply
+from chat.llm import (
+    Delta,
+    Finish,
+    ModelConnectionLost,
+    ModelError,
+    Timeouts,
+    estimate_usage,
+    stream_reply,
+)
 from chat.models import Message
 from chat.replies import metrics
 from chat.replies.active import ActiveReply, Halt
@@ -196,6 +204,9 @@ def _retry_wait(error: ModelError, tries: int) -> float | None:
     """Seconds until the model is asked again; None if it is not."""
     if not error.retryable or tries >= MAX_TRIES:
         return None
+    if tries == 1 and isinstance(error, ModelConnectionLost):
+        # Most often a kept connection that the server was just closing: a new one will do.
+        return 0.0
     if error.retry_after is not None:
         return error.retry_after if error.retry_after <= _LONGEST_RETRY_AFTER else None
     jitter = random.uniform(0.5, 1.5)  # noqa: S311

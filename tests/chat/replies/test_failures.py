@@ -120,3 +120,16 @@ async def test_unreachable_model_fails_the_reply(
     done = await ended(await in_thread(room.say, tokens=3))
     assert (done.status, done.error_code) == (Message.Status.FAILED, "model_unreachable")
     assert await in_thread(text_so_far, done) == ""
+
+
+async def test_connection_lost_before_the_first_delta_is_tried_again_at_once(
+    room: Room,
+    worker: WorkerProcess,
+    fake_model: RunningServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runner, "_RETRY_BASE", 3600.0)
+    monkeypatch.setattr(runner, "MAX_TRIES", 2)
+    done = await ended(await in_thread(room.say, tokens=5, fault="cut_after:0"))
+    assert (done.status, done.error_code) == (Message.Status.FAILED, "model_connection_lost")
+    assert len(fake_model.records) == 2
