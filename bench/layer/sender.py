@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 import time
@@ -109,6 +110,8 @@ def send(peer: str, pipe: Connection, plan: dict[str, Any]) -> None:
         # Connected before anything is measured, as a process that has run a while is.
         for _ in range(3):
             await layer.group_send("warm-up", {"type": "push"})
+        gc.collect()
+        gc.freeze()
         pipe.send({"ready": True})
         while True:
             order = await loop.run_in_executor(None, pipe.recv)
