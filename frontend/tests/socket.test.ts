@@ -77,6 +77,16 @@ describe("connecting", () => {
     expect(Math.max(...gaps)).toBeLessThanOrEqual(20_000);
   });
 
+  test("on a network that flaps it is back within seconds, every time", async () => {
+    const socket = await connected();
+    for (let times = 0; times < 20; times += 1) {
+      await pass(2_000);
+      server.socket.drop(1006);
+      await pass(1_600);
+      expect(socket.status).toBe("open");
+    }
+  });
+
   test("a server that accepts and says nothing is given up", async () => {
     server.onConnect = () => undefined;
     await connected();

@@ -51,6 +51,8 @@ const HEARTBEAT_GRACE = 10_000;
 const RENEW_BEFORE = 60_000;
 /** A connection that held this long resets the backoff. */
 const STABLE = 10_000;
+/** The server is there but the network flaps: no more than this many failures count. */
+const FLAPPING = 2;
 
 export class Socket {
   readonly #options: SocketOptions;
@@ -191,6 +193,8 @@ export class Socket {
     if (this.#hello && Date.now() - this.#opened > STABLE) {
       this.#failures = 0;
       this.#refused = 0;
+    } else if (this.#hello) {
+      this.#failures = Math.min(this.#failures, FLAPPING);
     }
     this.#hello = null;
     if (socket) {
