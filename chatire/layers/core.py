@@ -95,7 +95,7 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
         """
         self._stop_publisher.detach()
         descriptors = [listener.descriptor for listener in self._listeners.values()]
-        for descriptor in (*descriptors, self._publisher.descriptor):
+        for descriptor in (*descriptors, *self._publisher.descriptors):
             if descriptor >= 0:
                 os.close(descriptor)
         _inherited.append((self._listeners, self._publisher))

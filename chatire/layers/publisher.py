@@ -8,8 +8,11 @@ What is handed over while a statement is in flight shares the next one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import logging
+import os
+import select
 import threading
 import time
 from collections import deque
@@ -84,6 +87,41 @@ class Job:
             self._future.set_result(outcome)
 
 
+class Bell:
+    """Rouses a thread that waits for a connection, too."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(self._write, False)
+
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        return self._read, self._write
+
+    def ring(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._write, b"!")
+
+    def wait(self, descriptor: int, timeout: float | None) -> tuple[bool, bool]:
+        """Until the bell rings, the descriptor (if any) is readable, or seconds have passed.
+
+        Returns whether the descriptor is readable, and whether it was neither.
+        """
+        poll = select.poll()
+        poll.register(self._read, select.POLLIN)
+        if descriptor >= 0:
+            poll.register(descriptor, select.POLLIN)
+        ready = {ready for ready, _ in poll.poll(None if timeout is None else timeout * 1000)}
+        if self._read in ready:
+            os.read(self._read, 1024)
+        return descriptor in ready, not ready
+
+    def close(self) -> None:
+        os.close(self._read)
+        os.close(self._write)
+
+
 class Publisher:
     """Takes jobs from any thread and any event loop, in order."""
 
@@ -99,8 +137,8 @@ class Publisher:
         self._begun: tuple[Job, Notifications] | None = None
         # While messages come one by one, each is sent by whoever brings it.
         self._calm = True
-        self._wake = threading.Semaphore(0)
         self._asleep = False
+        self._bell: Bell | None = None
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -130,9 +168,14 @@ class Publisher:
         return rows
 
     @property
-    def descriptor(self) -> int:
-        """The connection's file descriptor, or -1."""
-        return self._session.descriptor
+    def descriptors(self) -> list[int]:
+        """The open file descriptors."""
+        bell = self._bell
+        return [
+            descriptor
+            for descriptor in (self._session.descriptor, *(bell.descriptors if bell else ()))
+            if descriptor >= 0
+        ]
 
     def stop(self, *, wait: bool = False) -> None:
         """Finish what waits, close the connection, end the thread. It starts again when needed."""
@@ -149,45 +192,58 @@ class Publisher:
         with self._lock:
             if self._pending_bytes + job.size > BACKLOG_BYTES and self._pending:
                 raise PublishBacklogFull(f"{self._pending_bytes:,} bytes wait to be published")
-            if self._asleep and self._calm and self._session.connected and not job.statement:
+            if (
+                self._asleep
+                and self._calm
+                and self._begun is None
+                and self._session.connected
+                and not job.statement
+            ):
                 self._begin(job)
-            else:
-                self._pending.append(job)
-                self._pending_bytes += job.size
+                return
+            self._pending.append(job)
+            self._pending_bytes += job.size
             if self._thread is None:
                 self._stopping = False
+                self._bell = Bell()
                 self._thread = threading.Thread(
-                    target=self._run, name=APPLICATION_NAME, daemon=True
+                    target=self._run, args=[self._bell], name=APPLICATION_NAME, daemon=True
                 )
                 self._thread.start()
-            else:
+            elif self._begun is None:
                 self._rouse()
+            # Otherwise the answer to what was begun will rouse it.
 
     def _begin(self, job: Job) -> None:
         """Send the job's statement off here and now; the thread, which sleeps, sees to the answer.
 
-        A change of threads costs about as much as half of the statement, and the message is under
-        way before it.
+        A change of threads costs about as much as half of the statement. This way the message is
+        under way before it, and the answer's arrival is what rouses the thread.
         """
         notifications = self._stream.encode(job.entries)
+        self._begun = (job, notifications)
         try:
             self._session.begin_notify(*notifications)
         except psycopg.OperationalError:
             # The thread will meet the same error, and knows what to do.
             logger.debug("the publishing connection is broken")
-        self._begun = (job, notifications)
+            self._rouse()
+        else:
+            if not self._dirty:
+                # It sleeps without end, so nothing would bound the wait for the answer.
+                self._rouse()
 
     def _rouse(self) -> None:
-        if self._asleep:
+        if self._asleep and self._bell is not None:
             self._asleep = False
-            self._wake.release()
+            self._bell.ring()
 
     # What follows runs in the thread.
 
-    def _run(self) -> None:
+    def _run(self, bell: Bell) -> None:
         jobs: list[Job] = []
         try:
-            while self._wait_for_work():
+            while self._wait_for_work(bell):
                 if self._begun is not None:
                     job, notifications = self._begun
                     jobs = [job]
@@ -207,12 +263,14 @@ class Publisher:
                 self._pending_bytes = 0
                 self._begun = None
                 self._thread = None
+                self._bell = None
+                self._session.close()
             _resolve([(job, failure) for job in jobs])
             raise
         finally:
-            self._session.close()
+            bell.close()
 
-    def _wait_for_work(self) -> bool:
+    def _wait_for_work(self, bell: Bell) -> bool:
         """Returns when there is something to do; False when the thread should end."""
         while True:
             with self._lock:
@@ -220,18 +278,22 @@ class Publisher:
                     return True
                 if self._stopping:
                     self._thread = None
+                    self._bell = None
                     self._session.close()
                     return False
                 self._asleep = True
-            if not self._wake.acquire(timeout=TIP_SECONDS if self._dirty else None):
-                with self._lock:
-                    roused = not self._asleep
-                    self._asleep = False
-                if roused:
-                    # Between the time-out and the lock; the token is still there.
-                    self._wake.acquire()
-                else:
-                    self._send_tips()
+            answered, timed_out = bell.wait(
+                self._session.descriptor, TIP_SECONDS if self._dirty else None
+            )
+            with self._lock:
+                self._asleep = False
+                if self._begun is not None or self._pending:
+                    return True
+            if answered:
+                # Nothing was asked: the server is going away, or has a notice for us.
+                self._session.heed()
+            elif timed_out:
+                self._send_tips()
 
     def _take(self) -> list[Job]:
         """The jobs for one go."""

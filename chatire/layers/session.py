@@ -106,7 +106,8 @@ class Session:
 
     def execute(self, statement: bytes, params: Sequence[bytes | None]) -> list[Row]:
         """Run a statement once; its rows, as text. Raises PublishError."""
-        self._drop_if_dead()
+        # What must not be repeated should not be what finds out that the connection has died.
+        self.heed()
         try:
             pgconn = self._connection()
             pgconn.send_query_params(statement, params)
@@ -133,9 +134,8 @@ class Session:
             self._result(self._conn.pgconn)
         return self._conn.pgconn
 
-    def _drop_if_dead(self) -> None:
-        """A statement that must not be repeated should not be the one that finds out that the
-        connection died while nothing was sent."""
+    def heed(self) -> None:
+        """Read what came unasked, if anything did; notice that the connection is gone."""
         if self._conn is None:
             return
         poll = select.poll()
