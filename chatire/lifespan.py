@@ -1,13 +1,13 @@
 """The life of the `ws` process: health, metrics, and leaving without dropping anyone."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
 from channels.layers import get_channel_layer
+from django.conf import settings
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from chat import sockets, touches
@@ -19,9 +19,6 @@ logger = structlog.get_logger(__name__)
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
-
-# Seconds over which clients are sent away at SIGTERM.
-DRAIN_SECONDS = float(os.environ.get("WS_DRAIN_SECONDS", "5"))
 
 
 async def http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -65,9 +62,9 @@ def _drain_before_stopping() -> None:
     leaving: list[asyncio.Task[None]] = []
 
     async def leave() -> None:
-        logger.info("draining", sockets=sockets.count(), seconds=DRAIN_SECONDS)
+        logger.info("draining", sockets=sockets.count(), seconds=settings.WS_DRAIN_SECONDS)
         try:
-            await sockets.send_away(DRAIN_SECONDS if sockets.count() else 0)
+            await sockets.send_away(settings.WS_DRAIN_SECONDS if sockets.count() else 0)
         finally:
             stop(signal.SIGTERM, None)
 

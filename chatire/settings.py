@@ -1,47 +1,36 @@
 """Every setting of the installation, parsed strictly from the environment.
 
 `docs/settings.md` documents each variable; a production process refuses to start on a
-missing secret, a default key or DEBUG (see `_require`).
+missing secret, a default key or DEBUG (see `chatire.environment`).
 """
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import environ
-from django.core.exceptions import ImproperlyConfigured
-
+from chatire.environment import Environment, require
 from chatire.logs import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ImproperlyConfigured(message)
-
+env = Environment(os.environ)
 
 # --- Environment -----------------------------------------------------------------------------
 
-ENVIRONMENT: str = env.str("CHATIRE_ENV", default="production")
-_require(
-    ENVIRONMENT in {"production", "development"},
-    f"CHATIRE_ENV is {ENVIRONMENT!r}; it must be 'production' or 'development'.",
-)
+ENVIRONMENT = env.choice("CHATIRE_ENV", "production", ("production", "development"))
 PRODUCTION = ENVIRONMENT == "production"
 
-DEBUG: bool = env.bool("DEBUG", default=False)
-SECRET_KEY: str = env.str("SECRET_KEY", default="")
-ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[])
-_require(bool(SECRET_KEY), "Set SECRET_KEY: a random string of 50 characters or more.")
+DEBUG = env.switch("DEBUG", default=False)
+SECRET_KEY = env.text("SECRET_KEY", default="")
+ALLOWED_HOSTS = env.items("ALLOWED_HOSTS")
+require(bool(SECRET_KEY), "Set SECRET_KEY: a random string of 50 characters or more.")
 if PRODUCTION:
-    _require(not DEBUG, "DEBUG must be off in production.")
-    _require(
+    require(not DEBUG, "DEBUG must be off in production.")
+    require(
         len(SECRET_KEY) >= 32 and "insecure" not in SECRET_KEY and "change" not in SECRET_KEY,
         "SECRET_KEY is too short or a placeholder; use 50 random characters.",
     )
-    _require(
+    require(
         bool(ALLOWED_HOSTS) and "*" not in ALLOWED_HOSTS,
         "Set ALLOWED_HOSTS to the host names this installation answers to.",
     )
@@ -112,36 +101,25 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Database and channel layer --------------------------------------------------------------
 
-
-def _postgres(variable: str) -> dict[str, Any]:
-    config = env.db_url(variable)
-    _require(
-        config["ENGINE"] == "django.db.backends.postgresql",
-        f"{variable} must be a postgres:// or postgresql:// URL.",
-    )
-    return dict(config)
-
-
-_require("DATABASE_URL" in env.ENVIRON, "Set DATABASE_URL: postgresql://user:password@host/name.")
+require("DATABASE_URL" in env, "Set DATABASE_URL: postgresql://user:password@host/name.")
 DATABASES = {
     "default": {
-        **_postgres("DATABASE_URL"),
-        "CONN_MAX_AGE": env.int("DATABASE_CONN_MAX_AGE", default=600),  # seconds
+        **env.postgres("DATABASE_URL"),
+        "CONN_MAX_AGE": env.whole("DATABASE_CONN_MAX_AGE", default=600),  # seconds
         "CONN_HEALTH_CHECKS": True,
         # Behind a transaction-mode PgBouncer, server-side cursors cannot be used.
-        "DISABLE_SERVER_SIDE_CURSORS": "DATABASE_DIRECT_URL" in env.ENVIRON,
+        "DISABLE_SERVER_SIDE_CURSORS": "DATABASE_DIRECT_URL" in env,
     }
 }
 # Threads, and so connections, that one socket process reads and writes with.
-DB_THREADS: int = env.int("DB_THREADS", default=8)
-_require(DB_THREADS > 0, "DB_THREADS must be at least 1.")
+DB_THREADS = env.whole("DB_THREADS", default=8, least=1)
 # LISTEN needs a session of its own: behind a transaction-mode PgBouncer, this is the way past it.
 DIRECT_DATABASE: dict[str, Any] | None = (
-    _postgres("DATABASE_DIRECT_URL") if "DATABASE_DIRECT_URL" in env.ENVIRON else None
+    env.postgres("DATABASE_DIRECT_URL") if "DATABASE_DIRECT_URL" in env else None
 )
 
-CHANNEL_LAYER_URL: str = env.str("CHANNEL_LAYER_URL", default="")
-_require(
+CHANNEL_LAYER_URL = env.text("CHANNEL_LAYER_URL", default="")
+require(
     CHANNEL_LAYER_URL == "" or CHANNEL_LAYER_URL.startswith(("redis://", "rediss://")),
     "CHANNEL_LAYER_URL must be a redis:// or rediss:// URL, or unset for Postgres.",
 )
@@ -152,7 +130,7 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
             # Without a direct URL the layer connects as the default database does.
             **(DIRECT_DATABASE or {}),
             "gap_type": "layer.gap",
-            "capacity": env.int("CHANNEL_LAYER_CAPACITY", default=1000),
+            "capacity": env.whole("CHANNEL_LAYER_CAPACITY", default=1000, least=1),
         },
     }
 }
@@ -165,7 +143,7 @@ if CHANNEL_LAYER_URL:
 PROCRASTINATE_WORKER_DEFAULTS = {"delete_jobs": "successful"}
 
 # A proxy that ends TLS in front of us; see also NUM_PROXIES.
-BEHIND_TLS_PROXY: bool = env.bool("BEHIND_TLS_PROXY", default=False)
+BEHIND_TLS_PROXY = env.switch("BEHIND_TLS_PROXY", default=False)
 
 # --- Accounts and tokens ---------------------------------------------------------------------
 
@@ -181,16 +159,18 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 SIMPLE_JWT = {
-    "ACCESS_TOKEN_LIFETIME": timedelta(seconds=env.int("ACCESS_TOKEN_SECONDS", default=900)),
-    "REFRESH_TOKEN_LIFETIME": timedelta(days=env.int("REFRESH_TOKEN_DAYS", default=30)),
+    "ACCESS_TOKEN_LIFETIME": timedelta(
+        seconds=env.whole("ACCESS_TOKEN_SECONDS", default=900, least=1)
+    ),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=env.whole("REFRESH_TOKEN_DAYS", default=30, least=1)),
     "ROTATE_REFRESH_TOKENS": True,
     "BLACKLIST_AFTER_ROTATION": True,
     "UPDATE_LAST_LOGIN": False,
-    "SIGNING_KEY": env.str("JWT_SIGNING_KEY", default=SECRET_KEY),
+    "SIGNING_KEY": env.text("JWT_SIGNING_KEY", default=SECRET_KEY),
     "USER_ID_CLAIM": "user_id",
 }
-GUESTS_ALLOWED: bool = env.bool("GUESTS_ALLOWED", default=True)
-REGISTRATION_OPEN: bool = env.bool("REGISTRATION_OPEN", default=True)
+GUESTS_ALLOWED = env.switch("GUESTS_ALLOWED", default=True)
+REGISTRATION_OPEN = env.switch("REGISTRATION_OPEN", default=True)
 
 # --- REST ------------------------------------------------------------------------------------
 
@@ -203,11 +183,11 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.ScopedRateThrottle"],
     "DEFAULT_THROTTLE_RATES": {
-        "auth": env.str("THROTTLE_AUTH", default="30/min"),
-        "guest": env.str("THROTTLE_GUEST", default="30/min"),
+        "auth": env.rate("THROTTLE_AUTH", default="30/min"),
+        "guest": env.rate("THROTTLE_GUEST", default="30/min"),
     },
     # Throttles count by address: of X-Forwarded-For, only what our own proxies wrote is believed.
-    "NUM_PROXIES": env.int("NUM_PROXIES", default=int(BEHIND_TLS_PROXY)),
+    "NUM_PROXIES": env.whole("NUM_PROXIES", default=int(BEHIND_TLS_PROXY)),
     "EXCEPTION_HANDLER": "chatire.rest.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
@@ -233,17 +213,17 @@ SPECTACULAR_SETTINGS = {
 # --- Browsers --------------------------------------------------------------------------------
 
 # Origins of other sites whose pages may call the API and open sockets; our own always may.
-ALLOWED_ORIGINS: list[str] = env.list("ALLOWED_ORIGINS", default=[])
+ALLOWED_ORIGINS = env.items("ALLOWED_ORIGINS")
 CORS_ALLOWED_ORIGINS = ALLOWED_ORIGINS
 CSRF_TRUSTED_ORIGINS = ALLOWED_ORIGINS
 # Where browsers find the socket server; empty means the page's own host on WS_PORT.
-WS_PUBLIC_URL: str = env.str("WS_PUBLIC_URL", default="")
-WS_PORT: int = env.int("WS_PORT", default=8081)
+WS_PUBLIC_URL = env.text("WS_PUBLIC_URL", default="")
+WS_PORT = env.whole("WS_PORT", default=8081)
 
 # Left off by default in production too: TLS usually ends at the proxy in front.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS_PROXY else None
-SECURE_SSL_REDIRECT: bool = env.bool("SECURE_SSL_REDIRECT", default=False)
-SECURE_HSTS_SECONDS: int = env.int("SECURE_HSTS_SECONDS", default=0)
+SECURE_SSL_REDIRECT = env.switch("SECURE_SSL_REDIRECT", default=False)
+SECURE_HSTS_SECONDS = env.whole("SECURE_HSTS_SECONDS", default=0)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS_PROXY
 
 STATIC_URL = "/static/"
@@ -256,34 +236,36 @@ WHITENOISE_IMMUTABLE_FILE_TEST = r"^/assets/.+-[\w-]{8,}\.\w+$"
 
 # --- Models and replies ----------------------------------------------------------------------
 
-OPENAI_BASE_URL: str = env.str("OPENAI_BASE_URL", default="")
-DEFAULT_MODEL: str = env.str("CHATIRE_MODEL", default="gpt-4o-mini")
+OPENAI_BASE_URL = env.text("OPENAI_BASE_URL", default="")
+DEFAULT_MODEL = env.text("CHATIRE_MODEL", default="gpt-4o-mini")
 # Tokens of history given to a model that does not say otherwise.
-CONTEXT_TOKENS: int = env.int("CHATIRE_CONTEXT_TOKENS", default=8000)
-MAX_REPLY_TOKENS: int = env.int("CHATIRE_MAX_REPLY_TOKENS", default=2048)
+CONTEXT_TOKENS = env.whole("CHATIRE_CONTEXT_TOKENS", default=8000, least=1)
+MAX_REPLY_TOKENS = env.whole("CHATIRE_MAX_REPLY_TOKENS", default=2048, least=1)
 REPLY_TIMEOUTS = {  # seconds
-    "connect": env.float("REPLY_TIMEOUT_CONNECT", default=10.0),
-    "first_token": env.float("REPLY_TIMEOUT_FIRST_TOKEN", default=60.0),
-    "idle": env.float("REPLY_TIMEOUT_IDLE", default=30.0),
-    "total": env.float("REPLY_TIMEOUT_TOTAL", default=600.0),
+    "connect": env.number("REPLY_TIMEOUT_CONNECT", default=10.0),
+    "first_token": env.number("REPLY_TIMEOUT_FIRST_TOKEN", default=60.0),
+    "idle": env.number("REPLY_TIMEOUT_IDLE", default=30.0),
+    "total": env.number("REPLY_TIMEOUT_TOTAL", default=600.0),
 }
-WORKER_CONCURRENCY: int = env.int("WORKER_CONCURRENCY", default=250)
+WORKER_CONCURRENCY = env.whole("WORKER_CONCURRENCY", default=250, least=1)
 # Seconds that replies have to end at SIGTERM before they are handed back to the queue.
-WORKER_DRAIN_SECONDS: float = env.float("WORKER_DRAIN_SECONDS", default=20.0)
+WORKER_DRAIN_SECONDS = env.number("WORKER_DRAIN_SECONDS", default=20.0)
+# Seconds over which a socket process sends its clients away at SIGTERM.
+WS_DRAIN_SECONDS = env.number("WS_DRAIN_SECONDS", default=5.0)
 # Where the worker answers /health/ and /metrics; the Procfile's other processes bind to it too.
-BIND_HOST: str = env.str("CHATIRE_BIND", default="0.0.0.0")  # noqa: S104
-WORKER_HEALTH_PORT: int = env.int("WORKER_HEALTH_PORT", default=8082)
+BIND_HOST = env.text("CHATIRE_BIND", default="0.0.0.0")  # noqa: S104
+WORKER_HEALTH_PORT = env.whole("WORKER_HEALTH_PORT", default=8082)
 
 # --- E-mail, notifications -------------------------------------------------------------------
 
-EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
+EMAIL_CONFIG = env.email("EMAIL_URL", default="consolemail://")
 vars().update(EMAIL_CONFIG)
-DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="chatire@localhost")
+DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", default="chatire@localhost")
 
 # --- Logs ------------------------------------------------------------------------------------
 
-LOG_FORMAT: str = env.str("LOG_FORMAT", default="json" if PRODUCTION else "console")
-LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO").upper()
+LOG_FORMAT = env.choice("LOG_FORMAT", "json" if PRODUCTION else "console", ("json", "console"))
+LOG_LEVEL = env.level("LOG_LEVEL", default="INFO")
 LOGGING = logging_config(LOG_FORMAT, LOG_LEVEL)
 LOGGING_CONFIG = "chatire.logs.configure"
 STORAGES = {

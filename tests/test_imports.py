@@ -21,7 +21,8 @@ DJANGO = {"django", "rest_framework", "channels", "procrastinate"}
 PARTS = {
     # What everyone may use, and the wiring that no one may.
     "common": {
-        *("chatire", "chatire.errors", "chatire.groups", "chatire.health", "chatire.jobs"),
+        *("chatire", "chatire.environment", "chatire.errors", "chatire.groups", "chatire.health"),
+        "chatire.jobs",
         *("chatire.logs", "chatire.parsers", "chatire.rest", "chatire.schema", "chatire.threads"),
     },
     "layers": {"chatire.layers"},
