@@ -17,5 +17,7 @@ export default defineConfig({
   test: {
     environment: "node",
     include: ["tests/**/*.test.{ts,tsx}"],
+    // Only a test that hangs takes this long, also on a busy machine.
+    testTimeout: 60_000,
   },
 });

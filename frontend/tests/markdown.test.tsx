@@ -49,7 +49,7 @@ describe("blocks", () => {
           expect(growing.split(sofar)).toEqual(new Blocks().split(sofar));
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 30 },
     );
   });
 
@@ -65,7 +65,7 @@ describe("blocks", () => {
           else expect(text.trim()).toBe("");
         }
       }),
-      { numRuns: 100 },
+      { numRuns: 60 },
     );
   });
 
