@@ -1,6 +1,6 @@
 """What the fake model does for one request: a directive, and the steps it turns into.
 
-A directive stands in the last user message (or is set as the server's default):
+A directive stands in the last user message, the last one in it counts (or is set as the server's default):
 
     [[fake tokens=200 rate=50 seed=7 fault=stall_after:10,keepalive]]
 
@@ -115,8 +115,9 @@ def parse_directive(text: str, default: Directive) -> Directive:
     values: dict[str, Any] = dict(vars(default))
     values["faults"] = dict(default.faults)
     values["seed"] = default.seed or zlib.crc32(text.encode())
-    if match := _DIRECTIVE.search(text):
-        for item in match.group(1).split():
+    # The last one: turns of one role that follow each other reach the model joined.
+    if matches := _DIRECTIVE.findall(text):
+        for item in matches[-1].split():
             key, _, value = item.partition("=")
             if key == "fault":
                 for fault in value.split(","):

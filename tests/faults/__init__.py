@@ -1,0 +1,1 @@
+"""Real processes under a seeded schedule of faults; at the end, every byte is accounted for."""

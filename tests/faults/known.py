@@ -1,0 +1,250 @@
+"""What a client knows of one conversation: the rules of `frontend/src/client/reducer.ts`.
+
+Rows are whole and carry the `seq` of their last change, so a row is taken if it is newer than the
+one held. `seq` is the mark up to which nothing is missing: it moves only over an unbroken run of
+events, or to the mark of an answer. `tests/chat/test_state_equivalence.py` holds both reducers to
+the same recordings.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Frame = dict[str, Any]
+
+FINAL = frozenset({"complete", "failed", "cancelled", "interrupted"})
+MAX_EARLY = 1000  # deltas held for one reply while an earlier one is missing
+
+
+@dataclass
+class Stream:
+    """The text of one attempt, up to `index`, and deltas that came too early."""
+
+    attempt: int
+    index: int = 0
+    text: str = ""
+    reasoning: str = ""
+    early: dict[int, Frame] = field(default_factory=dict)
+
+    def take(self, delta: Frame) -> None:
+        """Append a delta if it is the next, with those held for it; hold it if it is early."""
+        index: int = delta["index"]
+        if index < self.index:
+            return
+        first: int = delta.get("first_index", index)
+        if first > self.index and len(self.early) >= MAX_EARLY:
+            return
+        rival = self.early.get(first)
+        if rival is not None and rival["index"] >= index:
+            return
+        self.early[first] = delta
+        self.drain()
+
+    def drain(self) -> None:
+        """Append what has become next. A merged delta that overlaps what is known stays, a gap."""
+        while (delta := self.early.get(self.index)) is not None:
+            self.text += delta["text"]
+            self.reasoning += delta.get("reasoning", "")
+            self.index = delta["index"] + 1
+        self.early = {
+            first: delta for first, delta in self.early.items() if delta["index"] >= self.index
+        }
+
+
+class Known:
+    """One conversation, as far as a client has been told of it."""
+
+    def __init__(self) -> None:
+        self._missed: list[Frame] | None = None
+        self._empty()
+
+    def _empty(self) -> None:
+        self.epoch: str | None = None
+        self.state: Frame | None = None
+        self.seq = 0
+        self.ahead: set[int] = set()
+        self.messages: dict[str, Frame] = {}
+        self.members: dict[str, Frame] = {}
+        self.streams: dict[str, Stream] = {}
+        self.oldest = 0
+        self.deleted = False
+
+    @property
+    def since(self) -> int | None:
+        """What to ask for next: None for a first load."""
+        return None if self.epoch is None else self.seq
+
+    @property
+    def has_gap(self) -> bool:
+        """Whether something between what is known is missing and must be asked for."""
+        if self.epoch is None or self.deleted:
+            return False
+        return bool(self.ahead) or any(stream.early for stream in self.streams.values())
+
+    def text(self, message_id: str) -> str:
+        """What a message says so far."""
+        message = self.messages[message_id]
+        if message["status"] in FINAL:
+            return str(message["content"])
+        stream = self.streams.get(message_id)
+        if stream is not None and stream.attempt >= message["attempt"]:
+            return stream.text
+        return ""
+
+    def attempt(self, message_id: str) -> int:
+        """The attempt whose text is shown."""
+        stream = self.streams.get(message_id)
+        shown: int = self.messages[message_id]["attempt"]
+        return shown if stream is None else max(shown, stream.attempt)
+
+    def view(self) -> dict[str, Any]:
+        """All that a person would see, to be compared with what another client sees."""
+        return {
+            "seq": self.seq,
+            "state": self.state,
+            "messages": {
+                key: row for key, row in self.messages.items() if row["created_seq"] >= self.oldest
+            },
+            # Those who left before a first load are not in it.
+            "members": {key: row for key, row in self.members.items() if row["left_at"] is None},
+            "texts": {
+                key: self.text(key)
+                for key, row in self.messages.items()
+                if row["created_seq"] >= self.oldest
+            },
+        }
+
+    # --- Inputs ------------------------------------------------------------------------------
+
+    def subscribing(self) -> None:
+        """A subscribe or changes request goes out; what comes from now on must outlive it."""
+        self._missed = []
+
+    def load(self, changes: Frame) -> None:
+        """Take in the answer to it."""
+        missed = self._missed or []
+        afresh = changes["reset"] or changes["since"] is None
+        if not afresh and self.epoch != changes["epoch"]:
+            self._empty()
+            self._missed = None
+            return
+        if not afresh and changes["since"] > self.seq:
+            return
+        if (
+            changes["since"] is None
+            and self.epoch == changes["epoch"]
+            and changes["seq"] < self.seq
+        ):
+            return
+        if afresh:
+            self._empty()
+            if changes["more_before"]:
+                self.oldest = min(row["created_seq"] for row in changes["messages"])
+        self.epoch = changes["epoch"]
+        self._state(changes["conversation"])
+        for message in changes["messages"]:
+            self._message(message)
+        for member in changes["members"]:
+            self._member(member)
+        for snapshot in changes["snapshots"]:
+            self._snapshot(snapshot)
+        self._advance(max(self.seq, changes["seq"]))
+        waiting = None if changes["complete"] else missed
+        if afresh:
+            self._missed = None
+            for event in missed:
+                self.event(event)
+        self._missed = waiting
+
+    def event(self, frame: Frame) -> None:
+        """Take in an event."""
+        if self.deleted:
+            return
+        if self._missed is not None:
+            self._missed.append(frame)
+        kind = frame["type"]
+        if kind == "reply.delta":
+            self._delta(frame)
+            return
+        if kind in {"message.created", "message.updated"}:
+            self._message(frame["message"])
+        elif kind in {"member.joined", "member.updated", "member.left"}:
+            self._member(frame["member"])
+        elif kind == "conversation.updated":
+            self._state(frame["state"])
+        elif kind == "conversation.deleted":
+            self.deleted = True
+        else:
+            raise AssertionError(f"no such event of a conversation: {kind}")
+        seq = frame["seq"]
+        if self.epoch is not None and seq > self.seq:
+            self.ahead.add(seq)
+            self._advance(self.seq)
+
+    def row(self, message: Frame) -> None:
+        """Take in a message that an ack or a REST answer carried."""
+        self._message(message)
+
+    # --- Rows --------------------------------------------------------------------------------
+
+    def _message(self, message: Frame) -> None:
+        held = self.messages.get(message["id"])
+        if held is not None and held["seq"] >= message["seq"]:
+            return
+        self.messages[message["id"]] = message
+        stream = self.streams.get(message["id"])
+        if stream is None:
+            return
+        ended = message["status"] in FINAL and message["attempt"] >= stream.attempt
+        if ended or message["attempt"] > stream.attempt:
+            del self.streams[message["id"]]
+
+    def _member(self, member: Frame) -> None:
+        held = self.members.get(member["id"])
+        if held is None or held["seq"] < member["seq"]:
+            self.members[member["id"]] = member
+
+    def _state(self, state: Frame) -> None:
+        if self.state is None or self.state["changed_seq"] < state["changed_seq"]:
+            self.state = state
+
+    def _advance(self, seq: int) -> None:
+        while seq + 1 in self.ahead:
+            seq += 1
+        self.seq = seq
+        self.ahead = {one for one in self.ahead if one > seq}
+
+    # --- Streams -----------------------------------------------------------------------------
+
+    def _is_past(self, message_id: str, attempt: int) -> bool:
+        row = self.messages.get(message_id)
+        if row is None:
+            return False
+        return bool(
+            attempt < row["attempt"] or (attempt == row["attempt"] and row["status"] in FINAL)
+        )
+
+    def _snapshot(self, snapshot: Frame) -> None:
+        message, attempt, index = snapshot["message"], snapshot["attempt"], snapshot["index"]
+        if self._is_past(message, attempt):
+            return
+        held = self.streams.get(message)
+        early: dict[int, Frame] = {}
+        if held is not None:
+            if (held.attempt, held.index) >= (attempt, index):
+                return
+            if held.attempt == attempt:
+                early = held.early
+        stream = Stream(attempt, index, snapshot["text"], snapshot["reasoning"], early)
+        stream.drain()
+        self.streams[message] = stream
+
+    def _delta(self, delta: Frame) -> None:
+        message, attempt = delta["message"], delta["attempt"]
+        if self._is_past(message, attempt):
+            return
+        held = self.streams.get(message)
+        if held is not None and attempt < held.attempt:
+            return
+        if held is None or held.attempt != attempt:
+            held = self.streams[message] = Stream(attempt)
+        held.take(delta)
