@@ -57,7 +57,12 @@ class Supervisor:
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
         """Turn SIGINT, SIGTERM and SIGHUP into Interrupted; a second one kills everything."""
-        before = {number: signal.signal(number, self._on_signal) for number in ENDING}
+        before = {
+            number: signal.signal(number, self._on_signal)
+            for number in ENDING
+            # nohup's wish is respected.
+            if (number, signal.getsignal(number)) != (signal.SIGHUP, signal.SIG_IGN)
+        }
         try:
             yield
         finally:
