@@ -1,21 +1,19 @@
-"""What arrives for one event loop: one LISTEN connection, the local channels and their groups."""
+"""One LISTEN connection for each event loop that receives."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable
 from typing import Any
 
-import msgpack
 import psycopg
 from psycopg import pq
 
-from .codec import BATCH, FRAGMENT, MAX_MESSAGE_SIZE, TIP, Entry, decode
+from .codec import Entry
 from .connection import backoff
 from .errors import ListenError, PublishError
-from .mailbox import Event, Mailbox, Message
+from .local import LocalChannels
 from .publisher import Publisher
 
 logger = logging.getLogger(__name__)
@@ -24,69 +22,27 @@ APPLICATION_NAME = "chatire listen"
 
 # How long a caller waits for LISTEN to be effective before it gets a ListenError.
 LISTEN_SECONDS = 10.0
-# How many heartbeats a publisher's stream is remembered after its last notification.
-STREAM_TICKS = 60
 # How often the socket is read before other tasks of the loop have their turn.
 READS_PER_WAKE = 8
 # How many notifications in one read make another read worth its while.
 WORTH_ANOTHER_READ = 4
 
 
-class _Received:
-    """How far one publisher's stream has come on one Postgres channel."""
-
-    __slots__ = ("last", "stale", "tick")
-
-    def __init__(self, last: int, tick: int) -> None:
-        self.last = last
-        self.tick = tick
-        # After a reconnect numbers may be missing; every channel has been told so already.
-        self.stale = False
-
-
-class _Assembly:
-    """A message of which some fragments have come. At most one at a time for a connection, since
-    Postgres keeps the notifications of one statement together."""
-
-    __slots__ = ("chunks", "key", "name", "size")
-
-    def __init__(self, key: tuple[int, bytes], name: str) -> None:
-        self.key = key
-        self.name = name
-        self.chunks: list[bytes] = []
-        self.size = 0
-
-
-class Listener:
-    """Belongs to one event loop; nothing here may be called from another thread."""
+class Listener(LocalChannels):
+    """The channels of one event loop, and the LISTEN connection that feeds them."""
 
     def __init__(
         self,
         *,
-        loop: asyncio.AbstractEventLoop,
         params: Callable[[], dict[str, Any]],
         publisher: Publisher,
         inbox: str,
-        wake_channel: str,
-        deserialize: Callable[[bytes], Message],
-        expiry: Callable[[], float],
-        group_expiry: float,
-        heartbeat: float,
-        signals_gaps: bool,
+        **local: Any,
     ) -> None:
-        self.loop = loop
-        self.mailboxes: dict[str, Mailbox] = {}
-        self.groups: dict[str, dict[str, Mailbox]] = {}
+        super().__init__(inbox=inbox, **local)
         self._params = params
         self._publisher = publisher
         self._inbox = inbox
-        self._inbox_key = inbox.encode()
-        self._wake_key = wake_channel.encode()
-        self._deserialize = deserialize
-        self._expiry = expiry
-        self._group_expiry = group_expiry or 86_400.0
-        self._heartbeat = heartbeat
-        self._signals_gaps = signals_gaps
 
         self._task: asyncio.Task[None] | None = None
         self._conn: psycopg.AsyncConnection[Any] | None = None
@@ -97,50 +53,6 @@ class Listener:
         self._effective: set[str] = set()
         self._asked: set[str] = set()
         self._waiters: dict[str, list[asyncio.Future[None]]] = {}
-        self._streams: dict[tuple[int, bytes], _Received] = {}
-        self._assembly: _Assembly | None = None
-        self._tick = 0
-        self._beat_name = f"\0{secrets.token_hex(8)}"
-        self._beats: list[asyncio.Future[None]] = []
-
-    # Local channels and groups
-
-    def add_to_group(self, group: str, channel: str, mailbox: Mailbox) -> None:
-        self.groups.setdefault(group, {})[channel] = mailbox
-        mailbox.groups.add(group)
-
-    def discard_from_group(self, group: str, channel: str) -> None:
-        members = self.groups.get(group)
-        if members is None:
-            return
-        mailbox = members.pop(channel, None)
-        if mailbox is not None:
-            mailbox.groups.discard(group)
-        if not members:
-            del self.groups[group]
-
-    def forget(self, channel: str) -> None:
-        """Drop a channel, its groups and what waits for it."""
-        mailbox = self.mailboxes.pop(channel, None)
-        if mailbox is not None:
-            for group in list(mailbox.groups):
-                self.discard_from_group(group, channel)
-
-    def deliver(self, channel: str, body: bytes) -> bool:
-        """Put a message into a local channel. False if its mailbox is full or unknown."""
-        mailbox = self.mailboxes.get(channel)
-        if mailbox is None or (mailbox.full and not mailbox.awaited):
-            return False
-        return mailbox.put(Event(body, self._deserialize, self.loop.time() + self._expiry()))
-
-    def signal_gap(self) -> None:
-        """Tell every local channel that it may have missed something."""
-        self._assembly = None
-        if self._signals_gaps:
-            for mailbox in self.mailboxes.values():
-                mailbox.put_gap()
-
-    # The LISTEN connection
 
     def is_listening(self, pg_channel: str) -> bool:
         return pg_channel in self._effective
@@ -164,10 +76,6 @@ class Listener:
     def descriptor(self) -> int:
         """The connection's file descriptor, or -1."""
         return self._socket
-
-    def forget_all(self) -> None:
-        for channel in list(self.mailboxes):
-            self.forget(channel)
 
     async def close(self) -> None:
         """End the connection and forget every channel and group."""
@@ -220,8 +128,6 @@ class Listener:
         # From here on the socket is read directly: psycopg's notifies() generator, built for any
         # use, costs several times what a notification does.
         self.loop.add_reader(self._socket, self._readable)
-        for received in self._streams.values():
-            received.stale = True
         waiter = self._waiter(self._inbox)
         self._send_listens()
         async with asyncio.timeout(LISTEN_SECONDS):
@@ -240,7 +146,7 @@ class Listener:
         self._effective.clear()
         self._asked.clear()
         self._beats.clear()
-        self._assembly = None
+        self._interrupted()
 
     async def _watch(self) -> str:
         """Returns why the connection must be replaced, when it must be."""
@@ -249,7 +155,6 @@ class Listener:
             await asyncio.wait([self._lost], timeout=self._heartbeat)
             if self._lost.done():
                 return self._lost.result()
-            self._tick += 1
             self._sweep()
             self.wake_named()
             if not await self.beats():
@@ -283,17 +188,6 @@ class Listener:
         waiter: asyncio.Future[None] = self.loop.create_future()
         self._waiters.setdefault(pg_channel, []).append(waiter)
         return waiter
-
-    def _sweep(self) -> None:
-        """Forget publishers long silent and channels long unread."""
-        for key in [k for k, r in self._streams.items() if self._tick - r.tick > STREAM_TICKS]:
-            del self._streams[key]
-        for channel, mailbox in list(self.mailboxes.items()):
-            mailbox.idle_ticks = 0 if mailbox.read or mailbox.awaited else mailbox.idle_ticks + 1
-            mailbox.read = False
-            life = self._group_expiry if mailbox.groups else self._expiry()
-            if mailbox.idle_ticks * self._heartbeat > life:
-                self.forget(channel)
 
     def _send_listens(self) -> None:
         missing = self._wanted - self._effective
@@ -358,105 +252,3 @@ class Listener:
                     waiter.set_result(None)
         self._asked = set()
         self._send_listens()
-
-    # Notifications
-
-    def _notified(self, pg_channel: bytes, payload: bytes) -> None:
-        if pg_channel == self._wake_key:
-            self._wake(payload)
-            return
-        try:
-            items = decode(payload)
-            stream, number, kind = items[:3]
-            in_order = self._in_order((stream, pg_channel), number, kind)
-        except (ValueError, TypeError, msgpack.UnpackException):
-            logger.warning("a notification that is not of this layer was ignored")
-            return
-        if not in_order:
-            return
-        names = self.mailboxes if pg_channel == self._inbox_key else self.groups
-        if kind == BATCH:
-            for index in range(3, len(items) - 1, 2):
-                if items[index] in names:
-                    self._arrived(pg_channel, items[index], items[index + 1])
-                elif items[index] == self._beat_name:
-                    for beat in self._beats:
-                        if not beat.done():
-                            beat.set_result(None)
-                    self._beats.clear()
-        elif kind == FRAGMENT:
-            self._assemble((stream, pg_channel), items[3:], names)
-
-    def _in_order(self, key: tuple[int, bytes], number: int, kind: int) -> bool:
-        """Whether to take the notification; notices what is missing before it."""
-        received = self._streams.get(key)
-        if received is None:
-            self._streams[key] = _Received(number, self._tick)
-            return kind != TIP
-        received.tick = self._tick
-        expected = received.last if kind == TIP else received.last + 1
-        if number < expected:
-            # A repetition after the publisher's connection broke.
-            return False
-        if number > expected and not received.stale:
-            logger.warning("%d notifications were lost", number - expected)
-            received.last = number
-            self.signal_gap()
-            return kind != TIP
-        received.last = number
-        received.stale = False
-        return kind != TIP
-
-    def _assemble(self, key: tuple[int, bytes], fragment: list[Any], names: dict[str, Any]) -> None:
-        name, index, count, chunk = fragment
-        assembly = self._assembly
-        if index == 0:
-            self._assembly = assembly = _Assembly(key, name) if name in names else None
-        if assembly is None:
-            return
-        size = assembly.size + len(chunk)
-        if assembly.key != key or len(assembly.chunks) != index or size > MAX_MESSAGE_SIZE:
-            logger.warning("a message of %d parts was incomplete", count)
-            self.signal_gap()
-            return
-        assembly.chunks.append(chunk)
-        assembly.size = size
-        if index == count - 1:
-            self._assembly = None
-            self._arrived(key[1], name, b"".join(assembly.chunks))
-
-    def _arrived(self, pg_channel: bytes, name: str, body: bytes) -> None:
-        try:
-            event = Event(body, self._deserialize, self.loop.time() + self._expiry())
-        except Exception:
-            # Whatever a serializer raises (a key that differs, say), the others must get theirs.
-            logger.exception("a message could not be read")
-            self.signal_gap()
-            return
-        if pg_channel == self._inbox_key:
-            mailbox = self.mailboxes.get(name)
-            if mailbox is not None and not mailbox.put(event):
-                logger.info("a channel is over capacity")
-            return
-        members = self.groups.get(name)
-        if members is None:
-            return
-        lagging = 0
-        for mailbox in members.values():
-            lagging += not mailbox.put(event)
-        if lagging:
-            logger.info("%d of %d channels over capacity in group %s", lagging, len(members), name)
-
-    def _wake(self, payload: bytes) -> None:
-        # channels_postgres's own trigger sends "id:channel:…" for each row of its message table.
-        parts = payload.split(b":", 2)
-        if len(parts) >= 2:
-            mailbox = self.mailboxes.get(parts[1].decode())
-            if mailbox is not None:
-                mailbox.wake()
-
-    def wake_named(self) -> None:
-        """Make the readers of all named channels look at the table."""
-        for channel, mailbox in self.mailboxes.items():
-            if "!" not in channel:
-                mailbox.wake()
