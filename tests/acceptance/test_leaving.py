@@ -42,7 +42,8 @@ async def test_a_cut_listen_connection_is_noticed_and_nothing_is_lost(stack: Sta
         room = await browser.follow(chat)
 
         reply = await browser.finished(chat, reply_id)
-        assert reply.final == reply.text == expected_text(21, 200)
+        assert reply.final == expected_text(21, 200)
+        assert reply.final.startswith(reply.text)
 
 
 async def test_a_stopping_socket_server_sends_its_clients_away_and_cuts_no_reply(
@@ -68,7 +69,9 @@ async def test_a_stopping_socket_server_sends_its_clients_away_and_cuts_no_reply
             again.rooms[chat] = room
             room = await again.follow(chat)
             reply = await again.finished(chat, reply_id)
-            assert reply.text == reply.final == expected_text(22, 150)
+            assert reply.final == expected_text(22, 150)
+            # It may have ended meanwhile; then the row has the rest.
+            assert reply.final.startswith(reply.text)
 
 
 async def test_a_killed_worker_loses_its_reply_to_another_and_text_starts_afresh(

@@ -102,7 +102,7 @@ def test_a_since_from_the_future_is_a_fresh_start(alice: User, group: Conversati
 def test_a_streaming_reply_is_told_by_snapshot(alice: User, chat: Conversation) -> None:
     reply = send_message(user=alice, conversation_id=chat.pk, client_id="1", content="hello").reply
     assert reply is not None
-    claim = claim_reply(message_id=reply.pk)
+    claim = claim_reply(message_id=reply.pk, conversation_id=chat.pk)
     assert claim is not None
     known = changes(alice, chat, None).seq
     for index, text in enumerate(["To", " be", ""]):

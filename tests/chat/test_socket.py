@@ -339,7 +339,7 @@ async def test_deltas_already_in_the_snapshot_are_not_sent_again(
     )
     assert sent.reply is not None
     reply_id = sent.reply.pk
-    await in_thread(claim_reply, message_id=reply_id)
+    await in_thread(claim_reply, message_id=reply_id, conversation_id=chat.pk)
 
     def delta(index: int) -> None:
         event = ReplyDelta(
