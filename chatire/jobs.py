@@ -4,8 +4,10 @@ import json
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
+import psycopg
+from django.db import OperationalError, connection, transaction
 from procrastinate.contrib.django import app
+from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import JobDeferrer
 from procrastinate.tasks import Task
 
@@ -28,7 +30,7 @@ def enqueue(
 
     `run_at` is the earliest time it may run; two jobs with one `lock` never run at once.
     Returns the job's id. Raises `procrastinate.exceptions.AlreadyEnqueued` if a job with the
-    same `queueing_lock` waits already.
+    same `queueing_lock` waits already, OperationalError if the database is away.
     """
     options = _options(run_at, lock, queueing_lock, priority)
     return _defer(task.configure(**options), arguments, announced=run_at is None)
@@ -61,7 +63,13 @@ def _options(
 
 
 def _defer(deferrer: JobDeferrer, arguments: dict[str, Any], *, announced: bool) -> int:
-    job_id = deferrer.defer(**arguments)
+    try:
+        job_id = deferrer.defer(**arguments)
+    except ConnectorException as error:
+        if isinstance(error.__cause__, psycopg.OperationalError | psycopg.InterfaceError):
+            # As any other statement in the caller's transaction says it.
+            raise OperationalError("the job queue's database is away") from error
+        raise
     if announced:
         # robust: a lost announcement only delays the job until the next poll.
         transaction.on_commit(announce_jobs, robust=True)
