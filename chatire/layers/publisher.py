@@ -223,15 +223,13 @@ class Publisher:
         notifications = self._stream.encode(job.entries)
         self._begun = (job, notifications)
         try:
-            self._session.begin_notify(*notifications)
+            sent = self._session.begin_notify(*notifications)
         except psycopg.OperationalError:
             # The thread will meet the same error, and knows what to do.
-            logger.debug("the publishing connection is broken")
+            sent = False
+        # Unless the thread sleeps for a second at most, nothing would bound the wait.
+        if not sent or not self._dirty:
             self._rouse()
-        else:
-            if not self._dirty:
-                # It sleeps without end, so nothing would bound the wait for the answer.
-                self._rouse()
 
     def _rouse(self) -> None:
         if self._asleep and self._bell is not None:

@@ -50,14 +50,15 @@ class Session:
         conn = self._conn
         return conn.pgconn.socket if conn is not None and not conn.closed else -1
 
-    def begin_notify(self, channels: Sequence[str], payloads: Sequence[bytes]) -> None:
+    def begin_notify(self, channels: Sequence[str], payloads: Sequence[bytes]) -> bool:
         """Send the notifications' statement off without waiting for anything.
 
-        `finish_notify` must follow. Raises OperationalError if the connection is broken.
+        Returns whether all of it has left. `finish_notify` must follow. Raises OperationalError if
+        the connection is broken.
         """
         assert self._conn is not None
         _send_notify(self._conn.pgconn, channels, payloads)
-        self._conn.pgconn.flush()
+        return not self._conn.pgconn.flush()
 
     def finish_notify(
         self,
