@@ -96,21 +96,26 @@ class Known:
         shown: int = self.messages[message_id]["attempt"]
         return shown if stream is None else max(shown, stream.attempt)
 
-    def view(self) -> dict[str, Any]:
-        """All that a person would see, to be compared with what another client sees."""
+    def view(self, oldest: int = 0) -> dict[str, Any]:
+        """All that a person would see from a place in the conversation on.
+
+        Of the conversation's own row, `seq` and `active_at` move with every change and are not
+        told by it.
+        """
+        shown = {
+            key: row
+            for key, row in self.messages.items()
+            if row["created_seq"] >= max(oldest, self.oldest)
+        }
+        state = self.state or {}
         return {
             "seq": self.seq,
-            "state": self.state,
-            "messages": {
-                key: row for key, row in self.messages.items() if row["created_seq"] >= self.oldest
-            },
+            "deleted": self.deleted,
+            "state": {k: v for k, v in state.items() if k not in {"seq", "active_at"}},
+            "messages": shown,
+            "texts": {key: self.text(key) for key in shown},
             # Those who left before a first load are not in it.
             "members": {key: row for key, row in self.members.items() if row["left_at"] is None},
-            "texts": {
-                key: self.text(key)
-                for key, row in self.messages.items()
-                if row["created_seq"] >= self.oldest
-            },
         }
 
     # --- Inputs ------------------------------------------------------------------------------

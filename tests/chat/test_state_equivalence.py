@@ -1,0 +1,671 @@
+"""State before + the events of a change == state fetched afresh, for every service. After Zulip.
+
+Two reducers are held to it: `tests.faults.known`, by which the fault suite's clients live, and the
+frontend's own, which Vitest runs over what was recorded here.
+"""
+
+import inspect
+import json
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from accounts.models import User
+from chat import protocol, touches
+from chat.events import Publication, to_conversation
+from chat.models import Assistant, Conversation, Member, Message, ReplyChunk
+from chat.selectors.changes import changes_since
+from chat.services import changes as changes_module
+from chat.services import conversations, members, messages, replies, titles
+from chat.services.replies import Claim, Outcome
+from chatire.groups import user_group
+from tests.faults.known import Frame, Known
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROOT = Path(__file__).resolve().parents[2]
+FRONTEND = ROOT / "frontend"
+
+
+class World:
+    """Three people, a conversation, and the frames that its changes have published, in order."""
+
+    def __init__(self, conversation: Conversation, alice: User, bob: User, charlie: User) -> None:
+        self.id = conversation.pk
+        self.alice, self.bob, self.charlie = alice, bob, charlie
+        self.published: list[Frame] = []
+
+    def heard(self, *publications: Publication) -> None:
+        """Keep what followers of the conversation, and alice on her own group, are told of it."""
+        for publication in publications:
+            frame = json.loads(publication.message["frame"])
+            own = publication.group == user_group(self.alice.pk)
+            if frame["type"] == "conversation.touched" or frame["conversation"] != str(self.id):
+                continue
+            if own or publication.group.startswith("conversation."):
+                self.published.append(frame)
+
+    def fetch(self, since: int | None = None) -> Frame:
+        """What `subscribe` and `changes/` answer alice."""
+        answer = changes_since(user=self.alice, conversation_id=self.id, since=since)
+        return json.loads(answer.model_dump_json())  # type: ignore[no-any-return]
+
+    # --- What people and workers do ----------------------------------------------------------
+
+    def say(self, user: User | None = None, client_id: str = "", **options: Any) -> Message:
+        """Say something; return the reply, or the message if there is none."""
+        sent = messages.send_message(
+            user=user or self.alice,
+            conversation_id=self.id,
+            client_id=client_id or uuid4().hex,
+            content="Is it raining? 🙂",
+            **options,
+        )
+        return sent.reply or sent.message
+
+    def claim(self, reply: Message) -> Claim:
+        """Take a reply as a worker does."""
+        claim = replies.claim_reply(message_id=reply.pk, conversation_id=self.id)
+        assert claim is not None
+        return claim
+
+    def flush(self, claim: Claim, text: str) -> None:
+        """Store a delta, then publish it, as the flusher does."""
+        key = {"message_id": claim.message.pk, "attempt": claim.attempt}
+        index = ReplyChunk.objects.filter(**key).count()
+        ReplyChunk.objects.create(**key, index=index, text=text)
+        self.heard(
+            to_conversation(
+                protocol.ReplyDelta(
+                    conversation=self.id,
+                    message=claim.message.pk,
+                    attempt=claim.attempt,
+                    index=index,
+                    text=text,
+                )
+            )
+        )
+
+    def finish(self, claim: Claim, status: str = "complete") -> bool:
+        """End a reply with the text that was flushed."""
+        rows = ReplyChunk.objects.filter(message_id=claim.message.pk, attempt=claim.attempt)
+        outcome = Outcome(
+            status=status,
+            content="".join(rows.order_by("index").values_list("text", flat=True)),
+            finish_reason="stop" if status == "complete" else "",
+            error_code="upstream" if status == "failed" else "",
+            model="fake",
+            input_tokens=3,
+            output_tokens=5,
+        )
+        return replies.finish_reply(
+            message_id=claim.message.pk,
+            conversation_id=self.id,
+            attempt=claim.attempt,
+            outcome=outcome,
+        )
+
+    def streaming(self) -> Claim:
+        """A reply that has said something."""
+        claim = self.claim(self.say(assistant="assistant"))
+        self.flush(claim, "No, ")
+        self.flush(claim, "it ")
+        return claim
+
+    def member(self, user: User) -> UUID:
+        """A person's membership."""
+        return Member.objects.get(conversation_id=self.id, user=user).pk
+
+
+@pytest.fixture
+def open_world(
+    alice: User,
+    bob: User,
+    charlie: User,
+    assistant: Assistant,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[[], World]]:
+    """`open_world()`: alice's and bob's group with the assistant, the only one that is heard."""
+    worlds: list[World] = []
+
+    def hear(*publications: Publication) -> None:
+        for world in worlds[-1:]:
+            world.heard(*publications)
+
+    def open_one() -> World:
+        conversation = conversations.create_conversation(
+            user=alice, kind="group", assistant="assistant", members=[bob.pk]
+        )
+        worlds.append(World(conversation, alice, bob, charlie))
+        return worlds[-1]
+
+    monkeypatch.setattr(changes_module, "publish_now", hear)
+    monkeypatch.setattr(touches, "touch", lambda conversation_id: None)
+    yield open_one
+    connection.close()
+
+
+# --- Every service ---------------------------------------------------------------------------
+
+Act = Callable[[World], object]
+
+
+def _then(prepare: Callable[[World], Any], act: Callable[[World, Any], object]) -> Any:
+    return prepare, act
+
+
+def _stop(world: World, reply: Message) -> object:
+    return replies.request_stop(user=world.bob, message_id=reply.pk)
+
+
+def _claimed_five_times(world: World) -> Message:
+    reply = world.say(assistant="assistant")
+    for _ in range(replies.MAX_ATTEMPTS):
+        world.claim(reply)
+    return reply
+
+
+def _stopped_while_streaming(world: World) -> Claim:
+    claim = world.streaming()
+    _stop(world, claim.message)
+    return claim
+
+
+def _stopped_then_lost(world: World) -> Claim:
+    claim = _stopped_while_streaming(world)
+    assert replies.claim_reply(message_id=claim.message.pk, conversation_id=world.id) is None
+    return claim
+
+
+def _again(world: World, claim: Claim) -> object:
+    return replies.regenerate(user=world.bob, message_id=claim.message.pk)
+
+
+def _ended(world: World) -> Claim:
+    claim = world.streaming()
+    world.finish(claim)
+    return claim
+
+
+def _nothing(world: World) -> None:
+    return None
+
+
+def _with_charlie(world: World) -> Member:
+    return members.add_member(user=world.alice, conversation_id=world.id, person=world.charlie.pk)
+
+
+def _charlie_left(world: World) -> Member:
+    return members.remove_member(
+        user=world.charlie, conversation_id=world.id, member_id=_with_charlie(world).pk
+    )
+
+
+# Name, which begins with the service's: what comes before, and the change.
+SCENARIOS: dict[str, Any] = {
+    "rename_conversation": _then(
+        _nothing,
+        lambda world, _: conversations.rename_conversation(
+            user=world.alice, conversation_id=world.id, title="Rain"
+        ),
+    ),
+    "rename_conversation to what it is called": _then(
+        _nothing,
+        lambda world, _: conversations.rename_conversation(
+            user=world.alice, conversation_id=world.id, title=""
+        ),
+    ),
+    "name_conversation": _then(
+        _nothing,
+        lambda world, _: titles.name_conversation(conversation_id=world.id, title="Weather"),
+    ),
+    "send_message": _then(_nothing, lambda world, _: world.say(world.bob)),
+    "send_message to the assistant": _then(
+        _nothing, lambda world, _: world.say(world.bob, assistant="assistant")
+    ),
+    "send_message twice": _then(
+        lambda world: world.say(client_id="once"), lambda world, _: world.say(client_id="once")
+    ),
+    "send_message in answer to another": _then(
+        World.say, lambda world, said: world.say(world.bob, parent=said.pk)
+    ),
+    "claim_reply": _then(
+        lambda world: world.say(assistant="assistant"), lambda world, reply: world.claim(reply)
+    ),
+    "claim_reply of a lost worker": _then(
+        World.streaming, lambda world, claim: world.claim(claim.message)
+    ),
+    "claim_reply and say more": _then(
+        World.streaming,
+        lambda world, claim: world.flush(world.claim(claim.message), "Yes."),
+    ),
+    "claim_reply of what was to stop": _then(
+        _stopped_while_streaming,
+        lambda world, claim: replies.claim_reply(
+            message_id=claim.message.pk, conversation_id=world.id
+        ),
+    ),
+    "claim_reply too often": _then(
+        _claimed_five_times,
+        lambda world, reply: replies.claim_reply(message_id=reply.pk, conversation_id=world.id),
+    ),
+    "finish_reply": _then(World.streaming, lambda world, claim: world.finish(claim)),
+    "finish_reply as failed": _then(
+        World.streaming, lambda world, claim: world.finish(claim, "failed")
+    ),
+    "finish_reply as cancelled": _then(
+        _stopped_while_streaming, lambda world, claim: world.finish(claim, "cancelled")
+    ),
+    "finish_reply as interrupted": _then(
+        World.streaming, lambda world, claim: world.finish(claim, "interrupted")
+    ),
+    "finish_reply again": _then(_ended, lambda world, claim: world.finish(claim)),
+    "finish_reply too late": _then(
+        lambda world: (claim := world.streaming(), world.claim(claim.message))[0],
+        lambda world, claim: world.finish(claim),
+    ),
+    "hand_back_reply": _then(
+        World.streaming,
+        lambda world, claim: replies.hand_back_reply(
+            message_id=claim.message.pk, conversation_id=world.id, attempt=claim.attempt
+        ),
+    ),
+    "request_stop before it begins": _then(
+        lambda world: world.say(assistant="assistant"), lambda world, reply: _stop(world, reply)
+    ),
+    "request_stop while it streams": _then(
+        World.streaming, lambda world, claim: _stop(world, claim.message)
+    ),
+    "request_stop too late": _then(_ended, lambda world, claim: _stop(world, claim.message)),
+    "regenerate": _then(_ended, _again),
+    "regenerate what was stopped": _then(_stopped_then_lost, _again),
+    "regenerate twice": _then(
+        lambda world: (claim := _ended(world), _again(world, claim))[0], _again
+    ),
+    "add_member": _then(_nothing, lambda world, _: _with_charlie(world)),
+    "add_member again": _then(_charlie_left, lambda world, _: _with_charlie(world)),
+    "remove_member": _then(
+        _with_charlie,
+        lambda world, member: members.remove_member(
+            user=world.alice, conversation_id=world.id, member_id=member.pk
+        ),
+    ),
+    "remove_member, oneself": _then(
+        _nothing,
+        lambda world, _: members.remove_member(
+            user=world.bob, conversation_id=world.id, member_id=world.member(world.bob)
+        ),
+    ),
+    "change_member": _then(
+        _nothing,
+        lambda world, _: members.change_member(
+            user=world.alice,
+            conversation_id=world.id,
+            member_id=world.member(world.bob),
+            role="admin",
+            nickname="Bobby",
+        ),
+    ),
+    "change_member's level": _then(
+        _nothing,
+        lambda world, _: members.change_member(
+            user=world.bob,
+            conversation_id=world.id,
+            member_id=world.member(world.bob),
+            level="none",
+        ),
+    ),
+    "mark_read": _then(
+        World.say,
+        lambda world, said: members.mark_read(
+            user=world.bob, conversation_id=world.id, seq=said.seq
+        ),
+    ),
+    "mark_read back": _then(
+        lambda world: members.mark_read(
+            user=world.bob, conversation_id=world.id, seq=world.say().seq
+        ),
+        lambda world, _: members.mark_read(user=world.bob, conversation_id=world.id, seq=1),
+    ),
+}
+
+
+def test_every_service_that_changes_a_conversation_is_among_the_scenarios() -> None:
+    services = {
+        name
+        for module in (conversations, members, messages, replies, titles)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if not name.startswith("_")
+        and function.__module__ == module.__name__
+        and "changing(" in inspect.getsource(function)
+    }
+    # What a deletion leaves cannot be fetched, and before a creation there is nothing.
+    apart = {"delete_conversation", "create_conversation"}
+    assert len(services) > 10
+    assert services - apart == {
+        name.replace(",", "").split("'")[0].split()[0] for name in SCENARIOS
+    }
+
+
+def loaded(answer: Frame) -> Known:
+    """A client that has just come."""
+    known = Known()
+    known.subscribing()
+    known.load(answer)
+    return known
+
+
+def record(world: World, scenario: str) -> tuple[Frame, list[Frame], Frame]:
+    """Play a scenario: what is fetched before, the events, what is fetched afterwards."""
+    prepare, act = SCENARIOS[scenario]
+    prepared = prepare(world)
+    before = world.fetch()
+    world.published.clear()
+    act(world, prepared)
+    return before, list(world.published), world.fetch()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_the_events_of_a_change_lead_to_the_state_fetched_afresh(
+    open_world: Callable[[], World], scenario: str
+) -> None:
+    before, events, after = record(open_world(), scenario)
+
+    known = loaded(before)
+    for event in events:
+        known.event(event)
+
+    assert known.view() == loaded(after).view()
+    assert not known.has_gap
+    # Nothing was told that did not happen, and each change in its own event.
+    told = [event["seq"] for event in events if event["type"] != "reply.delta"]
+    if told and max(told) > before["seq"]:
+        assert told == list(range(before["seq"] + 1, after["seq"] + 1))
+    else:
+        assert after["seq"] == before["seq"]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_who_missed_the_events_is_brought_to_the_same_state(
+    open_world: Callable[[], World], scenario: str
+) -> None:
+    world = open_world()
+    before, events, after = record(world, scenario)
+
+    known = loaded(before)
+    known.subscribing()
+    known.load(world.fetch(since=known.since))
+    # Late ones change nothing any more.
+    for event in reversed(events):
+        known.event(event)
+
+    assert known.view() == loaded(after).view()
+    assert not known.has_gap
+
+
+def test_a_deleted_conversation_is_known_to_be_gone(open_world: Callable[[], World]) -> None:
+    world = open_world()
+    known = loaded(world.fetch())
+    world.published.clear()
+
+    conversations.delete_conversation(user=world.alice, conversation_id=world.id)
+
+    for event in world.published:
+        known.event(event)
+    assert known.deleted
+
+
+def test_a_new_conversation_is_whole_by_its_first_events(
+    open_world: Callable[[], World],
+) -> None:
+    """Who hears everything from the start knows what is fetched: members are told one by one."""
+    fetched = open_world().fetch()
+
+    assert fetched["seq"] == len(fetched["members"])
+    assert sorted(row["seq"] for row in fetched["members"]) == [1, 2, 3]
+
+
+# --- Random sequences, random reconnects -----------------------------------------------------
+
+
+class Client:
+    """A reducer behind a bad network. `inputs` is what it was given, for the other reducer."""
+
+    def __init__(self) -> None:
+        self.known = Known()
+        self.inputs: list[Frame] = []
+        self.connected = False
+        self.missed = False
+        self._late: list[Frame] = []
+
+    def subscribe(self, world: World, source: random.Random) -> None:
+        """Ask for what is missing until nothing is; events go on arriving meanwhile."""
+        self.connected, self.missed = True, False
+        while True:
+            self.known.subscribing()
+            self.inputs.append({"type": "subscribing"})
+            answer = world.fetch(since=self.known.since)
+            if source.random() < 0.3:
+                # An event that is published after the read behind the answer, heard before it.
+                mark = len(world.published)
+                _act(world, source)
+                for frame in world.published[mark:]:
+                    self._take(frame)
+            self.known.load(answer)
+            self.inputs.append({"type": "changes", "changes": answer})
+            if answer["complete"] and self.known.epoch is not None:
+                return
+
+    def hear(self, frame: Frame, source: random.Random) -> None:
+        """Take an event in: now, twice, after the next one, or not at all."""
+        if not self.connected:
+            self.missed = True
+            return
+        fate = source.random()
+        if fate < 0.06:
+            self.missed = True
+            return
+        if fate < 0.16:
+            self._late.append(frame)
+            return
+        self._take(frame)
+        if fate < 0.22:
+            self._take(frame)
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Take in what was late."""
+        late, self._late = self._late, []
+        for frame in late:
+            self._take(frame)
+
+    def lose_connection(self) -> None:
+        """Hear nothing more, nor what was late."""
+        self.connected, self.missed = False, True
+        self._late.clear()
+
+    def forget(self) -> None:
+        """Load the page again."""
+        self.lose_connection()
+        self.known = Known()
+        self.inputs.clear()
+
+    def _take(self, frame: Frame) -> None:
+        self.known.event(frame)
+        self.inputs.append({"type": "event", "event": frame})
+
+
+def _act(world: World, source: random.Random) -> None:
+    """Do something to the conversation that is possible just now."""
+    active = list(
+        Message.objects.filter(conversation_id=world.id, status__in=Message.ACTIVE).order_by("pk")
+    )
+    streaming = [reply for reply in active if reply.status == Message.Status.STREAMING]
+    ended = Message.objects.filter(conversation_id=world.id, role="assistant").exclude(
+        status__in=Message.ACTIVE
+    )
+    claims = [Claim(reply, reply.conversation, reply.attempt) for reply in streaming]
+    acts: list[Callable[[], object]] = [
+        lambda: world.say(source.choice([world.alice, world.bob])),
+        lambda: members.mark_read(
+            user=world.alice, conversation_id=world.id, seq=source.randrange(200)
+        ),
+        lambda: conversations.rename_conversation(
+            user=world.alice, conversation_id=world.id, title=f"{source.randrange(3)}"
+        ),
+        lambda: members.change_member(
+            user=world.alice,
+            conversation_id=world.id,
+            member_id=world.member(world.alice),
+            nickname=f"{source.randrange(3)}",
+        ),
+        lambda: _join_or_leave(world),
+    ]
+    if len(active) < messages.MAX_WAITING_REPLIES:
+        acts += [lambda: world.say(assistant="assistant")] * 3
+    if active:
+        acts += [lambda: _claim(world, source.choice(active))] * 2
+        acts.append(lambda: _stop(world, source.choice(active)))
+    if claims:
+        acts += [
+            lambda: world.flush(source.choice(claims), source.choice(["a", "ß", " 🙂", ""]))
+        ] * 6
+        acts += [
+            lambda: world.finish(
+                source.choice(claims), source.choice(["complete", "failed", "interrupted"])
+            )
+        ] * 2
+        acts.append(lambda: _hand_back(world, source.choice(claims)))
+    if ended.exists() and not active:
+        acts.append(lambda: _regenerate_one(world, source.choice(list(ended))))
+    source.choice(acts)()
+
+
+def _claim(world: World, reply: Message) -> None:
+    replies.claim_reply(message_id=reply.pk, conversation_id=world.id)
+
+
+def _join_or_leave(world: World) -> None:
+    present = Member.objects.filter(
+        conversation_id=world.id, user=world.charlie, left_at=None
+    ).first()
+    if present is None:
+        _with_charlie(world)
+    else:
+        members.remove_member(user=world.alice, conversation_id=world.id, member_id=present.pk)
+
+
+def _hand_back(world: World, claim: Claim) -> None:
+    replies.hand_back_reply(
+        message_id=claim.message.pk, conversation_id=world.id, attempt=claim.attempt
+    )
+
+
+def _regenerate_one(world: World, reply: Message) -> None:
+    replies.regenerate(user=world.alice, message_id=reply.pk)
+
+
+def play(world: World, source: random.Random, steps: int) -> list[tuple[Client, Frame]]:
+    """Let random things happen to a conversation under three clients; then let all catch up."""
+    clients = [Client() for _ in range(3)]
+    for client in clients:
+        client.subscribe(world, random.Random(0))
+    for _ in range(steps):
+        mark = len(world.published)
+        fate = source.random()
+        if fate < 0.7:
+            _act(world, source)
+        client = source.choice(clients)
+        for frame in world.published[mark:]:
+            for each in clients:
+                each.hear(frame, source)
+        mark = len(world.published)
+        if fate >= 0.92:
+            client.forget()
+        elif fate >= 0.8:
+            client.lose_connection()
+        elif fate >= 0.7:
+            client.subscribe(world, source)
+            for frame in world.published[mark:]:
+                for each in clients:
+                    if each is not client:
+                        each.hear(frame, source)
+    for client in clients:
+        client.catch_up()
+        if client.missed or client.known.has_gap:
+            client.subscribe(world, random.Random(0))
+    fetched = world.fetch()
+    return [(client, fetched) for client in clients]
+
+
+@pytest.mark.timeout(240)
+@settings(
+    max_examples=20,
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(seed=st.integers(0, 2**32), steps=st.integers(5, 30))
+def test_whatever_happens_and_whoever_reconnects_all_know_the_same(
+    open_world: Callable[[], World], seed: int, steps: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        # Small, so that answers come in parts and first loads leave history out.
+        patch.setattr(protocol, "MAX_CHANGES", 4)
+        patch.setattr(protocol, "PAGE", 6)
+        for client, fetched in play(open_world(), random.Random(seed), steps):
+            fresh = loaded(fetched)
+            assert client.known.view(fresh.oldest) == fresh.view(client.known.oldest)
+            assert not client.known.has_gap
+
+
+# --- The frontend's own reducer --------------------------------------------------------------
+
+
+@pytest.mark.timeout(240)
+def test_the_frontends_reducer_comes_to_the_same_states(
+    open_world: Callable[[], World], tmp_path: Path
+) -> None:
+    # A Node.js that came as a wheel goes before the machine's.
+    path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
+    npm = shutil.which("npm", path=path)
+    if npm is None or not (FRONTEND / "node_modules").is_dir():
+        pytest.skip("the frontend's packages are not installed")
+    cases: list[Frame] = []
+    for scenario in SCENARIOS:
+        before, events, after = record(open_world(), scenario)
+        inputs = [{"type": "subscribing"}, {"type": "changes", "changes": before}]
+        inputs += [{"type": "event", "event": event} for event in events]
+        cases.append({"name": scenario, "inputs": inputs, "expected": after})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(protocol, "MAX_CHANGES", 4)
+        patch.setattr(protocol, "PAGE", 6)
+        for seed in range(6):
+            for number, (client, fetched) in enumerate(play(open_world(), random.Random(seed), 30)):
+                name = f"random sequence {seed}, client {number}"
+                cases.append({"name": name, "inputs": client.inputs, "expected": fetched})
+    recorded = tmp_path / "recorded.json"
+    recorded.write_text(json.dumps(cases))
+
+    done = subprocess.run(
+        [npm, "exec", "--offline", "vitest", "run", "tests/equivalence.test.ts"],
+        cwd=FRONTEND,
+        env={**os.environ, "PATH": path, "EQUIVALENCE": str(recorded), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert f"{len(cases)} passed" in done.stdout
