@@ -2,10 +2,9 @@
 
 import json
 import os
-import shutil
 import sys
 
-from chatire.stack.account import home_folder, server_account
+from chatire.stack.account import home_folder, remove_home, server_account
 from chatire.stack.environment import load_env_file, state_folder
 from chatire.stack.errors import StackError
 from chatire.stack.lock import FolderLock
@@ -35,8 +34,8 @@ def reset() -> None:
         raise StackError(f"Chatire is running (pid {holder}).", "Stop it first.")
     # By name: CHATIRE_STATE_DIR may hold things of others.
     databases = home_folder(folder, "postgres", server_account()).parent
-    for path in [databases / "postgres", *databases.glob("test-postgres*")]:
-        shutil.rmtree(path, ignore_errors=True)
+    for path in [*databases.glob("test-postgres*"), databases / "postgres"]:
+        remove_home(path)
     for name in KEPT_FILES:
         (folder / name).unlink(missing_ok=True)
     lock.release()

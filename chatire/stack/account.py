@@ -1,5 +1,6 @@
 """Who runs PostgreSQL, which refuses to run as root, and where its files can be for that user."""
 
+import contextlib
 import hashlib
 import os
 import pwd
@@ -52,6 +53,14 @@ def home_folder(state_dir: Path, name: str, account: Account | None) -> Path:
         return state_dir / name
     digest = hashlib.sha256(str(state_dir).encode()).hexdigest()[:16]
     return SYSTEM_FOLDER / digest / name
+
+
+def remove_home(home: Path) -> None:
+    """Delete a cluster's folder, and the one around it in SYSTEM_FOLDER once that is empty."""
+    shutil.rmtree(home, ignore_errors=True)
+    if home.parent.parent == SYSTEM_FOLDER:
+        with contextlib.suppress(OSError):
+            home.parent.rmdir()
 
 
 def reachable_copy(account: Account | None, folders: list[Path], label: str) -> Path:

@@ -29,6 +29,7 @@ from psycopg import sql
 from chatire.stack.account import (
     home_folder,
     reachable_copy,
+    remove_home,
     server_account,
 )
 from chatire.stack.errors import StackError
@@ -139,7 +140,7 @@ class EmbeddedPostgres:
     def destroy(self) -> None:
         """Stop the server and delete its data."""
         self.stop()
-        shutil.rmtree(self.home, ignore_errors=True)
+        remove_home(self.home)
 
     def __enter__(self) -> "EmbeddedPostgres":
         self.start()

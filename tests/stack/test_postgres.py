@@ -166,6 +166,8 @@ def test_root_keeps_data_and_programs_elsewhere_where_its_own_folders_are_closed
             assert server.home.is_relative_to(system)
             assert server._binaries.is_relative_to(system)
             assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+        server.destroy()
+        assert [path.name for path in system.iterdir()] == [server._binaries.parents[2].name]
     finally:
         shutil.rmtree(system)
         shutil.rmtree(closed)
