@@ -9,7 +9,7 @@ from accounts.models import User
 from chat import protocol
 from chat.events import to_user
 from chat.models import Assistant, Conversation, Member
-from chat.services.changes import changing
+from chat.services.changes import Change, changing
 from chat.services.members import new_member, require_manager
 from chat.services.notices import notify_added
 from chat.states import conversation_state
@@ -94,20 +94,26 @@ def rename_conversation(*, user: User, conversation_id: UUID, title: str) -> Con
     """Give a conversation another title. Raises NotFound, or NotAllowed for plain members."""
     with changing(conversation_id) as change:
         require_manager(change.member(user))
-        conversation = change.conversation
-        if conversation.title != title:
-            conversation.title = title
-            conversation.changed_seq = change.next_seq()
-            conversation.save(update_fields=["title"])
-            change.publish(
-                protocol.ConversationUpdated(
-                    conversation=conversation.pk,
-                    seq=conversation.seq,
-                    state=conversation_state(conversation),
-                )
-            )
-            change.touch()
-    return conversation
+        retitle(change=change, title=title)
+    return change.conversation
+
+
+def retitle(*, change: Change, title: str) -> None:
+    """Give a locked conversation another title, and tell of it if it is another."""
+    conversation = change.conversation
+    if conversation.title == title:
+        return
+    conversation.title = title
+    conversation.changed_seq = change.next_seq()
+    conversation.save(update_fields=["title"])
+    change.publish(
+        protocol.ConversationUpdated(
+            conversation=conversation.pk,
+            seq=conversation.seq,
+            state=conversation_state(conversation),
+        )
+    )
+    change.touch()
 
 
 def delete_conversation(*, user: User, conversation_id: UUID) -> None:
@@ -116,11 +122,17 @@ def delete_conversation(*, user: User, conversation_id: UUID) -> None:
         member = change.member(user)
         if member.role != Member.Role.OWNER:
             raise NotAllowed("Only its owner may delete a conversation.")
-        event = protocol.ConversationDeleted(conversation=conversation_id, seq=change.next_seq())
-        people = Member.objects.filter(
-            conversation_id=conversation_id, left_at=None, user__isnull=False
-        ).values_list("user_id", flat=True)
-        # On everyone's own group: that reaches their sockets whether they follow it or not.
-        for person in people:
-            change.publish_also(to_user(person, event))
-        change.delete()
+        end_conversation(change=change)
+
+
+def end_conversation(*, change: Change) -> None:
+    """Delete a locked conversation, and tell everyone who was in it."""
+    conversation_id = change.conversation.pk
+    event = protocol.ConversationDeleted(conversation=conversation_id, seq=change.next_seq())
+    people = Member.objects.filter(
+        conversation_id=conversation_id, left_at=None, user__isnull=False
+    ).values_list("user_id", flat=True)
+    # On everyone's own group: that reaches their sockets whether they follow it or not.
+    for person in people:
+        change.publish_also(to_user(person, event))
+    change.delete()

@@ -94,17 +94,22 @@ def remove_member(*, user: User, conversation_id: UUID, member_id: UUID) -> Memb
             require_manager(acting)
             if member.role == Member.Role.OWNER:
                 raise NotAllowed("An owner can only leave by themselves.")
-        member.left_at = timezone.now()
-        member.seq = change.next_seq()
-        member.save(update_fields=["left_at", "seq"])
-        event = protocol.MemberLeft(
-            conversation=conversation_id, seq=member.seq, member=member_state(member)
-        )
-        if member.user is not None:
-            change.publish_first(removed_from(member.user.pk, event))
-        change.publish(event)
-        change.touch()
+        end_membership(change=change, member=member)
     return member
+
+
+def end_membership(*, change: Change, member: Member) -> None:
+    """End a membership of a locked conversation; the member's sockets stop following at once."""
+    member.left_at = timezone.now()
+    member.seq = change.next_seq()
+    member.save(update_fields=["left_at", "seq"])
+    event = protocol.MemberLeft(
+        conversation=change.conversation.pk, seq=member.seq, member=member_state(member)
+    )
+    if member.user is not None:
+        change.publish_first(removed_from(member.user.pk, event))
+    change.publish(event)
+    change.touch()
 
 
 def _require_another_owner(leaving: Member) -> None:
@@ -156,14 +161,19 @@ def change_member(
             if not own:
                 raise NotAllowed("Only they themselves may change what they are notified of.")
             member.level = level
-        member.seq = change.next_seq()
-        member.save(update_fields=["role", "nickname", "level", "seq"])
-        change.publish(
-            protocol.MemberUpdated(
-                conversation=conversation_id, seq=member.seq, member=member_state(member)
-            )
-        )
+        save_member(change=change, member=member)
     return member
+
+
+def save_member(*, change: Change, member: Member) -> None:
+    """Store and tell a changed role, nickname or level of a member of a locked conversation."""
+    member.seq = change.next_seq()
+    member.save(update_fields=["role", "nickname", "level", "seq"])
+    change.publish(
+        protocol.MemberUpdated(
+            conversation=change.conversation.pk, seq=member.seq, member=member_state(member)
+        )
+    )
 
 
 def mark_read(*, user: User, conversation_id: UUID, seq: int) -> Member:

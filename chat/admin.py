@@ -1,0 +1,164 @@
+"""The admin: every table of the chat, and rooms with their members, changed through services."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.db import models
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from accounts.models import User
+from chat.models import Assistant, Conversation, Member, Message
+from chat.services.conversations import create_conversation
+from chat.services.staff import (
+    add_member_as_staff,
+    change_member_as_staff,
+    delete_conversation_as_staff,
+    remove_member_as_staff,
+    retitle_as_staff,
+)
+
+
+@admin.register(Assistant)
+class AssistantAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+    """Assistants; a key is named by its environment variable and never stored."""
+
+    list_display = ("name", "slug", "model", "is_active")
+    list_filter = ("is_active",)
+    search_fields = ("name", "slug")
+    prepopulated_fields: ClassVar = {"slug": ["name"]}
+    # Django 5.2 warns of the scheme it will assume from 6.0 on.
+    formfield_overrides: ClassVar = {models.URLField: {"assume_scheme": "https"}}
+
+
+class MemberInline(admin.TabularInline):  # type: ignore[type-arg]
+    """Who is in a conversation now."""
+
+    model = Member
+    extra = 0
+    fields = ("user", "assistant", "role", "nickname", "joined_at")
+    readonly_fields = ("joined_at",)
+    autocomplete_fields = ("user", "assistant")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
+        """Leave out those who left."""
+        return super().get_queryset(request).filter(left_at=None)
+
+
+@admin.register(Conversation)
+class ConversationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+    """Rooms. Everything saved here takes a `seq` and is told to those who follow the room."""
+
+    list_display = ("__str__", "kind", "creator", "active_at")
+    list_filter = ("kind",)
+    search_fields = ("title", "id")
+    autocomplete_fields = ("creator",)
+    inlines: ClassVar = [MemberInline]
+    date_hierarchy = "active_at"
+
+    def get_fields(self, request: HttpRequest, obj: Conversation | None = None) -> Any:
+        """Ask for an owner at first; afterwards only the title changes here."""
+        if obj is None:
+            return ["kind", "title", "creator"]
+        return ["kind", "title", "creator", "seq", "created_at", "active_at"]
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Conversation | None = None
+    ) -> list[str]:
+        """Everything but the title is fixed once it is open."""
+        return [] if obj is None else ["kind", "creator", "seq", "created_at", "active_at"]
+
+    def get_inlines(self, request: HttpRequest, obj: Conversation | None) -> list[Any]:
+        """Members are added once the room is there: its owner is one, and its assistant."""
+        return [] if obj is None else [MemberInline]
+
+    def formfield_for_foreignkey(
+        self, db_field: "models.ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        """A room needs an owner."""
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        if field is not None and db_field.name == "creator":
+            field.required = True
+        return field
+
+    def save_model(self, request: HttpRequest, obj: Conversation, form: Any, change: bool) -> None:
+        """Open it for its owner, or give it another title."""
+        if change:
+            retitle_as_staff(conversation_id=obj.pk, title=obj.title)
+            return
+        assert isinstance(obj.creator, User)
+        made = create_conversation(user=obj.creator, kind=obj.kind, title=obj.title)
+        obj.pk = made.pk
+        obj.refresh_from_db()
+
+    def save_formset(
+        self,
+        request: HttpRequest,
+        form: Any,
+        formset: Any,
+        change: bool,
+    ) -> None:
+        """Add, change and remove members through the services."""
+        formset.save(commit=False)
+        for member in formset.deleted_objects:
+            remove_member_as_staff(member=member)
+        for member, _changed in formset.changed_objects:
+            change_member_as_staff(member=member, role=member.role, nickname=member.nickname)
+        for member in formset.new_objects:
+            add_member_as_staff(
+                conversation_id=member.conversation_id,
+                user=member.user,
+                assistant=member.assistant,
+                role=member.role,
+            )
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What was said in a room goes with it, though it cannot be deleted by itself here."""
+        objects, counts, _permissions, protected = super().get_deleted_objects(objs, request)
+        return objects, counts, set(), protected
+
+    def delete_model(self, request: HttpRequest, obj: Conversation) -> None:
+        """Delete it, and tell its members."""
+        delete_conversation_as_staff(conversation_id=obj.pk)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> None:
+        """Delete several, each as one."""
+        conversations: Iterable[Conversation] = queryset
+        for conversation in conversations:
+            delete_conversation_as_staff(conversation_id=conversation.pk)
+
+
+class _ReadOnly:
+    """What is looked at here and changed elsewhere."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Message)
+class MessageAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+    """Messages, to look into."""
+
+    list_display = ("id", "conversation", "role", "status", "error_code", "created_at")
+    list_filter = ("role", "status")
+    search_fields = ("id", "conversation__id")
+    list_select_related = ("conversation",)
+    show_full_result_count = False
+
+
+@admin.register(Member)
+class MemberAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+    """Memberships, past ones too."""
+
+    list_display = ("conversation", "user", "assistant", "role", "joined_at", "left_at")
+    list_filter = ("role",)
+    list_select_related = ("conversation", "user", "assistant")
+    search_fields = ("conversation__id", "user__username")
+    show_full_result_count = False

@@ -1,0 +1,59 @@
+"""What staff may do to any conversation, from the admin: no membership is asked for."""
+
+from uuid import UUID
+
+from accounts.models import User
+from chat.models import Assistant, Member
+from chat.services.changes import changing
+from chat.services.conversations import end_conversation, retitle
+from chat.services.members import end_membership, new_member, save_member
+from chatire.errors import NotFound
+
+
+def retitle_as_staff(*, conversation_id: UUID, title: str) -> None:
+    """Give a conversation another title. Raises NotFound."""
+    with changing(conversation_id) as change:
+        retitle(change=change, title=title)
+
+
+def add_member_as_staff(
+    *,
+    conversation_id: UUID,
+    user: User | None = None,
+    assistant: Assistant | None = None,
+    role: str = Member.Role.MEMBER,
+) -> Member:
+    """Add a person or an assistant. Raises NotFound, Conflict if they are a member already."""
+    with changing(conversation_id) as change:
+        member = new_member(change=change, user=user, assistant=assistant, role=role)
+        change.touch()
+    return member
+
+
+def change_member_as_staff(*, member: Member, role: str, nickname: str) -> None:
+    """Change a member's role and nickname. Raises NotFound."""
+    with changing(member.conversation_id) as change:
+        current = _present(member)
+        current.role, current.nickname = role, nickname
+        save_member(change=change, member=current)
+
+
+def remove_member_as_staff(*, member: Member) -> None:
+    """Remove a member, whatever their role. Raises NotFound."""
+    with changing(member.conversation_id) as change:
+        end_membership(change=change, member=_present(member))
+
+
+def delete_conversation_as_staff(*, conversation_id: UUID) -> None:
+    """Delete a conversation and all that was said in it. Raises NotFound."""
+    with changing(conversation_id) as change:
+        end_conversation(change=change)
+
+
+def _present(member: Member) -> Member:
+    found = (
+        Member.objects.select_related("user", "assistant").filter(pk=member.pk, left_at=None)
+    ).first()
+    if found is None:
+        raise NotFound
+    return found

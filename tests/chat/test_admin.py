@@ -1,0 +1,125 @@
+"""Rooms managed in the admin: what is done there is told like anything else."""
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import User
+from chat.models import Assistant, Conversation, Member, Message
+from chat.services.messages import send_message
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def staff(client: Client, db: None) -> Client:
+    """Someone who may do everything, signed in to the admin."""
+    boss = User.objects.create_superuser("boss", "boss@example.org", "correct-horse-battery")
+    client.force_login(boss)
+    return client
+
+
+def members_form(*members: Member, **changed: object) -> dict[str, object]:
+    """Return the inline form of these members, unchanged, and what is to be different."""
+    form: dict[str, object] = {
+        "members-TOTAL_FORMS": len(members) + (1 if "members-new-user" in changed else 0),
+        "members-INITIAL_FORMS": len(members),
+    }
+    for number, member in enumerate(members):
+        form |= {
+            f"members-{number}-id": str(member.pk),
+            f"members-{number}-user": str(member.user_id or ""),
+            f"members-{number}-assistant": str(member.assistant_id or ""),
+            f"members-{number}-role": member.role,
+            f"members-{number}-nickname": member.nickname,
+        }
+    if "members-new-user" in changed:
+        user = changed.pop("members-new-user")
+        form |= {
+            f"members-{len(members)}-user": str(user),
+            f"members-{len(members)}-role": "member",
+        }
+    return form | changed
+
+
+def change(staff: Client, group: Conversation, **changed: object) -> None:
+    """Save the room's page with these differences."""
+    members = list(Member.objects.filter(conversation=group, left_at=None).order_by("pk"))
+    url = reverse("admin:chat_conversation_change", args=[group.pk])
+    answer = staff.post(url, {"title": group.title, **members_form(*members, **changed)})
+    assert answer.status_code == 302, answer.content.decode()[:3000]
+    group.refresh_from_db()
+
+
+@pytest.mark.parametrize("model", ["assistant", "conversation", "member", "message"])
+def test_every_list_and_form_opens(
+    staff: Client, alice: User, chat: Conversation, model: str
+) -> None:
+    send_message(user=alice, conversation_id=chat.pk, client_id="1", content="hello")
+    rows = {"assistant": Assistant, "conversation": Conversation, "member": Member}
+    row = rows.get(model, Message).objects.first()
+
+    assert staff.get(reverse(f"admin:chat_{model}_changelist")).status_code == 200
+    page = staff.get(reverse(f"admin:chat_{model}_change", args=[row.pk]))
+    assert page.status_code == 200
+
+
+def test_a_room_is_opened_for_an_owner(staff: Client, alice: User) -> None:
+    url = reverse("admin:chat_conversation_add")
+    answer = staff.post(url, {"kind": "group", "title": "Board", "creator": str(alice.pk)})
+
+    assert answer.status_code == 302
+    room = Conversation.objects.get(title="Board")
+    assert Member.objects.get(conversation=room, user=alice).role == "owner"
+
+
+def test_members_are_added_changed_and_removed_each_with_a_seq(
+    staff: Client, alice: User, bob: User, charlie: User, group: Conversation
+) -> None:
+    seq = group.seq
+    change(staff, group, **{"members-new-user": charlie.pk})
+    assert Member.objects.filter(conversation=group, user=charlie, left_at=None).exists()
+    assert group.seq == seq + 1
+
+    members = list(Member.objects.filter(conversation=group, left_at=None).order_by("pk"))
+    at = [member.user for member in members].index(bob)
+    change(staff, group, **{f"members-{at}-role": "admin"})
+    assert Member.objects.get(conversation=group, user=bob).role == "admin"
+    assert group.seq == seq + 2
+
+    change(staff, group, **{f"members-{at}-DELETE": "on"})
+    removed = Member.objects.get(conversation=group, user=bob)
+    assert removed.left_at is not None
+    assert group.seq == removed.seq == seq + 3
+
+
+def test_a_new_title_is_a_change_like_any_other(staff: Client, group: Conversation) -> None:
+    seq = group.seq
+    change(staff, group, title="Dinner")
+
+    assert (group.title, group.seq, group.changed_seq) == ("Dinner", seq + 1, seq + 1)
+
+
+def test_a_room_is_deleted(staff: Client, group: Conversation) -> None:
+    url = reverse("admin:chat_conversation_delete", args=[group.pk])
+
+    assert staff.post(url, {"post": "yes"}).status_code == 302
+    assert not Conversation.objects.exists()
+
+
+def test_messages_are_only_looked_at(staff: Client, alice: User, group: Conversation) -> None:
+    said = send_message(user=alice, conversation_id=group.pk, client_id="1", content="hello")
+    url = reverse("admin:chat_message_change", args=[said.message.pk])
+
+    assert staff.post(url, {"content": "rewritten"}).status_code == 403
+    said.message.refresh_from_db()
+    assert said.message.content == "hello"
+
+
+def test_it_is_closed_to_everyone_else(client: Client, alice: User, group: Conversation) -> None:
+    client.force_login(alice)
+    url = reverse("admin:chat_conversation_change", args=[group.pk])
+
+    answer = client.get(url)
+    assert answer.status_code == 302
+    assert "/admin/login/" in answer["Location"]
