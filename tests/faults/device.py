@@ -247,6 +247,9 @@ class Device:
         what = f"{self.name} showed {message_id} attempt {attempt}"
         if attempt < was_attempt:
             self._ledger.violate("wrong", f"{what} after attempt {was_attempt}")
+        elif row["status"] == "pending":
+            # Handed back: it is about to be told afresh.
+            self._ledger.check(not text, "wrong", f"{what}, but it waits for a worker")
         elif attempt == was_attempt and not text.startswith(was):
             shorter = "truncated" if was.startswith(text) else "wrong"
             self._ledger.violate(

@@ -199,8 +199,8 @@ class Known:
         stream = self.streams.get(message["id"])
         if stream is None:
             return
-        ended = message["status"] in FINAL and message["attempt"] >= stream.attempt
-        if ended or message["attempt"] > stream.attempt:
+        # A new attempt starts it afresh; one that ended or was handed back says no more.
+        if self._is_past(message["id"], stream.attempt):
             del self.streams[message["id"]]
 
     def _member(self, member: Frame) -> None:
@@ -225,7 +225,7 @@ class Known:
         if row is None:
             return False
         return bool(
-            attempt < row["attempt"] or (attempt == row["attempt"] and row["status"] in FINAL)
+            attempt < row["attempt"] or (attempt == row["attempt"] and row["status"] != "streaming")
         )
 
     def _snapshot(self, snapshot: Frame) -> None:

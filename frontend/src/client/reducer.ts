@@ -125,9 +125,8 @@ function withMessage(known: Conversation, message: MessageState): Conversation {
   const messages = { ...known.messages, [message.id]: message };
   const stream = known.streams[message.id];
   if (!stream) return { ...known, messages };
-  const ended = isFinal(message.status) && message.attempt >= stream.attempt;
-  // A new attempt starts the message afresh.
-  if (!ended && message.attempt <= stream.attempt) return { ...known, messages };
+  // A new attempt starts the message afresh; one that ended or was handed back says no more.
+  if (!isPast({ ...known, messages }, message.id, stream.attempt)) return { ...known, messages };
   const { [message.id]: _superseded, ...streams } = known.streams;
   return { ...known, messages, streams };
 }
@@ -245,11 +244,11 @@ function withStream(known: Conversation, message: string, stream: Stream): Conve
   return { ...known, streams: { ...known.streams, [message]: stream } };
 }
 
-/** Is this attempt over, or overtaken by another, as far as the message's row says? */
+/** Is this attempt over, handed back or overtaken by another, as far as the message's row says? */
 function isPast(known: Conversation, message: string, attempt: number): boolean {
   const row = known.messages[message];
   if (!row) return false;
-  return attempt < row.attempt || (attempt === row.attempt && isFinal(row.status));
+  return attempt < row.attempt || (attempt === row.attempt && row.status !== "streaming");
 }
 
 function withSnapshot(known: Conversation, snapshot: Snapshot): Conversation {
