@@ -15,7 +15,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-header --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help up manage test check check-python check-django check-requirements check-frontend \
+.PHONY: bench help up manage test check check-python check-django check-requirements check-frontend \
 	format schema requirements clean reset
 
 help: ## list what there is
@@ -94,5 +94,7 @@ reset: ## delete the demo data and the test database
 	@$(BOOTSTRAP)
 	@$(BIN)/python -m chatire.stack reset
 
-# `make bench…` and `make faults` come with their own parts.
+bench: bench-layer bench-latency ## measure against peers: the channel layer, the first token
+
+# The parts of `make bench` and `make faults` come with what they measure and break.
 -include bench/bench.mk tests/faults/faults.mk

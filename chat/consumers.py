@@ -25,6 +25,7 @@ from chat.states import person_state
 from chatire.auth import SocketAuth, authenticate_token
 from chatire.errors import RETRY_AFTER, ChatireError, NotAllowed, NotFound, error_body
 from chatire.groups import conversation_group, user_group
+from chatire.layers import PushMixin
 from chatire.threads import in_thread
 
 logger = structlog.get_logger(__name__)
@@ -66,7 +67,7 @@ class _Known:
         return False
 
 
-class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
+class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
     """One client's socket.
 
     `receive` only checks and queues; one task carries the commands out in order, one sends, one
@@ -74,7 +75,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     """
 
     _direct: ClassVar = frozenset(
-        {"push", "membership.ended", "session.revoked", "layer.gap", "server.leaving"}
+        {"membership.ended", "session.revoked", "layer.gap", "server.leaving"}
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -167,6 +168,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if self._closing:
             return
         self._closing = True
+        sockets.CLOSES.labels(int(code)).inc()
         if code != CloseCode.TOO_SLOW:
             await self._outbox.drained(_LAST_WORDS)
         try:
@@ -338,8 +340,14 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     # --- From the channel layer --------------------------------------------------------------
 
-    async def push(self, event: dict[str, Any]) -> None:
+    async def pushed(self, message: dict[str, Any]) -> None:
         """Pass a published frame on, unless its conversation is not followed (any more)."""
+        try:
+            await self._push(message)
+        except TooSlow:
+            await self._shut(CloseCode.TOO_SLOW, "too_slow")
+
+    async def _push(self, event: dict[str, Any]) -> None:
         kind = event["kind"]
         conversation = event.get("conversation")
         if conversation is None or kind in _PERSONAL:
@@ -442,3 +450,4 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def _transmit(self, text: str) -> None:
         await self.base_send({"type": "websocket.send", "text": text})
+        sockets.FRAMES.inc()

@@ -4,6 +4,11 @@ import asyncio
 import random
 from typing import Any, Protocol
 
+from prometheus_client import Counter, Gauge
+
+CLOSES = Counter("chatire_socket_closes", "Sockets closed by the server.", ["code"])
+FRAMES = Counter("chatire_socket_frames", "Frames sent to clients.")
+
 
 class _Socket(Protocol):
     async def server_leaving(self, event: dict[str, Any]) -> None: ...
@@ -25,6 +30,9 @@ def closed(socket: _Socket) -> None:
 def count() -> int:
     """Return how many sockets are open in this process."""
     return len(_open)
+
+
+Gauge("chatire_sockets_open", "Sockets open in this process.").set_function(count)
 
 
 async def send_away(window: float) -> None:

@@ -13,7 +13,9 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 from tests.acceptance.stack import ROOT, Stack
 from tests.fakes.script import directive
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 pytestmark = [
     pytest.mark.acceptance,
     pytest.mark.browser,
