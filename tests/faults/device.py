@@ -309,6 +309,8 @@ class Device:
                         "subscribe", conversation=self.conversation, since=since
                     )
                 except Unreachable:
+                    # A socket may be closed without having said so yet.
+                    await asyncio.sleep(0.1)
                     if not self.open:
                         return
                     continue
