@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import multiprocessing
 import os
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -22,15 +23,14 @@ class Wrong(Exception):
 
 
 def _measure_consumer(kind: str, pipe: Connection) -> None:
-    import asyncio
-
     import django
 
     os.environ["DJANGO_SETTINGS_MODULE"] = "bench.settings"
     django.setup()
     from .consumers import measure
 
-    pipe.send(asyncio.run(measure(kind)))
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        pipe.send(runner.run(measure(kind)))
 
 
 def consumer(kind: str) -> Figures:
@@ -83,8 +83,16 @@ def memory(peer: str, *, messages: int) -> Figures:
     }
 
 
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, as under Uvicorn, unless BENCH_LOOP=asyncio."""
+    if os.environ.get("BENCH_LOOP") == "asyncio":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
 def _child(role: str, peer: str, pipe: Connection, plan: dict[str, Any]) -> None:
-    import asyncio
     import logging
 
     import django
@@ -95,7 +103,8 @@ def _child(role: str, peer: str, pipe: Connection, plan: dict[str, Any]) -> None
     if role == "receiver":
         from .receiver import receive
 
-        asyncio.run(receive(peer, pipe, plan))
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(receive(peer, pipe, plan))
     else:
         from .sender import send
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 
+from .cases import loop_factory
 from .peers import close, make_layer
 
 FRAME = json.dumps(
@@ -134,4 +135,5 @@ def send(peer: str, pipe: Connection, plan: dict[str, Any]) -> None:
         # Threads that hang must not keep the process.
         pipe.recv()
         return
-    asyncio.run(work())
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(work())

@@ -6,6 +6,7 @@ import threading
 import uuid
 import weakref
 import zlib
+from asyncio import CancelledError, Future, get_running_loop
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
@@ -132,21 +133,22 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
 
         Several may wait on one channel; each message goes to one of them.
         """
+        # Written to be quick: it runs for every message and member.
+        loop = get_running_loop()
         try:
-            listener = self._listeners[asyncio.get_running_loop()]
-            mailbox = listener.mailboxes[channel]
+            mailbox = self._listeners[loop].mailboxes[channel]
         except KeyError:
             listener = self._listener()
             mailbox = self._open_mailbox(listener, channel)
         if "!" not in channel:
-            return await self._receive_named(listener, mailbox, channel)
+            return await self._receive_named(self._listener(), mailbox, channel)
         while True:
-            item = mailbox.get_nowait(listener.loop.time)
-            if item is None:
-                waiter = mailbox.wait(listener.loop)
+            item = mailbox.take(loop)
+            if isinstance(item, Future):
+                waiter = item
                 try:
                     item = await waiter
-                except asyncio.CancelledError:
+                except CancelledError:
                     mailbox.give_back(waiter)
                     raise
             if isinstance(item, Event):
@@ -369,22 +371,24 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
     async def _receive_named(self, listener: Listener, mailbox: Mailbox, channel: str) -> Message:
         await self._listen(listener, TABLE_CHANNEL)
         while True:
-            item: Item | None = mailbox.get_nowait(listener.loop.time)
+            item: Item | Future[Item] | None = mailbox.get_nowait(listener.loop.time)
             if item is None:
                 taking = asyncio.ensure_future(self._table.take(channel))
                 try:
                     body = await asyncio.shield(taking)
-                except asyncio.CancelledError:
+                except CancelledError:
                     # It may be ours already; the next reader here gets it.
                     taking.add_done_callback(lambda taken: _keep(taken, listener, channel))
                     raise
                 if body is not None:
                     message: Message = self.deserialize(body)
                     return message
-                waiter = mailbox.wait(listener.loop)
+                item = mailbox.take(listener.loop)
+            if isinstance(item, Future):
+                waiter = item
                 try:
                     item = await waiter
-                except asyncio.CancelledError:
+                except CancelledError:
                     mailbox.give_back(waiter)
                     raise
             if isinstance(item, Event):

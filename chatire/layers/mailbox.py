@@ -8,6 +8,9 @@ from typing import Any
 
 Message = dict[str, Any]
 
+# Looked up once: readers make one for nearly every message.
+_Future = asyncio.Future
+
 _IMMUTABLE = frozenset({str, bytes, int, float, bool, type(None)})
 
 
@@ -119,12 +122,16 @@ class Mailbox:
         if self._waiters:
             self.put(WAKE)
 
-    def wait(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Item]:
-        """A future that gets the next item, if get_nowait() has none.
+    def take(self, loop: asyncio.AbstractEventLoop) -> Item | asyncio.Future[Item]:
+        """The next item; or a future that gets it, if nothing waits.
 
-        Who stops awaiting it must say so with give_back().
+        Who stops awaiting the future must say so with give_back().
         """
-        waiter: asyncio.Future[Item] = asyncio.Future(loop=loop)
+        if self._items or self._lagging:
+            item = self.get_nowait(loop.time)
+            if item is not None:
+                return item
+        waiter: asyncio.Future[Item] = _Future(loop=loop)
         self._waiters.append(waiter)
         self.read = True
         return waiter
