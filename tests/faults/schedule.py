@@ -101,7 +101,7 @@ class Schedule:
                     waiting[device] = {
                         reply
                         for reply in waiting[device]
-                        if device.progress.get(reply, 0.0) < since
+                        if device.progress.get(reply, 0.0) < since and not device.ended(reply)
                     }
                     if device.away or (device.settled and not waiting[device] and over.done()):
                         del waiting[device]

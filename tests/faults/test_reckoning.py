@@ -27,15 +27,28 @@ class Scene:
         common = {"conversation": "c", "error_code": "", "attempt": 0, "usage": None}
         self.message: Row = {
             **common,
-            "id": "m", "role": "user", "content": CONTENT, "status": "complete",
-            "client_id": "x", "parent": None, "seq": 3, "created_seq": 3,
+            "id": "m",
+            "role": "user",
+            "content": CONTENT,
+            "status": "complete",
+            "client_id": "x",
+            "parent": None,
+            "seq": 3,
+            "created_seq": 3,
         }
         usage = {"input_tokens": 1, "output_tokens": 30, "estimated": False}
         self.reply: Row = {
             **common,
-            "id": "r", "role": "assistant", "content": TEXT, "status": "complete",
-            "client_id": None, "parent": "m", "seq": 6, "created_seq": 4,
-            "attempt": 1, "usage": usage,
+            "id": "r",
+            "role": "assistant",
+            "content": TEXT,
+            "status": "complete",
+            "client_id": None,
+            "parent": "m",
+            "seq": 6,
+            "created_seq": 4,
+            "attempt": 1,
+            "usage": usage,
         }
         self.stored = [self.message, self.reply]
         self.ledger = Ledger()
