@@ -6,6 +6,7 @@ from uuid import UUID
 
 from accounts.models import User
 from chat import events, protocol
+from chat.following import Following
 from chat.selectors.changes import changes_since
 from chat.selectors.conversations import require_member
 from chat.services.members import mark_read
@@ -27,7 +28,7 @@ class Socket(Protocol):
     """What a command needs of the socket it came in on."""
 
     user: User
-    following: set[str]
+    following: Following
     defaults: dict[str, Any]
 
     async def follow(self, conversation_id: UUID) -> None:

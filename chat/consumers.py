@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from accounts.models import User
 from chat import protocol, sockets
 from chat.commands import HANDLERS, subscribe
+from chat.following import Following
 from chat.outbox import Outbox, TooSlow
 from chat.parameters import BadParameters, parse_parameters
 from chat.protocol import CloseCode
@@ -25,46 +26,17 @@ from chat.states import person_state
 from chatire.auth import SocketAuth, authenticate_token
 from chatire.errors import RETRY_AFTER, ChatireError, NotAllowed, NotFound, error_body
 from chatire.groups import conversation_group, user_group
-from chatire.layers import PushMixin
+from chatire.layers import LayerError, PushMixin
 from chatire.threads import in_thread
 
 logger = structlog.get_logger(__name__)
 
+# The database, or the way of events through it, is away for a moment.
+_UNAVAILABLE = (OperationalError, InterfaceError, LayerError)
 # What a frame sent to the person, not to a conversation they follow, is called.
 _PERSONAL = frozenset({"conversation.touched", "notification.created", "notification.read"})
-# Held back per conversation while its subscription is read; more than that asks for a resync.
-_MAX_HELD = 1000
 # Seconds a closing socket may take to hear why.
 _LAST_WORDS = 2.0
-
-
-class _Known:
-    """What a client already has of a conversation, from the answer to its subscription.
-
-    An event is published after its rows are committed, so it may arrive after an answer that
-    contains them; it would tell the client nothing new.
-    """
-
-    __slots__ = ("deltas", "seq")
-
-    def __init__(self, changes: protocol.Changes) -> None:
-        self.seq = changes.seq
-        self.deltas = {
-            snapshot.message.hex: (snapshot.attempt, snapshot.index)
-            for snapshot in changes.snapshots
-        }
-
-    def contains(self, event: dict[str, Any]) -> bool:
-        if event["kind"] != "reply.delta":
-            return bool(event.get("seq", self.seq + 1) <= self.seq)
-        reached = self.deltas.get(event["message"])
-        if reached is None:
-            return False
-        if (event["attempt"], event["index"]) < reached:
-            return True
-        # Deltas of a reply come in order, so from here on every one is new.
-        del self.deltas[event["message"]]
-        return False
 
 
 class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
@@ -82,10 +54,8 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.user: User
         self.auth: SocketAuth
-        self.following: set[str] = set()
+        self.following = Following()
         self.defaults: dict[str, Any] = {}
-        self._held: dict[str, list[dict[str, Any]]] = {}
-        self._known: dict[str, _Known] = {}
         self._commands: asyncio.Queue[protocol.AnyCommand] = asyncio.Queue()
         self._outbox = Outbox(self._transmit)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -115,10 +85,10 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
             await self._shut(CloseCode.NOT_ALLOWED, "invalid_parameters")
             return
         self.defaults = parameters.defaults()
-        await self.channel_layer.group_add(user_group(self.user.pk), self.channel_name)
         try:
+            await self.channel_layer.group_add(user_group(self.user.pk), self.channel_name)
             epoch = await in_thread(installation_epoch)
-        except (OperationalError, InterfaceError):
+        except _UNAVAILABLE:
             await self._shut(CloseCode.RESTARTING, "unavailable")
             return
         self._put(
@@ -145,7 +115,7 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         except NotFound:
             await self._shut(CloseCode.NO_CONVERSATION, "not_found")
             return False
-        except (OperationalError, InterfaceError):
+        except _UNAVAILABLE:
             await self._shut(CloseCode.RESTARTING, "unavailable")
             return False
         return True
@@ -285,7 +255,7 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
                 await HANDLERS[type(command)](self, command)
             except ChatireError as error:
                 self._put_error(command.id, error.code, error.message, error.details)
-            except (OperationalError, InterfaceError):
+            except _UNAVAILABLE:
                 body = error_body("unavailable", "The service is briefly unavailable. Try again.")
                 self._put_error(
                     command.id, body["code"], body["message"], {"retry_after": RETRY_AFTER}
@@ -299,33 +269,21 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def follow(self, conversation_id: UUID) -> None:
         """Join a conversation's group; its events are held back until `release`."""
-        self._held[conversation_id.hex] = []
-        if conversation_id.hex not in self.following:
+        if self.following.hold(conversation_id.hex):
             group = conversation_group(conversation_id)
-            self.following.add(conversation_id.hex)
             await self.channel_layer.group_add(group, self.channel_name)
 
     def release(self, changes: protocol.Changes) -> None:
         """Pass on the held events that the changes do not already contain."""
-        key = changes.conversation.id.hex
-        self._known[key] = _Known(changes)
-        held = self._held.pop(key, [])
-        for event in held:
-            self._pass_on(key, event)
-        if len(held) >= _MAX_HELD:
-            self._put(protocol.Resync(conversation=changes.conversation.id))
-
-    def _pass_on(self, conversation: str, event: dict[str, Any]) -> None:
-        known = self._known.get(conversation)
-        if known is None or not known.contains(event):
+        news, lost = self.following.release(changes)
+        for event in news:
             self._outbox.put_event(event)
+        if lost:
+            self._put(protocol.Resync(conversation=changes.conversation.id))
 
     async def unfollow(self, conversation_id: UUID) -> None:
         """Leave a conversation's group; its events are not passed on any more."""
-        self._held.pop(conversation_id.hex, None)
-        self._known.pop(conversation_id.hex, None)
-        if conversation_id.hex in self.following:
-            self.following.discard(conversation_id.hex)
+        if self.following.forget(conversation_id.hex):
             group = conversation_group(conversation_id)
             await self.channel_layer.group_discard(group, self.channel_name)
 
@@ -358,13 +316,8 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
             self._outbox.put_event(event)
             await self.unfollow(UUID(hex=conversation))
             return
-        if conversation not in self.following:
-            return
-        held = self._held.get(conversation)
-        if held is None:
-            self._pass_on(conversation, event)
-        elif len(held) < _MAX_HELD:
-            held.append(event)
+        if self.following.is_news(conversation, event):
+            self._outbox.put_event(event)
 
     async def membership_ended(self, event: dict[str, Any]) -> None:
         """Stop following a conversation the person was removed from, and say so."""
@@ -392,7 +345,7 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
                     followable, self.user.pk, self.auth.session_id, following
                 )
                 break
-            except (OperationalError, InterfaceError):
+            except _UNAVAILABLE:
                 await asyncio.sleep(RETRY_AFTER)
         if not alive:
             await self._shut(CloseCode.AUTHENTICATE, "session_revoked")

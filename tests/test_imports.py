@@ -71,6 +71,7 @@ PARTS = {
     "services": {"chat.services"},
     "socket": {
         *("chat.consumers", "chat.commands", "chat.outbox", "chat.parameters", "chat.routing"),
+        "chat.following",
         "chat.sockets",
     },
     "http": {"chat.views", "chat.serializers", "chat.urls", "chat.pagination"},
