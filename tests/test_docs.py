@@ -73,21 +73,27 @@ def sources() -> Iterator[Path]:
 # --- protocol.md ---------------------------------------------------------------------------
 
 
-def row_of(frame: str) -> str:
-    """Return the rest of the row that documents a frame."""
-    found = [" ".join(row[1:]) for row in rows(PROTOCOL) if frame in names(row[0])]
-    assert found, f"{frame} has no row"
-    return " ".join(found)
+def section(page: str, heading: str) -> str:
+    """Return what stands under a heading of the second level."""
+    return page.split(f"## {heading}\n")[1].split("\n## ")[0]
+
+
+def row_of(name: str, heading: str) -> str:
+    """Return the rest of the row under a heading that documents a name."""
+    table = rows(section(PROTOCOL, heading))
+    found = [" ".join(row[1:]) for row in table if name in names(row[0])]
+    assert len(found) == 1, f"{name} has {len(found)} rows under {heading}"
+    return found[0]
 
 
 @pytest.mark.parametrize("frame", list(frames(protocol.Command)), ids=frame_type)
 def test_every_command_is_documented_with_its_fields(frame):
-    assert set(frame.model_fields) - {"type", "id"} <= names(row_of(frame_type(frame)))
+    assert set(frame.model_fields) - {"type", "id"} <= names(row_of(frame_type(frame), "Commands"))
 
 
 @pytest.mark.parametrize("frame", list(frames(protocol.Event)), ids=frame_type)
 def test_every_event_is_documented_with_its_fields(frame):
-    assert set(frame.model_fields) - {"type"} <= names(row_of(frame_type(frame)))
+    assert set(frame.model_fields) - {"type"} <= names(row_of(frame_type(frame), "Events"))
 
 
 @pytest.mark.parametrize(
@@ -105,13 +111,14 @@ def test_every_event_is_documented_with_its_fields(frame):
 )
 def test_every_answer_is_documented_with_its_fields(command, answer):
     expected = set(answer.model_fields) - {"type"} - ({"id"} if command != "ack" else set())
-    assert expected <= names(row_of(command))
+    heading = "Answers" if command in {"ack", "pong", "error"} else "Commands"
+    assert expected <= names(row_of(command, heading))
 
 
 def test_what_an_answer_to_subscribe_carries_is_documented():
     documented = set().union(*(names(row[0]) for row in rows(PROTOCOL)))
     assert set(protocol.Changes.model_fields) <= documented
-    assert set(protocol.Snapshot.model_fields) <= names(row_of("snapshots"))
+    assert set(protocol.Snapshot.model_fields) <= names(row_of("snapshots", "Staying up to date"))
 
 
 def test_every_frame_that_is_documented_exists():
@@ -119,21 +126,22 @@ def test_every_frame_that_is_documented_exists():
         frame_type(frame) for base in (protocol.Command, protocol.Event) for frame in frames(base)
     }
     known |= {"ack", "error", "pong"}
-    for heading in ("## Commands", "## Answers", "## Events"):
-        section = PROTOCOL.split(heading + "\n")[1].split("\n## ")[0]
-        documented = {name for row in rows(section)[2:] for name in names(row[0])}
+    for heading in ("Commands", "Answers", "Events"):
+        documented = {
+            name for row in rows(section(PROTOCOL, heading))[2:] for name in names(row[0])
+        }
         assert documented <= known, heading
 
 
 def test_close_codes_are_exactly_those_of_the_code():
-    section = PROTOCOL.split("## Close codes\n")[1].split("\n## ")[0]
-    documented = {int(row[0]) for row in rows(section)[2:]}
+    text = section(PROTOCOL, "Close codes")
+    documented = {int(row[0]) for row in rows(text)[2:]}
     assert documented == {int(code) for code in protocol.CloseCode}
 
 
 def test_every_parameter_is_documented_with_its_alias():
-    section = PROTOCOL.split("## Connecting\n")[1].split("\n## ")[0]
-    documented = set().union(*(names(row[0]) | names(row[1]) for row in rows(section)))
+    text = section(PROTOCOL, "Connecting")
+    documented = set().union(*(names(row[0]) | names(row[1]) for row in rows(text)))
     accepted = {
         str(choice)
         for name, field in Parameters.model_fields.items()
@@ -172,8 +180,8 @@ def test_every_error_code_is_documented():
         raised |= {
             a or b for a, b in re.findall(r'(?<!_)error_code="(\w+)"|CannotAsk\("(\w+)"\)', text)
         }
-    section = PROTOCOL.split("## Error codes\n")[1]
-    assert raised - names(section) == set()
+    text = section(PROTOCOL, "Error codes")
+    assert raised - names(text) == set()
 
 
 def test_examples_of_commands_are_commands():
@@ -272,19 +280,19 @@ def test_metrics_are_exactly_those_of_the_code():
         if isinstance(metric, MetricWrapperBase)
         for family in metric.describe()
     }
-    section = OPERATIONS.split("## Metrics\n")[1].split("\n## ")[0]
+    text = section(OPERATIONS, "Metrics")
     named = {
         name.split("{")[0].removesuffix("_total")
-        for row in rows(section)[2:]
+        for row in rows(text)[2:]
         for name in names(row[0])
     }
     assert named == exposed
 
 
 def test_log_events_that_are_named_are_logged():
-    section = OPERATIONS.split("Worth an alert:")[1].split("\n## ")[0]
+    text = section(OPERATIONS, "Logs").split("Worth an alert:")[1]
     logged = {name for path in sources() for name in re.findall(r'"(\w+)"', path.read_text())}
-    assert names(section) <= logged
+    assert names(text) <= logged
 
 
 # --- All pages -----------------------------------------------------------------------------
