@@ -1,6 +1,6 @@
 """What the fake model does for one request: a directive, and the steps it turns into.
 
-A directive stands in the last user message, the last one in it counts (or is set as the server's default):
+A directive stands in the last user message, where the last one counts, or is the server's default:
 
     [[fake tokens=200 rate=50 seed=7 fault=stall_after:10,keepalive]]
 
