@@ -247,8 +247,8 @@ class Device:
         what = f"{self.name} showed {message_id} attempt {attempt}"
         if attempt < was_attempt:
             self._ledger.violate("wrong", f"{what} after attempt {was_attempt}")
-        elif row["status"] == "pending":
-            # Handed back: it is about to be told afresh.
+        elif row["status"] == "pending" and row["attempt"] == attempt:
+            # Handed back: it is about to be told afresh. (A delta may outrun its claim's event.)
             self._ledger.check(not text, "wrong", f"{what}, but it waits for a worker")
         elif attempt == was_attempt and not text.startswith(was):
             shorter = "truncated" if was.startswith(text) else "wrong"
