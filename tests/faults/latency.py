@@ -73,7 +73,7 @@ class Talker:
         socket = await leaving.enter_async_context(
             connect(
                 f"{ws}/ws/conversations/{chat}/",
-                additional_headers=dict(http.headers),
+                additional_headers={"Authorization": http.headers["Authorization"]},
                 max_size=None,
                 ping_interval=None,
                 compression=None,
