@@ -16,6 +16,7 @@ import os
 import random
 import secrets
 import shutil
+import signal
 import statistics
 import sys
 import time
@@ -65,6 +66,10 @@ class Run:
 
     async def run(self, model: RunningServer) -> None:
         """Set up, break things, reckon."""
+        task = asyncio.current_task()
+        assert task is not None
+        # Ended from outside, it ends its processes too.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         stack = Stack(
             database_url=self._postgres.url,
             model_url=model.base_url,

@@ -179,16 +179,18 @@ def records_of(model: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def overheads(seen: list[Seen], records: dict[str, dict[str, Any]]) -> list[float]:
-    """Milliseconds from POST to first delta, less what the model took to its first token."""
+def first_deltas(when: str, seen: list[Seen], records: dict[str, dict[str, Any]]) -> list[str]:
+    """From POST to first delta, less what the model took to its first token; and its two parts."""
+    asked = [1000 * (records[one.id]["received_at"] - one.posted_at) for one in seen]
+    told = [1000 * (one.first_at - records[one.id]["first_piece_at"]) for one in seen]
+    answered = [1000 * (one.answered_at - one.posted_at) for one in seen]
     return [
-        1000
-        * (
-            one.first_at
-            - one.posted_at
-            - (records[one.id]["first_piece_at"] - records[one.id]["received_at"])
-        )
-        for one in seen
+        line(
+            f"POST to first delta, {when}", [a + b for a, b in zip(asked, told, strict=True)], "ms"
+        ),
+        line("· POST until the model is asked", asked, "ms"),
+        line("· the model's first token to the client", told, "ms"),
+        line("(POST until its answer)", answered, "ms"),
     ]
 
 
@@ -227,7 +229,7 @@ def measure(stack: Stack, model: str, replies: int, probes: int) -> list[str]:
     """Return the rows of the table."""
     rows = ["| | n | median | p99 | most |", "| --- | ---: | ---: | ---: | ---: |"]
     idle = asyncio.run(probe(stack.url, stack.ws_url, probes))
-    rows.append(line("first delta, idle", overheads(idle, records_of(model)), "ms"))
+    rows += first_deltas("idle", idle, records_of(model))
     with subprocess.Popen(
         [
             *(sys.executable, "-m", "tests.faults.latency", "--load", stack.url, stack.ws_url),
@@ -251,7 +253,7 @@ def measure(stack: Stack, model: str, replies: int, probes: int) -> list[str]:
         loaded = [Seen(**one) for one in json.loads(loading.stdout.readline())]
         after, took = cpu_seconds(stack), time.monotonic() - began
     records = records_of(model)
-    rows.append(line(f"first delta, {replies} streaming", overheads(busy, records), "ms"))
+    rows += first_deltas(f"{replies} streaming", busy, records)
     rows.append(line(f"slower than the model, {replies} at once", slowdowns(loaded, records), "%"))
     behind = [1000 * (one.last_at - records[one.id]["ended_at"]) for one in loaded]
     rows.append(line("last delta after the model's end", behind, "ms"))
