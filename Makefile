@@ -11,6 +11,8 @@ BOOTSTRAP := $(PYTHON) chatire/stack/bootstrap.py
 WITH_DATABASE := $(BIN)/python -m chatire.stack.testing
 MANAGE := DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python manage.py
 PINNED := requirements requirements-embedded requirements-dev requirements-node
+# Tests wait more than they compute; files stay whole, so that each stack is started once.
+TEST_PROCESSES ?= 2
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-header --no-emit-index-url --no-emit-find-links
 
@@ -30,7 +32,7 @@ manage: ## run a manage.py command in the running stack: make manage ARGS=create
 
 test: ## run the tests on an embedded PostgreSQL (or DATABASE_URL): make test ARGS="-k socket"
 	@$(BOOTSTRAP) dev frontend
-	@$(WITH_DATABASE) $(BIN)/python -m pytest $(ARGS)
+	@$(WITH_DATABASE) $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadscope $(ARGS)
 
 check: check-python check-django check-requirements check-frontend ## format, lint, types, generated files
 
