@@ -50,7 +50,7 @@ class Seen:
     first_at: float = 0.0
     last_at: float = 0.0
     final_at: float = 0.0
-    whole: bool = False
+    fault: str = ""
 
 
 class Talker:
@@ -97,6 +97,9 @@ class Talker:
         seen = Seen(key, time.monotonic())
         posting = asyncio.create_task(self._post(seen, body))
         text = ""
+        index = 0
+        # This client repairs nothing: what it lacks is told.
+        others: list[str] = []
         while True:
             raw = await self._socket.recv()
             now = time.monotonic()
@@ -104,15 +107,24 @@ class Talker:
             if frame["type"] == "reply.delta":
                 seen.first_at = seen.first_at or now
                 seen.last_at = now
+                if frame["index"] != index:
+                    others.append(f"index {frame['index']} where {index} was due")
+                index = frame["index"] + 1
                 text += frame["text"]
             elif frame["type"] == "ping":
                 await self._socket.send('{"type": "pong"}')
             elif frame["type"] == "message.updated" and frame["message"]["status"] in FINAL:
                 seen.final_at = now
                 whole = expected_text(seed, tokens)
-                seen.whole = text == frame["message"]["content"] == whole
+                content = frame["message"]["content"]
+                if content != whole:
+                    seen.fault = f"stored {len(content)} of {len(whole)} characters"
+                elif text != whole:
+                    seen.fault = f"heard {len(text)} of {len(whole)} characters, {others}"
                 await posting
                 return seen
+            else:
+                others.append(frame["type"])
 
     async def _post(self, seen: Seen, body: dict[str, Any]) -> None:
         answer = await self._http.post(f"/api/conversations/{self._chat}/messages/", json=body)
@@ -257,9 +269,10 @@ def measure(stack: Stack, model: str, replies: int, probes: int) -> list[str]:
     rows.append(line(f"slower than the model, {replies} at once", slowdowns(loaded, records), "%"))
     behind = [1000 * (one.last_at - records[one.id]["ended_at"]) for one in loaded]
     rows.append(line("last delta after the model's end", behind, "ms"))
-    broken = sum(not one.whole for one in (*idle, *busy, *loaded))
+    faults = [f"{one.id}: {one.fault}" for one in (*idle, *busy, *loaded) if one.fault]
     used = ", ".join(f"{name} {100 * (after[name] - before[name]) / took:.0f} %" for name in after)
-    rows += ["", f"Of a core, while they streamed: {used}. Replies not whole: {broken}."]
+    rows += ["", f"Of a core, while they streamed: {used}. Replies not whole: {len(faults)}."]
+    rows += faults
     return rows
 
 
