@@ -12,6 +12,8 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db.utils import InterfaceError, OperationalError
 from pydantic import BaseModel
+from structlog.contextvars import bound_contextvars
+from uuid_utils.compat import uuid7
 
 from accounts.models import User
 from chat import protocol, sockets
@@ -252,7 +254,10 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         while True:
             command = await self._commands.get()
             try:
-                await HANDLERS[type(command)](self, command)
+                # Follows what this command starts into the worker's log.
+                with bound_contextvars(request_id=str(uuid7())):
+                    await HANDLERS[type(command)](self, command)
+                    logger.debug("command", type=command.type)
             except ChatireError as error:
                 self._put_error(command.id, error.code, error.message, error.details)
             except _UNAVAILABLE:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from django.core.cache import cache
+from django.db import connection
+from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 
 from accounts import services
@@ -26,6 +28,24 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
 def _no_throttling_across_tests() -> None:
     """Throttles count in the cache; each test begins with none counted."""
     cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def _no_jobs_across_tests(
+    request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
+    """Django does not manage the job tables, so its flush after a test leaves their rows."""
+    yield
+    marker = request.node.get_closest_marker("django_db")
+    transactional = marker is not None and marker.kwargs.get("transaction")
+    if not transactional and "transactional_db" not in request.fixturenames:
+        return
+    with django_db_blocker.unblock():
+        # A test may have cut every connection, this one too.
+        connection.close()
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM procrastinate_jobs")
+            cursor.execute("DELETE FROM procrastinate_workers")
 
 
 @pytest.fixture

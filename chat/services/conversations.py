@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 
 from accounts.models import User
@@ -61,8 +62,10 @@ def create_conversation(
 
 def require_model(assistant: Assistant | None, model: str) -> None:
     """Raise Invalid unless the assistant is, or may be, run on this model."""
-    if assistant is not None and (model == assistant.model or model in assistant.allowed_models):
-        return
+    if assistant is not None:
+        own = assistant.model or settings.DEFAULT_MODEL
+        if model == own or model in assistant.allowed_models:
+            return
     raise Invalid("This assistant does not offer that model.", field="model")
 
 

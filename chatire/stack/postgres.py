@@ -304,6 +304,8 @@ class EmbeddedPostgres:
             "port": str(self.port),
             "unix_socket_directories": "",
             "max_connections": str(self._max_connections),
+            # Pages of NOTIFY in memory: twice the throughput of large messages.
+            "notify_buffers": "256",
             "lc_messages": "C",  # `_heed` and `_start_error` read the log
             "log_line_prefix": "",
             **({} if self._durable else _NOT_DURABLE),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -31,6 +32,17 @@ def test_the_first_active_assistant_is_taken_when_none_is_named(
 
     assert answer.status_code == 201
     assert Member.objects.filter(conversation=answer.json()["id"], assistant=assistant).exists()
+
+
+@pytest.mark.parametrize("model", ["other", "the-default"])
+def test_a_model_that_the_assistant_offers_may_be_chosen(
+    api: Api, alice: User, assistant: Assistant, settings: Settings, model: str
+) -> None:
+    settings.DEFAULT_MODEL = "the-default"
+
+    answer = api(alice).post("/api/conversations/", {"model": model})
+
+    assert (answer.status_code, answer.json()["model"]) == (201, model)
 
 
 @pytest.mark.parametrize(
