@@ -65,6 +65,8 @@ class Flusher:
         self._connect = connect
         self._connection: Connection | None = None
         self._replies: dict[UUID, ActiveReply] = {}
+        # Those with a piece that is taken, and not yet stored and published.
+        self._in_flight: set[UUID] = set()
         self._urgent = asyncio.Event()
         self._occupied = asyncio.Event()
         self._last_flush = 0.0
@@ -106,7 +108,8 @@ class Flusher:
 
     async def drain(self, reply: ActiveReply) -> None:
         """Return when all that was added is stored and published, or the reply is not ours."""
-        if reply.has_more and reply.halt_reason is not Halt.FENCED:
+        waits = reply.has_more or reply.message_id in self._in_flight
+        if waits and reply.halt_reason is not Halt.FENCED:
             reply.drained = asyncio.Event()
             self._urgent.set()
             await reply.drained.wait()
@@ -152,6 +155,7 @@ class Flusher:
         if checking:
             self._last_check = now
         (metrics.FLUSHES if pieces else metrics.CHECKS).inc()
+        self._in_flight = {reply.message_id for reply, _ in pieces}
         try:
             held = await self._write(rows)
         except (psycopg.Error, OSError, TimeoutError) as error:
@@ -160,6 +164,7 @@ class Flusher:
             held = await self._recover()
         self._heed(asked, held)
         await self._publish([(reply, piece) for reply, piece in pieces if reply.message_id in held])
+        self._in_flight = set()
         for reply in asked:
             if reply.drained is not None and (not reply.has_more or reply.message_id not in held):
                 reply.drained.set()

@@ -1,0 +1,58 @@
+"""A reply ends only once its last piece is stored and published."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from chat.llm import Delta
+from chat.replies.flusher import Flusher
+
+DEADLINE = 10.0  # seconds
+
+
+async def _no_connection() -> Any:
+    raise AssertionError("nothing is to connect here")
+
+
+@pytest.mark.parametrize("held_up", ["_write", "_publish"])
+async def test_the_end_of_a_reply_waits_for_a_piece_that_is_on_its_way(
+    monkeypatch: pytest.MonkeyPatch, held_up: str
+) -> None:
+    """Otherwise its end could overtake its last delta, and the delta's row outlive the reply."""
+    flusher = Flusher(_no_connection)
+    reply = flusher.open(message_id=uuid4(), conversation_id=uuid4(), attempt=1)
+    on_its_way, go_on = asyncio.Event(), asyncio.Event()
+    published: list[str] = []
+
+    async def pause(step: str) -> None:
+        if step == held_up:
+            on_its_way.set()
+            await go_on.wait()
+
+    async def write(rows: Any) -> dict[Any, bool]:
+        await pause("_write")
+        return {row[0]: False for row in rows}
+
+    async def publish(pieces: Any) -> None:
+        await pause("_publish")
+        published.extend(piece.text for _, piece in pieces)
+
+    monkeypatch.setattr(flusher, "_write", write)
+    monkeypatch.setattr(flusher, "_publish", publish)
+    running = asyncio.create_task(flusher.run())
+    reply.add(Delta("the last word", ""))
+    await asyncio.wait_for(on_its_way.wait(), DEADLINE)
+
+    draining = asyncio.create_task(flusher.drain(reply))
+    await asyncio.sleep(0)
+    assert not draining.done()
+    go_on.set()
+    await asyncio.wait_for(draining, DEADLINE)
+
+    assert published == ["the last word"]
+    flusher.close(reply)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
