@@ -1,5 +1,5 @@
 /**
- * Every frame on the wire, as the server's `chat/protocol.py` defines it.
+ * Every frame on the wire, as the server's `chat/protocol/` defines it.
  *
  * REST answers with the same states that the socket's events carry, so one reducer takes both.
  */

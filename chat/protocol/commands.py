@@ -1,0 +1,154 @@
+"""What a client sends, and how it is read."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from chat.protocol.fields import ClientId, CommandId, Content, Frame, ModelName, Seq, Text
+
+
+class Command(Frame):
+    """Anything a client sends. `id` comes back in its one ack or error."""
+
+    type: str
+    id: CommandId
+
+
+class Subscribe(Command):
+    """Follow a conversation from `since` (null: from a first load)."""
+
+    type: Literal["subscribe"]
+    conversation: UUID
+    since: Seq | None = None
+
+
+class Unsubscribe(Command):
+    """Stop following a conversation."""
+
+    type: Literal["unsubscribe"]
+    conversation: UUID
+
+
+class SendMessage(Command):
+    """Say something; the same `client_id` twice is one message."""
+
+    type: Literal["message.send"]
+    conversation: UUID
+    client_id: ClientId
+    content: Content
+    parent: UUID | None = None
+    assistant: Annotated[Text, Field(max_length=60)] | None = None
+    model: ModelName | None = None
+
+
+class StopReply(Command):
+    """Stop a reply, from any device; its text so far is kept."""
+
+    type: Literal["reply.stop"]
+    message: UUID
+
+
+class RegenerateReply(Command):
+    """Make a sibling of a reply: another answer to the same turn."""
+
+    type: Literal["reply.regenerate"]
+    message: UUID
+
+
+class Read(Command):
+    """Mark everything up to `seq` as read."""
+
+    type: Literal["read"]
+    conversation: UUID
+    seq: Seq
+
+
+class Typing(Command):
+    """Say that one is typing, or no longer."""
+
+    type: Literal["typing"]
+    conversation: UUID
+    active: bool
+
+
+class Auth(Command):
+    """Renew the socket's token in place."""
+
+    type: Literal["auth"]
+    token: Annotated[str, Field(min_length=1, max_length=8192)]
+
+
+class Ping(Command):
+    """Answered by `pong`."""
+
+    type: Literal["ping"]
+
+
+AnyCommand = Annotated[
+    Subscribe
+    | Unsubscribe
+    | SendMessage
+    | StopReply
+    | RegenerateReply
+    | Read
+    | Typing
+    | Auth
+    | Ping,
+    Field(discriminator="type"),
+]
+_commands: TypeAdapter[AnyCommand] = TypeAdapter(AnyCommand)
+
+
+class BadCommand(Exception):
+    """A frame that is JSON but no command. `reason` lists what is wrong with it, field by field."""
+
+    def __init__(self, code: str, command_id: str | None, fields: list[dict[str, str]]) -> None:
+        self.code = code
+        self.command_id = command_id
+        self.fields = fields
+        super().__init__(code)
+
+
+def parse_command(frame: Any) -> AnyCommand:
+    """Return the command that a decoded frame is.
+
+    Raises BadCommand with code `unknown_type` or `invalid`; it names fields and rules, and
+    never repeats what was sent.
+    """
+    try:
+        return _commands.validate_python(frame)
+    except ValidationError as error:
+        raw_id = frame.get("id") if isinstance(frame, Mapping) else None
+        command_id = raw_id if isinstance(raw_id, str) and 0 < len(raw_id) <= 64 else None
+        problems = validation_fields(error)
+        kinds = {problem["type"] for problem in error.errors(include_input=False)}
+        unknown = kinds & {"union_tag_invalid", "union_tag_not_found", "model_attributes_type"}
+        raise BadCommand("unknown_type" if unknown else "invalid", command_id, problems) from None
+
+
+def validation_fields(error: ValidationError) -> list[dict[str, str]]:
+    """Return what a validation error objects to, without the values that were sent."""
+    fields: list[dict[str, str]] = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        path = [str(part) for part in problem["loc"]]
+        if path and path[0] in _COMMAND_TYPES:
+            path = path[1:]
+        fields.append({"field": ".".join(path), "code": problem["type"], "message": problem["msg"]})
+    return fields
+
+
+_COMMAND_TYPES: Final = frozenset(
+    {
+        "subscribe",
+        "unsubscribe",
+        "message.send",
+        "reply.stop",
+        "reply.regenerate",
+        "read",
+        "typing",
+        "auth",
+        "ping",
+    }
+)

@@ -1,0 +1,167 @@
+"""What the server sends unasked."""
+
+from typing import Any, Literal
+from uuid import UUID
+
+from chat.protocol.fields import Frame
+from chat.protocol.limits import (
+    FRAMES_PER_SECOND,
+    HEARTBEAT_SECONDS,
+    MAX_CONTENT,
+    MAX_FRAME_BYTES,
+    MAX_SUBSCRIPTIONS,
+    MAX_WAITING_COMMANDS,
+    PROTOCOL,
+)
+from chat.protocol.states import ConversationState, MemberState, MessageState, PersonState
+
+
+class Limits(Frame):
+    """What the server takes from one socket."""
+
+    frame_bytes: int = MAX_FRAME_BYTES
+    content: int = MAX_CONTENT
+    subscriptions: int = MAX_SUBSCRIPTIONS
+    waiting_commands: int = MAX_WAITING_COMMANDS
+    frames_per_second: float = FRAMES_PER_SECOND
+
+
+class Event(Frame):
+    """Anything the server sends unasked."""
+
+    type: str
+
+
+class Hello(Event):
+    """The first frame on every socket."""
+
+    type: Literal["hello"] = "hello"
+    protocol: str = PROTOCOL
+    epoch: UUID
+    session: str
+    user: PersonState
+    heartbeat: int = HEARTBEAT_SECONDS
+    token_expires_at: float
+    limits: Limits = Limits()
+
+
+class _InConversation(Event):
+    conversation: UUID
+
+
+class _Durable(_InConversation):
+    seq: int
+
+
+class MessageCreated(_Durable):
+    """A message was made."""
+
+    type: Literal["message.created"] = "message.created"
+    message: MessageState
+
+
+class MessageUpdated(_Durable):
+    """A message was edited, deleted, or its reply moved on."""
+
+    type: Literal["message.updated"] = "message.updated"
+    message: MessageState
+
+
+class MemberJoined(_Durable):
+    """Someone joined."""
+
+    type: Literal["member.joined"] = "member.joined"
+    member: MemberState
+
+
+class MemberUpdated(_Durable):
+    """A member's role, name or read mark changed."""
+
+    type: Literal["member.updated"] = "member.updated"
+    member: MemberState
+
+
+class MemberLeft(_Durable):
+    """Someone left or was removed."""
+
+    type: Literal["member.left"] = "member.left"
+    member: MemberState
+
+
+class ConversationUpdated(_Durable):
+    """The title or another property of the conversation changed."""
+
+    type: Literal["conversation.updated"] = "conversation.updated"
+    state: ConversationState
+
+
+class ConversationDeleted(_Durable):
+    """The conversation is gone."""
+
+    type: Literal["conversation.deleted"] = "conversation.deleted"
+
+
+class ConversationTouched(_Durable):
+    """Something happened in a conversation of yours; on your own group, subscribed or not."""
+
+    type: Literal["conversation.touched"] = "conversation.touched"
+    unread: int
+
+
+class ReplyDelta(_InConversation):
+    """The next stretch of a streaming reply; `index` counts from 0 within an attempt.
+
+    To a slow client several are merged into one: it carries the last one's `index`, and
+    `first_index`, absent otherwise, is that of the first.
+    """
+
+    type: Literal["reply.delta"] = "reply.delta"
+    message: UUID
+    attempt: int
+    index: int
+    text: str
+    reasoning: str = ""
+
+
+class TypingEvent(_InConversation):
+    """Someone is typing, or no longer. Never stored."""
+
+    type: Literal["typing"] = "typing"
+    user: UUID
+    active: bool
+
+
+class NotificationCreated(Event):
+    """Something for your inbox."""
+
+    type: Literal["notification.created"] = "notification.created"
+    notification: dict[str, Any]
+    unread: int
+
+
+class NotificationRead(Event):
+    """Something in your inbox was read, here or elsewhere."""
+
+    type: Literal["notification.read"] = "notification.read"
+    notification: dict[str, Any] | None
+    unread: int
+
+
+class ServerPing(Event):
+    """The heartbeat. Any frame answers it; a client with nothing to say sends `pong`."""
+
+    type: Literal["ping"] = "ping"
+
+
+class Resync(Event):
+    """Events may have been missed: ask again from your last seq (null: everywhere)."""
+
+    type: Literal["resync"] = "resync"
+    conversation: UUID | None = None
+
+
+class Reconnect(Event):
+    """The server is going away; come back after `after_ms` milliseconds."""
+
+    type: Literal["reconnect"] = "reconnect"
+    after_ms: int

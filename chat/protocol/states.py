@@ -1,0 +1,132 @@
+"""The full row, as REST and events both carry it."""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from chat.protocol.fields import Frame, Kind, Role, Speaker, Status
+
+
+class PersonState(Frame):
+    """A person, as other members see them."""
+
+    id: UUID
+    name: str
+    is_guest: bool
+
+
+class AssistantState(Frame):
+    """An assistant, as members see it."""
+
+    id: UUID
+    slug: str
+    name: str
+    avatar: str
+    description: str
+    model: str
+    allowed_models: list[str]
+    language: str
+
+
+class AuthorState(Frame):
+    """Who wrote a message."""
+
+    type: Literal["user", "assistant"]
+    id: UUID
+    name: str
+    avatar: str
+
+
+class UsageState(Frame):
+    """Tokens a reply took, as the model reported them or as we estimated."""
+
+    input_tokens: int
+    output_tokens: int
+    estimated: bool
+
+
+class MessageState(Frame):
+    """A message. While it streams, `content` is empty: the text comes by snapshot and deltas."""
+
+    id: UUID
+    conversation: UUID
+    seq: int
+    created_seq: int
+    author: AuthorState | None
+    role: Speaker
+    content: str
+    reasoning: str
+    refusal: str
+    tool_calls: list[dict[str, Any]]
+    status: Status
+    parent: UUID | None
+    client_id: str | None
+    model: str
+    attempt: int
+    usage: UsageState | None
+    finish_reason: str
+    error_code: str
+    created_at: datetime
+    edited_at: datetime | None
+    deleted_at: datetime | None
+
+
+class MemberState(Frame):
+    """A member; `left_at` is set on those who are no longer."""
+
+    id: UUID
+    conversation: UUID
+    seq: int
+    user: PersonState | None
+    assistant: AssistantState | None
+    role: Role
+    nickname: str
+    joined_at: datetime
+    left_at: datetime | None
+    last_read_seq: int
+
+
+class ConversationState(Frame):
+    """A conversation as all its members see it; `changed_seq` is the row's own last change."""
+
+    id: UUID
+    kind: Kind
+    title: str
+    seq: int
+    changed_seq: int
+    creator: UUID | None
+    model: str
+    language: str
+    created_at: datetime
+    active_at: datetime
+
+
+class Snapshot(Frame):
+    """A streaming reply so far; the next delta of this attempt has `index`."""
+
+    message: UUID
+    attempt: int
+    index: int
+    text: str
+    reasoning: str
+
+
+class Changes(Frame):
+    """What brings a client that knew everything up to `since` up to `seq`.
+
+    With `since` null, or where the client's `since` cannot be continued (`reset`), it is a
+    first load: all members and the newest messages; drop what you had. When `complete` is
+    false, ask again with this `seq`.
+    """
+
+    epoch: UUID
+    conversation: ConversationState
+    since: int | None
+    seq: int
+    reset: bool
+    complete: bool
+    messages: list[MessageState]
+    members: list[MemberState]
+    snapshots: list[Snapshot]
+    # Are there messages older than these? Only in a first load.
+    more_before: bool
