@@ -59,7 +59,8 @@ class Database:
 
 def connection_params(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What libpq needs of one entry of DATABASES, without what Django adds for itself."""
-    params: dict[str, Any] = DatabaseWrapper(dict(settings)).get_connection_params()
+    complete = {**_DEFAULTS, **settings}
+    params: dict[str, Any] = DatabaseWrapper(complete).get_connection_params()
     for name in ("cursor_factory", "context", "prepare_threshold"):
         params.pop(name, None)
     return params

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -48,15 +49,23 @@ def start_stack(
     paced_model: RunningServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[StartStack]:
-    """`start_stack(workers=1, **settings)`: processes on a fresh copy of the database."""
+    """`start_stack(workers=1, **settings)`: processes on a fresh copy of the database.
+
+    With `pooler`, a `host:port`, they reach it through that, and listen directly.
+    """
     running: list[tuple[Stack, Database]] = []
 
-    def start(workers: int = 1, **settings: str) -> Stack:
+    def start(workers: int = 1, pooler: str = "", **settings: str) -> Stack:
         database = Database(os.environ["DATABASE_URL"])
         database.create(template=migrated)
+        url = database.url
+        if pooler:
+            parts = urlsplit(url)
+            url = urlunsplit(parts._replace(netloc=f"{parts.username}@{pooler}"))
+            settings["DATABASE_DIRECT_URL"] = database.url
         logs: Path = tmp_path_factory.mktemp("stack")
         stack = Stack(
-            database_url=database.url,
+            database_url=url,
             model_url=settings.pop("model_url", paced_model.base_url),
             logs=logs,
             workers=workers,
