@@ -5,9 +5,8 @@ all commits that NOTIFY through one lock. A publication lost to a crash costs no
 clients recover by `seq`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -77,13 +76,18 @@ def _push(event: protocol.Event) -> dict[str, Any]:
     return message
 
 
-def publish_on_commit(*publications: Publication) -> None:
-    """Publish after the current transaction commits, in one statement; at once outside of one.
+def publish_on_commit(collected: Sequence[Publication]) -> None:
+    """Publish after the current transaction commits, in one statement.
 
-    A failure is logged and harms no one: the rows are committed, and clients recover by `seq`.
+    `collected` is read then, so it may still grow. A failure is logged and harms no one: the rows
+    are committed, and clients recover by `seq`.
     """
-    if publications:
-        transaction.on_commit(partial(publish_now, *publications), robust=True)
+
+    def publish() -> None:
+        if collected:
+            publish_now(*collected)
+
+    transaction.on_commit(publish, robust=True)
 
 
 def publish_now(*publications: Publication) -> None:

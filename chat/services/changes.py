@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from chat import touches
-from chat.events import Publication, publish_now, to_conversation
+from chat.events import Publication, publish_on_commit, to_conversation
 from chat.models import Conversation, Member
 from chat.protocol import Event
 from chatire.errors import NotFound
@@ -64,9 +64,16 @@ class Change:
             raise NotFound
         return member
 
-    def _publish(self) -> None:
-        if self._publications:
-            publish_now(*self._publications)
+    def member_with_id(self, member_id: UUID) -> Member:
+        """Return a present member of the conversation. Raises NotFound."""
+        member = (
+            Member.objects.select_related("user", "assistant")
+            .filter(pk=member_id, conversation=self.conversation, left_at=None)
+            .first()
+        )
+        if member is None:
+            raise NotFound
+        return member
 
     def _finish(self) -> None:
         fields = []
@@ -97,7 +104,7 @@ def changing(conversation_id: UUID) -> Iterator[Change]:
             raise NotFound
         change = Change(conversation)
         # Before whatever the block enqueues: a worker that is woken first could claim a reply
-        # and tell of that before its creation was told. robust: see `publish_on_commit`.
-        transaction.on_commit(change._publish, robust=True)  # noqa: SLF001
+        # and tell of that before its creation was told.
+        publish_on_commit(change._publications)  # noqa: SLF001
         yield change
         change._finish()  # noqa: SLF001

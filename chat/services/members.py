@@ -12,7 +12,7 @@ from chat.selectors.unread import unread_of_user
 from chat.services.changes import Change, changing
 from chat.services.notices import notify_added
 from chat.states import member_state
-from chatire.errors import Conflict, Invalid, NotAllowed, NotFound
+from chatire.errors import Conflict, Invalid, NotAllowed
 
 _MANAGERS = (Member.Role.OWNER, Member.Role.ADMIN)
 
@@ -81,13 +81,7 @@ def remove_member(*, user: User, conversation_id: UUID, member_id: UUID) -> Memb
     """
     with changing(conversation_id) as change:
         acting = change.member(user)
-        member = (
-            Member.objects.select_related("user", "assistant")
-            .filter(pk=member_id, conversation_id=conversation_id, left_at=None)
-            .first()
-        )
-        if member is None:
-            raise NotFound
+        member = change.member_with_id(member_id)
         if member.pk == acting.pk:
             _require_another_owner(member)
         else:
@@ -137,13 +131,7 @@ def change_member(
     """
     with changing(conversation_id) as change:
         acting = change.member(user)
-        member = (
-            Member.objects.select_related("user", "assistant")
-            .filter(pk=member_id, conversation_id=conversation_id, left_at=None)
-            .first()
-        )
-        if member is None:
-            raise NotFound
+        member = change.member_with_id(member_id)
         own = member.pk == acting.pk
         if role is not None and role != member.role:
             if acting.role != Member.Role.OWNER:

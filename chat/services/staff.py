@@ -7,7 +7,6 @@ from chat.models import Assistant, Member
 from chat.services.changes import changing
 from chat.services.conversations import end_conversation, retitle
 from chat.services.members import end_membership, new_member, save_member
-from chatire.errors import NotFound
 
 
 def retitle_as_staff(*, conversation_id: UUID, title: str) -> None:
@@ -33,7 +32,7 @@ def add_member_as_staff(
 def change_member_as_staff(*, member: Member, role: str, nickname: str) -> None:
     """Change a member's role and nickname. Raises NotFound."""
     with changing(member.conversation_id) as change:
-        current = _present(member)
+        current = change.member_with_id(member.pk)
         current.role, current.nickname = role, nickname
         save_member(change=change, member=current)
 
@@ -41,19 +40,10 @@ def change_member_as_staff(*, member: Member, role: str, nickname: str) -> None:
 def remove_member_as_staff(*, member: Member) -> None:
     """Remove a member, whatever their role. Raises NotFound."""
     with changing(member.conversation_id) as change:
-        end_membership(change=change, member=_present(member))
+        end_membership(change=change, member=change.member_with_id(member.pk))
 
 
 def delete_conversation_as_staff(*, conversation_id: UUID) -> None:
     """Delete a conversation and all that was said in it. Raises NotFound."""
     with changing(conversation_id) as change:
         end_conversation(change=change)
-
-
-def _present(member: Member) -> Member:
-    found = (
-        Member.objects.select_related("user", "assistant").filter(pk=member.pk, left_at=None)
-    ).first()
-    if found is None:
-        raise NotFound
-    return found

@@ -7,6 +7,8 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from chatire.health import health_body
+
 # What a health check found: whether all is well, and details for whoever reads it.
 Health = tuple[bool, dict[str, Any]]
 _REQUEST_SECONDS = 5.0
@@ -49,10 +51,6 @@ async def _respond(
         return 200, CONTENT_TYPE_LATEST, generate_latest()
     if path.split("?")[0] in ("/health/", "/health"):
         healthy, details = await health()
-        body = {
-            "status": "ok" if healthy else "unavailable",
-            "process": "worker",
-            **details,
-        }
+        body = health_body("worker", healthy, **details)
         return 200 if healthy else 503, "application/json", json.dumps(body).encode()
     return 404, "text/plain", b"There are /health/ and /metrics here.\n"

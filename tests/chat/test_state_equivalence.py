@@ -21,11 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accounts.models import User
-from chat import protocol, touches
+from chat import events, protocol, touches
 from chat.events import Publication, to_conversation
 from chat.models import Assistant, Conversation, Member, Message, ReplyChunk
 from chat.selectors.changes import changes_since
-from chat.services import changes as changes_module
 from chat.services import conversations, members, messages, replies, titles
 from chat.services.replies import Claim, Outcome
 from chatire.groups import user_group
@@ -149,7 +148,7 @@ def open_world(
         worlds.append(World(conversation, alice, bob, charlie))
         return worlds[-1]
 
-    monkeypatch.setattr(changes_module, "publish_now", hear)
+    monkeypatch.setattr(events, "publish_now", hear)
     monkeypatch.setattr(touches, "touch", lambda conversation_id: None)
     yield open_one
     connection.close()
