@@ -78,6 +78,8 @@ class Session(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(db_index=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    # The id of the refresh token that was spent last: of its successors, none has been used yet.
+    spent = models.CharField(max_length=64, blank=True, editable=False)
 
     def __str__(self) -> str:
         return f"{self.user} since {self.created_at:%Y-%m-%d}"

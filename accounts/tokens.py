@@ -30,12 +30,16 @@ class SessionRefreshToken(Token):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a verified token says. `expires_at` is in seconds since the epoch."""
+    """What a verified token says. `expires_at` is in seconds since the epoch.
+
+    `after` is the id of the refresh token that had been spent last when this one was made.
+    """
 
     user_id: UUID
     session_id: UUID
     token_id: str
     expires_at: float
+    after: str = ""
 
     @property
     def expires_on(self) -> datetime:
@@ -50,7 +54,9 @@ def new_access_token(session: Session) -> AccessToken:
 
 def new_refresh_token(session: Session) -> SessionRefreshToken:
     """Return an unsigned refresh token of `session`; `str()` signs it."""
-    return _of_session(SessionRefreshToken(), session)
+    token = _of_session(SessionRefreshToken(), session)
+    token["after"] = session.spent
+    return token
 
 
 def read_access_token(token: str) -> Claims:
@@ -98,6 +104,7 @@ def _read(kind: type[Token], token: str) -> Claims:
             session_id=UUID(payload["sid"]),
             token_id=str(payload["jti"]),
             expires_at=float(payload["exp"]),
+            after=str(payload.get("after", "")),
         )
     except ExpiredTokenError:
         raise TokenExpired from None

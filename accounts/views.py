@@ -118,7 +118,8 @@ class TokenRefreshView(OpenView):
     def post(self, request: Request) -> Response:
         """Spend a refresh token and get the next pair.
 
-        A token spent more than 30 seconds ago counts as stolen and ends its session.
+        If the answer is lost, the same token may be sent again, until its successor is used.
+        After that, and 30 seconds, it counts as stolen and ends its session.
         """
         given = _validated(RefreshSerializer, request)
         return Response(TokensSerializer(services.refresh(token=given["refresh"])).data)

@@ -27,8 +27,8 @@ from accounts.tokens import (
 
 logger = structlog.get_logger(__name__)
 
-# How long a refresh token that was just rotated still answers. Two tabs of one browser may send
-# the same one at once, and a phone may lose the answer and ask again; later reuse means theft.
+# How long a refresh token still answers after its successor, or another successor of the one
+# before it, was used: two tabs of one browser may refresh at once. Later reuse means theft.
 REFRESH_GRACE = timedelta(seconds=30)
 
 
@@ -78,8 +78,9 @@ def open_session(*, user: User, user_agent: str = "") -> Tokens:
 def refresh(*, token: str) -> Tokens:
     """Rotate a refresh token: it is spent, and a fresh pair for the same session takes its place.
 
-    A token that was spent within REFRESH_GRACE still gets a pair. One spent earlier must have
-    been copied, and nobody can tell whose copy this is: the whole session is revoked.
+    As long as none of its successors was used, a spent token still gets a pair: its answer was
+    lost, however long ago. Once one was used, the others and the spent token must be copies, but
+    for REFRESH_GRACE, and nobody can tell whose: the whole session is revoked.
     Raises TokenExpired, TokenInvalid, SessionRevoked or UserInactive.
     """
     claims = read_refresh_token(token)
@@ -105,14 +106,17 @@ def _rotate(claims: Claims) -> Tokens | None:
     if not session.user.is_active:
         raise UserInactive
     now = timezone.now()
-    spent = BlacklistedToken.objects.filter(token__jti=claims.token_id).first()
-    if spent is None:
+    spent_at = _spent_at(claims.token_id)
+    if spent_at is None and claims.after == session.spent:
         _spend(claims)
-    elif now - spent.blacklisted_at > REFRESH_GRACE:
-        _revoke(Session.objects.filter(pk=session.pk), session.user_id)
-        return None
+        session.spent = claims.token_id
+    elif claims.token_id != session.spent:
+        overtaken_at = spent_at or _spent_at(session.spent)
+        if overtaken_at is None or now - overtaken_at > REFRESH_GRACE:
+            _revoke(Session.objects.filter(pk=session.pk), session.user_id)
+            return None
     session.expires_at = now + SessionRefreshToken.lifetime
-    session.save(update_fields=["expires_at"])
+    session.save(update_fields=["expires_at", "spent"])
     return _sign_tokens(session)
 
 
@@ -166,6 +170,12 @@ def _sign_tokens(session: Session) -> Tokens:
         session=session,
         access_expires_at=datetime.fromtimestamp(access["exp"], tz=UTC),
     )
+
+
+def _spent_at(token_id: str) -> datetime | None:
+    """Return when a refresh token was spent; None if it was not."""
+    spent = BlacklistedToken.objects.filter(token__jti=token_id)
+    return spent.values_list("blacklisted_at", flat=True).first()
 
 
 def _spend(claims: Claims) -> None:
