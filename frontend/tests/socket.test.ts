@@ -174,6 +174,25 @@ describe("authentication", () => {
     expect(socket.status).toBe("open");
     expect(server.sockets).toHaveLength(1);
   });
+
+  test("a renewal in place that meets a server without its database is tried again", async () => {
+    const away = { code: "unavailable", message: "", details: {} };
+    const answers = [
+      () => Promise.reject(new ServerError(away, 503)),
+      () => Promise.reject(new ServerError(away)),
+      () => Promise.resolve("token-2"),
+    ];
+    renew = () => answers.shift()?.() ?? Promise.reject(new SignedOut());
+    expires = Date.now() + 20_000;
+    const socket = await connected();
+    await pass(10_000);
+    expires = Date.now() + 900_000;
+    await pass(10_000);
+    const auth = server.socket.sent.filter((frame) => frame.type === "auth");
+    expect(auth.map((frame) => frame.token)).toEqual(["token-2"]);
+    expect(socket.status).toBe("open");
+    expect(server.sockets).toHaveLength(1);
+  });
 });
 
 describe("commands", () => {

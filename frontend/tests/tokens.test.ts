@@ -95,6 +95,16 @@ describe("tokens", () => {
     expect(one.session?.tokens?.refresh).toBe("r2");
   });
 
+  test("a token that another tab renewed before the device slept is renewed again", async () => {
+    const tokens = tab();
+    const stale = token("first");
+    tokens.accept({ access: stale, refresh: "r", user: ME });
+    tokens.accept({ access: token("second"), refresh: "s", user: ME });
+    clock += 3_600_000;
+    await tokens.renew(stale);
+    expect(asked).toEqual(["s"]);
+  });
+
   test("a refused renewal ends the session but keeps who it was", async () => {
     const tokens = tab();
     tokens.accept({ access: token("first"), refresh: "r", user: ME });

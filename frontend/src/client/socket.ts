@@ -335,7 +335,8 @@ export class Socket {
       this.#planRenewal();
     } catch (error) {
       if (this.#status !== "open") return;
-      if (error instanceof SignedOut || error instanceof ServerError) {
+      const passing = error instanceof ServerError && error.passing;
+      if (error instanceof SignedOut || (error instanceof ServerError && !passing)) {
         this.#drop(CloseCode.NORMAL);
         this.#become("signed-out");
       } else {

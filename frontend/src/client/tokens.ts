@@ -112,9 +112,11 @@ export class Tokens {
   async access(): Promise<string> {
     const tokens = this.session?.tokens;
     if (!tokens) throw new SignedOut();
-    const margin = Math.min(MARGIN, tokens.lifetime / 4);
-    if (tokens.expires - this.#now() > margin) return tokens.access;
-    return this.renew(tokens.access);
+    return this.#lasts(tokens) ? tokens.access : this.renew(tokens.access);
+  }
+
+  #lasts(tokens: { expires: number; lifetime: number }): boolean {
+    return tokens.expires - this.#now() > Math.min(MARGIN, tokens.lifetime / 4);
   }
 
   /** When the present token expires, in ms of this device's clock. */
@@ -139,7 +141,8 @@ export class Tokens {
   async #renew(stale: string): Promise<string> {
     const tokens = this.session?.tokens;
     if (!tokens) throw new SignedOut();
-    if (tokens.access !== stale) return tokens.access;
+    // Another tab was first; but that may have been before the device went to sleep.
+    if (tokens.access !== stale && this.#lasts(tokens)) return tokens.access;
     try {
       const answer = await this.#options.refresh(tokens.refresh);
       const held = this.session;
