@@ -10,8 +10,8 @@ from chat.following import Following
 from chat.selectors.changes import changes_since
 from chat.selectors.conversations import require_member
 from chat.services.members import mark_read
-from chat.services.messages import send_message
-from chat.services.replies import regenerate, request_stop
+from chat.services.messages import SentMessage, edit_message, send_message
+from chat.services.requests import continue_reply, regenerate, request_stop
 from chat.states import message_state
 from chatire.errors import ChatireError, NotFound
 from chatire.threads import in_thread
@@ -85,6 +85,24 @@ async def send(socket: Socket, command: protocol.SendMessage) -> None:
         model=command.model or socket.defaults.get("model"),
         language=socket.defaults.get("language", ""),
     )
+    _answer_sent(socket, command, sent)
+
+
+async def edit(socket: Socket, command: protocol.EditMessage) -> None:
+    """Reword a message: a branch with an assistant, else in place."""
+    edited = await in_thread(
+        edit_message,
+        user=socket.user,
+        message_id=command.message,
+        client_id=command.client_id,
+        content=command.content,
+        model=socket.defaults.get("model"),
+        language=socket.defaults.get("language", ""),
+    )
+    _answer_sent(socket, command, edited)
+
+
+def _answer_sent(socket: Socket, command: protocol.Command, sent: SentMessage) -> None:
     socket.answer(
         protocol.SendMessageAck(
             id=command.id,
@@ -103,6 +121,12 @@ async def stop(socket: Socket, command: protocol.StopReply) -> None:
 async def another(socket: Socket, command: protocol.RegenerateReply) -> None:
     """Start another reply to the same turn."""
     message = await in_thread(regenerate, user=socket.user, message_id=command.message)
+    socket.answer(protocol.MessageAck(id=command.id, message=message_state(message)))
+
+
+async def go_on(socket: Socket, command: protocol.ContinueReply) -> None:
+    """Let a reply go on from where it ended."""
+    message = await in_thread(continue_reply, user=socket.user, message_id=command.message)
     socket.answer(protocol.MessageAck(id=command.id, message=message_state(message)))
 
 
@@ -140,8 +164,10 @@ HANDLERS: dict[type[protocol.Command], Callable[[Socket, Any], Awaitable[None]]]
     protocol.Subscribe: subscribe,
     protocol.Unsubscribe: unsubscribe,
     protocol.SendMessage: send,
+    protocol.EditMessage: edit,
     protocol.StopReply: stop,
     protocol.RegenerateReply: another,
+    protocol.ContinueReply: go_on,
     protocol.Read: read,
     protocol.Typing: typing,
     protocol.Auth: auth,

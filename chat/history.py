@@ -18,6 +18,11 @@ _SAID = frozenset({"complete", "cancelled", "interrupted"})
 # The newest user message gets at least this much, whatever the system prompt leaves.
 _MIN_NEWEST_TOKENS = 64
 _OMISSION = "\n[…]\n"
+# Every server of chat models understands this; few go on with an assistant's turn left open.
+_GO_ON = (
+    "Your last message was cut off. Go on exactly where it ends: your answer is appended to it as "
+    "it is. Repeat nothing and do not comment."
+)
 _NAME_LENGTH = 60  # characters
 # A language may come from a client and goes into the system prompt, so it must not be a sentence.
 _LANGUAGE = re.compile(r"[\w()-]+( [\w()-]+){0,2}")
@@ -81,6 +86,27 @@ def build_turns(
         turns.pop()
     turns.reverse()
     return ([system] if system is not None else []) + _joined(turns)
+
+
+def continuation(said: str, budget_tokens: int) -> list[Turn]:
+    """The turns that let a reply which says `said` already go on; none if it says nothing.
+
+    Of a long one only its end is quoted, in at most half of the budget.
+    """
+    if not said.strip():
+        return []
+    room = max(budget_tokens // 2, _MIN_NEWEST_TOKENS)
+    return [Turn("assistant", _end_of(said, room)), Turn("user", _GO_ON)]
+
+
+def _end_of(text: str, budget_tokens: int) -> str:
+    tokens = estimate_tokens(text)
+    if tokens <= budget_tokens:
+        return text
+    keep = max(len(text) * budget_tokens // tokens, 1)  # characters
+    while estimate_tokens(text[-keep:]) > budget_tokens and keep > 1:
+        keep = keep * 9 // 10
+    return text[-keep:]
 
 
 def omit_middle(text: str, budget_tokens: int) -> str:

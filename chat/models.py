@@ -183,7 +183,8 @@ class Message(models.Model):
     refusal = models.TextField(blank=True)
     tool_calls = models.JSONField(default=list, blank=True)
     status = models.CharField(max_length=11, choices=Status.choices, default=Status.COMPLETE)
-    # What it answers: the message replied to, or the turn a reply was made for.
+    # A reply's is the turn it answers. A person's is, with an assistant, the message it was said
+    # under, which makes the conversation a tree of branches; elsewhere, what it quotes.
     parent = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="children"
     )
@@ -192,6 +193,8 @@ class Message(models.Model):
     # The language a reply was asked for in; empty: the conversation's, else the assistant's.
     language = models.CharField(max_length=35, blank=True)
     attempt = models.PositiveIntegerField(default=0)
+    # Of these, how many belong to runs before the present one: before it was continued.
+    earlier_attempts = models.PositiveIntegerField(default=0)
     # A durable mark: someone asked for this reply to stop.
     stop_requested_at = models.DateTimeField(null=True, blank=True)
     input_tokens = models.PositiveIntegerField(null=True, blank=True)

@@ -63,6 +63,13 @@ class NewMessage(_Body):
     language: Language = ""
 
 
+class MessagePatch(_Body):
+    """Another wording; `client_id` is that of the message a branch makes."""
+
+    client_id: ClientId
+    content: Content
+
+
 class NewMember(_Body):
     """A person to add."""
 

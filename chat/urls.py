@@ -19,4 +19,5 @@ urlpatterns = [
     path("messages/<uuid:message_id>/", views.MessageView.as_view()),
     path("messages/<uuid:message_id>/stop/", views.StopView.as_view()),
     path("messages/<uuid:message_id>/regenerate/", views.RegenerateView.as_view()),
+    path("messages/<uuid:message_id>/continue/", views.ContinueView.as_view()),
 ]

@@ -29,8 +29,8 @@ from chat.services.conversations import (
     rename_conversation,
 )
 from chat.services.members import add_member, change_member, mark_read, remove_member
-from chat.services.messages import send_message
-from chat.services.replies import regenerate, request_stop
+from chat.services.messages import SentMessage, edit_message, send_message
+from chat.services.requests import continue_reply, regenerate, request_stop
 from chat.states import assistant_state, member_state, message_state
 from chatire.errors import Invalid
 from chatire.schema import errors
@@ -70,6 +70,14 @@ def _item(request: Request, conversation_id: UUID) -> serializers.ConversationIt
     conversation = visible_conversation(_person(request), conversation_id)
     unread = unread_of_user(_person(request).pk, [conversation_id])
     return conversation_item(conversation, unread[conversation_id])
+
+
+def _sent(sent: SentMessage) -> Response:
+    answer = serializers.SentMessageBody(
+        message=message_state(sent.message),
+        reply=message_state(sent.reply) if sent.reply is not None else None,
+    )
+    return _body(answer, 201 if sent.created else 200)
 
 
 class AssistantsView(APIView):
@@ -197,11 +205,7 @@ class MessagesView(APIView):
         sent = send_message(
             user=_person(request), conversation_id=conversation_id, **body.model_dump()
         )
-        answer = serializers.SentMessageBody(
-            message=message_state(sent.message),
-            reply=message_state(sent.reply) if sent.reply is not None else None,
-        )
-        return _body(answer, 201 if sent.created else 200)
+        return _sent(sent)
 
 
 class ChangesView(APIView):
@@ -305,6 +309,26 @@ class MessageView(APIView):
         """Read a message."""
         return _body(message_state(visible_message(_person(request), message_id)))
 
+    @extend_schema(
+        operation_id="messages_update",
+        request=serializers.MessagePatch,
+        responses={
+            201: serializers.SentMessageBody,
+            200: serializers.SentMessageBody,
+            **errors(400, 401, 403, 404, 409),
+        },
+    )
+    def patch(self, request: Request, message_id: UUID) -> Response:
+        """Reword a message of one's own.
+
+        With an assistant that begins a branch, with a reply of its own: 201, or 200 if the same
+        `client_id` already had. Elsewhere the message is changed in place: 200.
+        """
+        body = parse(serializers.MessagePatch, request.data)
+        return _sent(
+            edit_message(user=_person(request), message_id=message_id, **body.model_dump())
+        )
+
 
 class StopView(APIView):
     """A reply to stop."""
@@ -332,3 +356,17 @@ class RegenerateView(APIView):
         """Start a sibling of a reply: another answer to the same turn."""
         message = regenerate(user=_person(request), message_id=message_id)
         return _body(serializers.MessageBody(message=message_state(message)), 201)
+
+
+class ContinueView(APIView):
+    """A reply to go on with."""
+
+    @extend_schema(
+        operation_id="messages_continue",
+        request=None,
+        responses={200: serializers.MessageBody, **errors(400, 401, 404, 409)},
+    )
+    def post(self, request: Request, message_id: UUID) -> Response:
+        """Let a reply that ended before its time go on from where it ended."""
+        message = continue_reply(user=_person(request), message_id=message_id)
+        return _body(serializers.MessageBody(message=message_state(message)))

@@ -99,7 +99,9 @@ def test_every_event_is_documented_with_its_fields(frame):
     [
         ("subscribe", protocol.SubscribeAck),
         ("message.send", protocol.SendMessageAck),
+        ("message.edit", protocol.SendMessageAck),
         ("reply.stop", protocol.MessageAck),
+        ("reply.continue", protocol.MessageAck),
         ("reply.regenerate", protocol.MessageAck),
         ("auth", protocol.AuthAck),
         ("ack", protocol.Ack),
@@ -244,6 +246,7 @@ def test_no_other_module_reads_the_environment():
         "chatire/wsgi.py",
         "chat/replies/prompt.py",  # keys, by the name that an assistant gives
         "chatire/environment.py",
+        *("chatire/gunicorn.py", "chatire/metrics.py"),  # the folder that one tells the other
         "chatire/management/commands/doctor.py",
     }
 
@@ -271,16 +274,23 @@ def test_the_example_file_names_only_what_there_is():
 # --- operations.md -------------------------------------------------------------------------
 
 
-def test_metrics_are_exactly_those_of_the_code():
-    made = re.compile(r'(?:Counter|Gauge|Histogram)\(\s*"(\w+)"')
-    exposed = {name for path in sources() for name in made.findall(path.read_text())}
+def metrics_made() -> Iterator[str]:
+    """Yield every metric of the code as its row names it: `name_total{label,label}`."""
+    for path in sources():
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+                continue
+            if call.func.id not in {"Counter", "Gauge", "Histogram"} or len(call.args) < 2:
+                continue
+            name, _, *labels = map(ast.literal_eval, call.args)
+            suffix = "_total" if call.func.id == "Counter" else ""
+            yield name + suffix + ("{" + ",".join(labels[0]) + "}" if labels else "")
+
+
+def test_metrics_are_exactly_those_of_the_code_with_their_labels():
     text = section(OPERATIONS, "Metrics")
-    named = {
-        name.split("{")[0].removesuffix("_total")
-        for row in rows(text)[2:]
-        for name in names(row[0])
-    }
-    assert named == exposed
+    named = [name for row in rows(text) for name in sorted(names(row[0])) if "_" in name]
+    assert sorted(named) == sorted(metrics_made())
 
 
 def test_log_events_that_are_named_are_logged():

@@ -21,7 +21,7 @@ from chat.llm.errors import (
 )
 from chat.llm.spec import Delta, Finish, ModelSpec, Timeouts, ToolCall, Turn, Usage
 from chat.llm.stream import stream_reply
-from chat.llm.tokens import estimate_tokens, estimate_usage
+from chat.llm.tokens import estimate_tokens, estimate_turns, estimate_usage
 
 __all__ = [
     "Delta",
@@ -49,6 +49,7 @@ __all__ = [
     "Usage",
     "close_clients",
     "estimate_tokens",
+    "estimate_turns",
     "estimate_usage",
     "stream_reply",
 ]

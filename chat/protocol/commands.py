@@ -43,6 +43,18 @@ class SendMessage(Command):
     model: ModelName | None = None
 
 
+class EditMessage(Command):
+    """Reword one's own message: a branch of its own in an assistant conversation, else in place.
+
+    `client_id` is that of the message a branch makes; the same one twice is one branch.
+    """
+
+    type: Literal["message.edit"]
+    message: UUID
+    client_id: ClientId
+    content: Content
+
+
 class StopReply(Command):
     """Stop a reply, from any device; its text so far is kept."""
 
@@ -54,6 +66,13 @@ class RegenerateReply(Command):
     """Make a sibling of a reply: another answer to the same turn."""
 
     type: Literal["reply.regenerate"]
+    message: UUID
+
+
+class ContinueReply(Command):
+    """Let a reply that ended before its time go on from where it ended."""
+
+    type: Literal["reply.continue"]
     message: UUID
 
 
@@ -90,8 +109,10 @@ AnyCommand = Annotated[
     Subscribe
     | Unsubscribe
     | SendMessage
+    | EditMessage
     | StopReply
     | RegenerateReply
+    | ContinueReply
     | Read
     | Typing
     | Auth
@@ -144,8 +165,10 @@ _COMMAND_TYPES: Final = frozenset(
         "subscribe",
         "unsubscribe",
         "message.send",
+        "message.edit",
         "reply.stop",
         "reply.regenerate",
+        "reply.continue",
         "read",
         "typing",
         "auth",

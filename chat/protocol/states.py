@@ -46,7 +46,10 @@ class UsageState(Frame):
 
 
 class MessageState(Frame):
-    """A message. While it streams, `content` is empty: the text comes by snapshot and deltas."""
+    """A message. While it waits or streams, `content` is what it said before it was continued.
+
+    What a run says comes by snapshot and deltas, which begin with that.
+    """
 
     id: UUID
     conversation: UUID

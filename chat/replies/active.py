@@ -8,6 +8,7 @@ from uuid import UUID
 
 from chat.llm import Delta
 
+NOTHING = Delta("", "")
 # Characters in one chunk and one delta, so that its frame stays well below the layer's 1 MB.
 MAX_PIECE = 32_000
 
@@ -32,11 +33,18 @@ class ActiveReply:
     """Fed by the loop that reads the model, emptied by the flusher; both on one event loop."""
 
     def __init__(
-        self, *, message_id: UUID, conversation_id: UUID, attempt: int, hurry: Callable[[], None]
+        self,
+        *,
+        message_id: UUID,
+        conversation_id: UUID,
+        attempt: int,
+        hurry: Callable[[], None],
+        before: Delta = NOTHING,
     ) -> None:
         self.message_id = message_id
         self.conversation_id = conversation_id
         self.attempt = attempt
+        self.before = before
         self.size = 0  # characters read
         self.pieces_read = 0
         self.next_index = 0
@@ -44,8 +52,9 @@ class ActiveReply:
         self.reader: asyncio.Task[object] | None = None
         self.drained: asyncio.Event | None = None
         self._hurry = hurry
-        self._new_text: list[str] = []
-        self._new_reasoning: list[str] = []
+        # What earlier runs said is the beginning of this one's stream.
+        self._new_text: list[str] = [before.text] if before.text else []
+        self._new_reasoning: list[str] = [before.reasoning] if before.reasoning else []
         self._text: list[str] = []
         self._reasoning: list[str] = []
 
@@ -86,6 +95,13 @@ class ActiveReply:
     def content(self) -> str:
         """All the text so far."""
         return "".join(self._text) + "".join(self._new_text)
+
+    @property
+    def added(self) -> Delta:
+        """What this run has said."""
+        return Delta(
+            self.content[len(self.before.text) :], self.reasoning[len(self.before.reasoning) :]
+        )
 
     @property
     def reasoning(self) -> str:

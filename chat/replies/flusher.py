@@ -21,9 +21,10 @@ import psycopg
 import structlog
 
 from chat.events import Publication, publish_now_async, to_conversation
+from chat.llm import Delta
 from chat.protocol import ReplyDelta
 from chat.replies import metrics
-from chat.replies.active import ActiveReply, Halt, Piece
+from chat.replies.active import NOTHING, ActiveReply, Halt, Piece
 from chatire.layers.connection import backoff
 
 logger = structlog.get_logger(__name__)
@@ -79,13 +80,16 @@ class Flusher:
         """The replies being written now."""
         return self._replies.values()
 
-    def open(self, *, message_id: UUID, conversation_id: UUID, attempt: int) -> ActiveReply:
-        """Begin to flush a reply that was claimed under `attempt`."""
+    def open(
+        self, *, message_id: UUID, conversation_id: UUID, attempt: int, before: Delta = NOTHING
+    ) -> ActiveReply:
+        """Begin to flush a reply that was claimed under `attempt`; it says `before` already."""
         reply = ActiveReply(
             message_id=message_id,
             conversation_id=conversation_id,
             attempt=attempt,
             hurry=self._urgent.set,
+            before=before,
         )
         self._replies[message_id] = reply
         self._occupied.set()

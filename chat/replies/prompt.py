@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from chat.history import PastMessage, build_turns
-from chat.llm import ModelSpec, Turn
+from chat.history import PastMessage, build_turns, continuation
+from chat.llm import ModelSpec, Turn, estimate_turns
 from chat.models import Assistant, Conversation, Message
 from chat.selectors.turns import PastTurn, turns_before
 from chat.services.replies import Claim
@@ -37,18 +37,20 @@ def prompt_for(claim: Claim) -> Prompt:
         spec = model_spec(assistant, chosen_model(claim.message, claim.conversation, assistant))
     except ValueError as error:
         raise CannotAsk("assistant_misconfigured") from error
-    group = claim.conversation.kind != Conversation.Kind.ASSISTANT
+    budget = _budget(assistant, spec)
+    ending = continuation(claim.message.content, budget)
+    kind = claim.conversation.kind
     turns = build_turns(
         assistant.system_prompt,
         claim.message.language or claim.conversation.language or assistant.language,
-        map(_past, turns_before(claim.message, named=group)),
-        _budget(assistant, spec),
-        group=group,
+        map(_past, turns_before(claim.message, kind)),
+        budget - estimate_turns(ending),
+        group=kind != Conversation.Kind.ASSISTANT,
         assistant_id=assistant.pk,
     )
     if not any(turn.role == "user" for turn in turns):
         raise CannotAsk("turn_gone")
-    return Prompt(spec, turns)
+    return Prompt(spec, turns + ending)
 
 
 def _past(turn: PastTurn) -> PastMessage:

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, Final, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -87,12 +88,14 @@ class Runner:
             message_id=message_id,
             conversation_id=claim.conversation.pk,
             attempt=claim.attempt,
+            before=Delta(claim.message.content, claim.message.reasoning),
         )
         try:
             outcome = await self._read(reply, prompt)
             if outcome is None:
                 await self._give_up(reply, log)
                 return
+            outcome = _with_earlier_usage(outcome, claim.message)
             await self._flusher.drain(reply)
             won = await persistently(
                 finish_reply,
@@ -236,6 +239,18 @@ def _finished(reply: ActiveReply, finish: Finish) -> Outcome:
     )
 
 
+def _with_earlier_usage(outcome: Outcome, before: Message) -> Outcome:
+    """Add what the runs before a reply was continued have used."""
+    if before.input_tokens is None and before.output_tokens is None:
+        return outcome
+    return replace(
+        outcome,
+        input_tokens=(before.input_tokens or 0) + (outcome.input_tokens or 0),
+        output_tokens=(before.output_tokens or 0) + (outcome.output_tokens or 0),
+        usage_estimated=before.usage_estimated or outcome.usage_estimated,
+    )
+
+
 def _storable(text: str | None) -> str:
     """`text` without what Postgres cannot hold; deltas are free of it already."""
     return (text or "").replace("\0", "\ufffd").encode("utf-8", "replace").decode()
@@ -251,14 +266,13 @@ def _partial(
 ) -> Outcome:
     """The end of a reply whose model did not end it: what there is, and an estimate."""
     metrics.TOKENS.inc(reply.pieces_read)
-    content, reasoning = reply.content, reply.reasoning
-    usage = estimate_usage(prompt.turns, content, reasoning)
+    usage = estimate_usage(prompt.turns, *reply.added)
     return Outcome(
         status=status,
         finish_reason=finish_reason,
         error_code=error_code,
-        content=content,
-        reasoning=reasoning,
+        content=reply.content,
+        reasoning=reply.reasoning,
         model=prompt.spec.model,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,

@@ -1,25 +1,29 @@
 """The conversation before a reply, as its model is to see it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 from uuid import UUID
 
+from django.db import connection
+
 from accounts.models import User
-from chat.models import Assistant, Message
+from chat.models import Assistant, Conversation, Message
 
 # Rows read at once; most histories that fit a model are one or two of these.
 _PAGE = 50
 _SAID = (Message.Status.COMPLETE, Message.Status.CANCELLED, Message.Status.INTERRUPTED)
-# Not whole objects: a long history would spend its time on making them.
-_COLUMNS = (
-    "created_seq",
-    "role",
-    "content",
-    "status",
-    "parent_id",
-    "author_user_id",
-    "author_assistant_id",
+# Upwards from a message, each the one that the message before it was said under.
+_BRANCH = """
+WITH RECURSIVE branch AS (
+    SELECT m.*, 1 AS depth FROM chat_message m WHERE m.id = %s
+    UNION ALL
+    SELECT m.*, branch.depth + 1 FROM branch JOIN chat_message m ON m.id = branch.parent_id
+    WHERE branch.depth < %s
 )
+SELECT id, parent_id, role, CASE WHEN deleted_at IS NULL THEN content ELSE '' END, status,
+       author_user_id, author_assistant_id
+FROM branch ORDER BY depth
+"""
 
 
 class PastTurn(NamedTuple):
@@ -32,45 +36,100 @@ class PastTurn(NamedTuple):
     author_name: str
 
 
-def turns_before(reply: Message, *, named: bool) -> Iterator[PastTurn]:
-    """Yield what was said before `reply`, newest first: its own turn, then what came before.
+class _Row(NamedTuple):
+    # Not a whole object: a long history would spend its time on making them.
+    id: UUID
+    parent_id: UUID | None
+    role: str
+    content: str
+    status: str
+    author_user_id: UUID | None
+    author_assistant_id: UUID | None
 
-    Read page by page, so taking the newest few of a long conversation costs only those. Deleted
-    messages and replies that are not done are left out; of several replies to one turn only the
-    newest that said something is in. Authors have names only if `named`.
+    @property
+    def is_reply(self) -> bool:
+        return self.role == Message.Role.ASSISTANT and self.parent_id is not None
+
+    @property
+    def says(self) -> bool:
+        return self.status in _SAID and bool(self.content)
+
+
+def turns_before(reply: Message, kind: str) -> Iterator[PastTurn]:
+    """Yield what was said before `reply` in a conversation of this kind, newest first.
+
+    With an assistant that is its own branch: the turn it answers, what that was said under, and
+    so on; where a reply on the way said nothing, its newest sibling that did stands for it.
+    Elsewhere it is everything until the turn it answers; of several replies to one turn only the
+    newest that said something. Deleted messages and replies that are not done are left out.
+    Read page by page, so taking the newest few of a long conversation costs only those. Authors
+    have names except with an assistant, where nobody needs them.
     """
     parent = reply.parent
     if parent is None:
         return
-    answered = {parent.pk}  # a sibling of this reply is not part of its history
+    with_assistant = kind == Conversation.Kind.ASSISTANT
+    for page in _branch(parent.pk) if with_assistant else _line(parent):
+        names = {} if with_assistant else _names(page)
+        for row in page:
+            author = row.author_user_id or row.author_assistant_id
+            yield PastTurn(row.role, row.content, row.status, author, names.get(author, ""))
+
+
+def _branch(message_id: UUID) -> Iterator[list[_Row]]:
+    following: UUID | None = message_id
+    while following is not None:
+        with connection.cursor() as cursor:
+            cursor.execute(_BRANCH, [following, _PAGE])
+            rows = [_Row(*row) for row in cursor.fetchall()]
+        following = rows[-1].parent_id if len(rows) == _PAGE else None
+        silent = [row.parent_id for row in rows if row.is_reply and not row.says]
+        instead = _newest_said(silent) if silent else {}
+        page = [instead.get(row.parent_id, row) if row.is_reply else row for row in rows]
+        yield [row for row in page if row.says]
+
+
+def _newest_said(turns: list[UUID | None]) -> dict[UUID | None, _Row]:
+    """The newest reply to each of these turns that said something."""
+    replies = Message.objects.filter(
+        parent__in=turns, role=Message.Role.ASSISTANT, status__in=_SAID, deleted_at=None
+    ).exclude(content="")
+    rows = replies.order_by("created_seq").values_list(*_Row._fields)
+    return {row[1]: _Row(*row) for row in rows}
+
+
+def _line(parent: Message) -> Iterator[list[_Row]]:
+    answered = {parent.pk}  # a sibling of the reply is not part of its history
     before = parent.created_seq + 1
     while True:
-        rows = list(
+        found = list(
             Message.objects.filter(
-                conversation_id=reply.conversation_id,
+                conversation_id=parent.conversation_id,
                 created_seq__lt=before,
                 status__in=_SAID,
                 deleted_at=None,
             )
             .order_by("-created_seq")
-            .values_list(*_COLUMNS)[:_PAGE]
+            .values_list("created_seq", *_Row._fields)[:_PAGE]
         )
-        names = _names({row[5] for row in rows}, {row[6] for row in rows}) if named else {}
-        for _, role, content, status, parent_id, user_id, assistant_id in rows:
-            if role == Message.Role.ASSISTANT and parent_id is not None:
-                if not content or parent_id in answered:
+        page = []
+        for row in (_Row(*columns) for _, *columns in found):
+            if row.parent_id is not None and row.is_reply:
+                if not row.content or row.parent_id in answered:
                     continue
-                answered.add(parent_id)
-            author = user_id or assistant_id
-            yield PastTurn(role, content, status, author, names.get(author, ""))
-        if len(rows) < _PAGE:
+                answered.add(row.parent_id)
+            page.append(row)
+        yield page
+        if len(found) < _PAGE:
             return
-        before = rows[-1][0]
+        before = found[-1][0]
 
 
-def _names(users: set[UUID | None], assistants: set[UUID | None]) -> dict[UUID | None, str]:
-    people = User.objects.in_bulk([each for each in users if each])
-    personas = Assistant.objects.in_bulk([each for each in assistants if each])
+def _names(rows: Iterable[_Row]) -> dict[UUID | None, str]:
+    people = User.objects.in_bulk([row.author_user_id for row in rows if row.author_user_id])
+    personas = Assistant.objects.in_bulk(
+        [row.author_assistant_id for row in rows if row.author_assistant_id]
+    )
     return {
         **{pk: user.name for pk, user in people.items()},
         **{pk: assistant.name for pk, assistant in personas.items()},

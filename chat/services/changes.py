@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.models import User
 from chat import touches
 from chat.events import Publication, publish_on_commit, to_conversation
-from chat.models import Conversation, Member
+from chat.models import Conversation, Member, Message
 from chat.protocol import Event
 from chatire.errors import NotFound
 
@@ -108,3 +108,11 @@ def changing(conversation_id: UUID) -> Iterator[Change]:
         publish_on_commit(change._publications)  # noqa: SLF001
         yield change
         change._finish()  # noqa: SLF001
+
+
+def conversation_of(message_id: UUID) -> UUID:
+    """Return the conversation to lock before a message is read. Raises NotFound."""
+    found = Message.objects.filter(pk=message_id).values_list("conversation_id", flat=True).first()
+    if found is None:
+        raise NotFound
+    return found

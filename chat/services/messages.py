@@ -1,21 +1,20 @@
-"""Saying something."""
+"""Saying something, and saying it differently."""
 
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.utils import timezone
 
 from accounts.models import User
 from chat import protocol
 from chat.models import Assistant, Conversation, Message
-from chat.services.changes import changing
+from chat.selectors.messages import messages_with_authors
+from chat.services.changes import Change, changing, conversation_of
 from chat.services.conversations import require_model
 from chat.services.replies import start_reply
+from chat.services.requests import active_replies, stop_reply
 from chat.states import message_state
-from chatire.errors import Conflict, Invalid
-
-# Replies of one conversation are written one after another, so that each knows the one before.
-MAX_WAITING_REPLIES = 8
+from chatire.errors import Conflict, Invalid, NotAllowed, NotFound
 
 
 class SentMessage(NamedTuple):
@@ -46,53 +45,136 @@ def send_message(
     """
     with changing(conversation_id) as change:
         change.member(user)
-        earlier = (
-            _messages()
-            .filter(conversation=change.conversation, author_user=user, client_id=client_id)
-            .first()
-        )
+        earlier = _sent_before(change.conversation, user, client_id)
         if earlier is not None:
-            return SentMessage(earlier, _reply_to(earlier), created=False)
-        replier = _replier(change.conversation, assistant)
-        if model is not None:
-            require_model(replier, model)
-        if replier is not None:
-            _require_room_for_reply(change.conversation)
-        seq = change.next_seq()
-        message = Message.objects.create(
-            conversation=change.conversation,
-            author_user=user,
-            role=Message.Role.USER,
-            content=content,
-            parent=_parent(change.conversation, parent),
+            return earlier
+        return _say(
+            change,
+            user,
             client_id=client_id,
-            created_seq=seq,
-            seq=seq,
+            content=content,
+            parent_id=_parent_id(change.conversation, parent),
+            assistant=_replier(change.conversation, assistant),
+            model=model,
+            language=language,
         )
-        change.publish(
-            protocol.MessageCreated(
-                conversation=conversation_id, seq=seq, message=message_state(message)
-            )
+
+
+def edit_message(
+    *,
+    user: User,
+    message_id: UUID,
+    client_id: str,
+    content: str,
+    model: str | None = None,
+    language: str = "",
+) -> SentMessage:
+    """Reword a message of one's own.
+
+    In a conversation with an assistant that begins a branch: another message in the same place,
+    with a reply of its own, while what was said under the old wording stays; replies to it that
+    are still being made are stopped. The same `client_id` gives the branch made first. Elsewhere
+    the message is changed in place and marked as edited.
+    Raises NotFound; NotAllowed for another's message; Invalid for a reply or an unknown model;
+    Conflict if it is deleted, or if too many replies wait already.
+    """
+    with changing(conversation_of(message_id)) as change:
+        change.member(user)
+        message = messages_with_authors().filter(pk=message_id).first()
+        if message is None:
+            raise NotFound
+        if message.role != Message.Role.USER:
+            raise Invalid("Only what a person wrote can be edited.")
+        if message.author_user_id != user.pk:
+            raise NotAllowed("Only its author may edit a message.")
+        if message.deleted_at is not None:
+            raise Conflict("This message was deleted.")
+        if change.conversation.kind != Conversation.Kind.ASSISTANT:
+            return SentMessage(_reword(change, message, content), None, created=False)
+        earlier = _sent_before(change.conversation, user, client_id)
+        if earlier is not None:
+            return earlier
+        for reply in active_replies(message):
+            stop_reply(change=change, reply=reply)
+        return _say(
+            change,
+            user,
+            client_id=client_id,
+            content=content,
+            parent_id=message.parent_id,
+            assistant=_replier(change.conversation, None),
+            model=model,
+            language=language,
         )
-        reply = None
-        if replier is not None:
-            reply = start_reply(
-                change=change,
-                parent=message,
-                assistant=replier,
-                model=model or "",
-                language=language,
-            )
-        change.touch(spoken=True)
+
+
+def _say(
+    change: Change,
+    user: User,
+    *,
+    client_id: str,
+    content: str,
+    parent_id: UUID | None,
+    assistant: Assistant | None,
+    model: str | None,
+    language: str,
+) -> SentMessage:
+    if model is not None:
+        require_model(assistant, model)
+    seq = change.next_seq()
+    message = Message.objects.create(
+        conversation=change.conversation,
+        author_user=user,
+        role=Message.Role.USER,
+        content=content,
+        parent_id=parent_id,
+        client_id=client_id,
+        created_seq=seq,
+        seq=seq,
+    )
+    change.publish(
+        protocol.MessageCreated(
+            conversation=change.conversation.pk, seq=seq, message=message_state(message)
+        )
+    )
+    reply = None
+    if assistant is not None:
+        reply = start_reply(
+            change=change,
+            parent=message,
+            assistant=assistant,
+            model=model or "",
+            language=language,
+        )
+    change.touch(spoken=True)
     return SentMessage(message, reply, created=True)
 
 
-def _messages() -> QuerySet[Message]:
-    return Message.objects.select_related("author_user", "author_assistant")
+def _reword(change: Change, message: Message, content: str) -> Message:
+    """Change a message in place. The same wording again changes nothing."""
+    if message.content == content:
+        return message
+    seq = change.next_seq()
+    message.content, message.edited_at, message.seq = content, timezone.now(), seq
+    message.save(update_fields=["content", "edited_at", "seq"])
+    change.publish(
+        protocol.MessageUpdated(
+            conversation=change.conversation.pk, seq=seq, message=message_state(message)
+        )
+    )
+    change.touch()
+    return message
 
 
-def _reply_to(message: Message) -> Message | None:
-    return _messages().filter(parent=message, role=Message.Role.ASSISTANT).order_by("pk").first()
+def _sent_before(conversation: Conversation, user: User, client_id: str) -> SentMessage | None:
+    sent = messages_with_authors().filter(
+        conversation=conversation, author_user=user, client_id=client_id
+    )
+    message = sent.first()
+    if message is None:
+        return None
+    replies = messages_with_authors().filter(parent=message, role=Message.Role.ASSISTANT)
+    return SentMessage(message, replies.order_by("pk").first(), created=False)
 
 
 def _replier(conversation: Conversation, slug: str | None) -> Assistant | None:
@@ -111,16 +193,13 @@ def _replier(conversation: Conversation, slug: str | None) -> Assistant | None:
     return chosen
 
 
-def _require_room_for_reply(conversation: Conversation) -> None:
-    active = Message.objects.filter(conversation=conversation, status__in=Message.ACTIVE).count()
-    if active >= MAX_WAITING_REPLIES:
-        raise Conflict("Too many replies are still to be written here; stop one or wait.")
-
-
-def _parent(conversation: Conversation, parent: UUID | None) -> Message | None:
-    if parent is None:
+def _parent_id(conversation: Conversation, parent: UUID | None) -> UUID | None:
+    """What a new message follows: what its sender says, else, with an assistant, the newest."""
+    there = Message.objects.filter(conversation=conversation)
+    if parent is not None:
+        if not there.filter(pk=parent).exists():
+            raise Invalid("The message replied to is not in this conversation.", field="parent")
+        return parent
+    if conversation.kind != Conversation.Kind.ASSISTANT:
         return None
-    found = Message.objects.filter(conversation=conversation, pk=parent).first()
-    if found is None:
-        raise Invalid("The message replied to is not in this conversation.", field="parent")
-    return found
+    return there.order_by("-created_seq").values_list("pk", flat=True).first()

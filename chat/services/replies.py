@@ -1,7 +1,9 @@
-"""The writes of a reply's life: started, claimed, finished, handed back, stopped, made again.
+"""The writes of a reply's life: started, claimed, finished, handed back, cancelled, resumed.
 
 A reply is `pending` until a worker claims it, `streaming` until it ends. Each claim raises
-`attempt`, the fencing token: whoever holds an older one changes nothing.
+`attempt`, the fencing token: whoever holds an older one changes nothing. One that was continued
+keeps what its earlier runs left in its row until it ends anew, so that no lost worker takes that
+with it.
 """
 
 from collections.abc import Sequence
@@ -10,18 +12,16 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.utils import timezone
 from structlog.contextvars import get_contextvars
 
-from accounts.models import User
 from chat import protocol
 from chat.models import Assistant, Conversation, Message
-from chat.selectors.messages import messages_with_authors, visible_message
+from chat.selectors.messages import messages_with_authors
 from chat.services.changes import Change, changing
 from chat.services.notices import notify_reply_finished
 from chat.states import message_state
-from chatire.errors import Conflict, Invalid, NotFound
-from chatire.jobs import enqueue_named, signal_workers_on_commit
+from chatire.errors import Conflict, NotFound
+from chatire.jobs import enqueue_named
 
 STREAM_TASK = "chat.stream_reply"
 TITLE_TASK = "chat.write_title"
@@ -31,14 +31,20 @@ STREAM_PRIORITY = 10
 AGAIN_PRIORITY = STREAM_PRIORITY + 1
 # A reply that takes its worker down must not take down all of them, one after another.
 MAX_ATTEMPTS = 5
-STOP_SIGNAL = "stop"
+# Replies of one conversation are written one after another, so that each knows the one before.
+MAX_WAITING_REPLIES = 8
 
 _Status = Message.Status
+# What a reply that may go on has ended with; of the complete ones, those that were cut off.
+RESUMABLE = (_Status.CANCELLED, _Status.INTERRUPTED, _Status.FAILED, _Status.COMPLETE)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to write a reply, until someone holds a higher `attempt`."""
+    """The right to write a reply, until someone holds a higher `attempt`.
+
+    What `message` says already, its earlier runs have said: this one goes on from there.
+    """
 
     message: Message
     conversation: Conversation
@@ -68,7 +74,9 @@ def start_reply(
     """Store a pending reply to `parent` and the job that writes it, in the caller's change.
 
     An empty `model` is chosen when the reply is written: the conversation's, else the assistant's.
+    Raises Conflict if too many replies wait already.
     """
+    _require_room(change.conversation)
     seq = change.next_seq()
     reply = Message.objects.create(
         conversation=change.conversation,
@@ -88,6 +96,52 @@ def start_reply(
     )
     _enqueue(reply)
     return reply
+
+
+def resume_reply(*, change: Change, reply: Message) -> Message:
+    """Let a reply that has ended go on after the text it has, and return it as it is now.
+
+    Raises Conflict if it has not ended, or if too many replies wait already.
+    """
+    _require_room(change.conversation)
+    resumed = _move(
+        change,
+        reply.pk,
+        reply.attempt,
+        RESUMABLE,
+        {
+            "status": _Status.PENDING,
+            # A worker that has not heard that it ended this reply may not end it again.
+            "attempt": reply.attempt + 1,
+            "earlier_attempts": reply.attempt + 1,
+            "stop_requested_at": None,
+            "finish_reason": "",
+            "error_code": "",
+        },
+        read=reply,
+    )
+    if resumed is None:
+        raise Conflict
+    _enqueue(resumed)
+    return resumed
+
+
+def cancel_waiting_reply(*, change: Change, reply: Message) -> Message | None:
+    """End a pending reply with what it has; None if a worker was quicker."""
+    return _move(
+        change,
+        reply.pk,
+        reply.attempt,
+        (_Status.PENDING,),
+        {"status": _Status.CANCELLED},
+        read=reply,
+    )
+
+
+def _require_room(conversation: Conversation) -> None:
+    active = Message.objects.filter(conversation=conversation, status__in=Message.ACTIVE).count()
+    if active >= MAX_WAITING_REPLIES:
+        raise Conflict("Too many replies are still to be written here; stop one or wait.")
 
 
 def _enqueue(reply: Message, *, priority: int = STREAM_PRIORITY) -> None:
@@ -123,7 +177,7 @@ def _claim(change: Change, message_id: UUID) -> Claim | None:
     if message.stop_requested_at is not None or message.deleted_at is not None:
         _end_with_chunks(change, message, Outcome(status=_Status.CANCELLED))
         return None
-    if message.attempt >= MAX_ATTEMPTS:
+    if message.attempt - message.earlier_attempts >= MAX_ATTEMPTS:
         lost = Outcome(status=_Status.FAILED, error_code="worker_lost")
         _end_with_chunks(change, message, lost)
         return None
@@ -185,76 +239,6 @@ def hand_back_reply(*, message_id: UUID, conversation_id: UUID, attempt: int) ->
         return False
 
 
-def request_stop(*, user: User, message_id: UUID) -> Message:
-    """Ask for a reply to stop, by any member, and return it as it is now.
-
-    One that waits is cancelled at once. One that streams is marked and its worker woken; it
-    then ends as cancelled with its text so far. One that has ended is left as it is.
-    Raises NotFound; Invalid for a message that is not a reply.
-    """
-    conversation_id = _conversation_of(message_id)
-    if conversation_id is None:
-        raise NotFound
-    with changing(conversation_id) as change:
-        change.member(user)
-        message = messages_with_authors().filter(pk=message_id).first()
-        if message is None:
-            raise NotFound
-        if message.role != Message.Role.ASSISTANT:
-            raise Invalid("Only a reply can be stopped.")
-        if message.status == _Status.PENDING:
-            _mark_stop(message)
-            ended = _end(change, message_id, message.attempt, Outcome(status=_Status.CANCELLED))
-            change.touch()
-            return ended or message
-        if message.status == _Status.STREAMING:
-            _mark_stop(message)
-            signal_workers_on_commit(STOP_SIGNAL, message=message_id.hex)
-        return message
-
-
-def regenerate(*, user: User, message_id: UUID, model: str = "") -> Message:
-    """Start another reply to the turn that `message_id` answers, and return it.
-
-    While a reply to that turn is being made, that one is returned: two clicks make one run.
-    Raises NotFound; Invalid for a message that is not a reply; Conflict if its assistant or its
-    turn is gone.
-    """
-    reply = visible_message(user, message_id)
-    if reply.role != Message.Role.ASSISTANT:
-        raise Invalid("Only a reply can be made again.")
-    with changing(reply.conversation_id) as change:
-        change.member(user)
-        parent = reply.parent
-        if parent is None or parent.deleted_at is not None:
-            raise Conflict("What this was a reply to is gone.")
-        active = (
-            messages_with_authors()
-            .filter(parent=parent, role=Message.Role.ASSISTANT, status__in=Message.ACTIVE)
-            .order_by("created_seq")
-            .last()
-        )
-        if active is not None:
-            return active
-        assistant = Assistant.objects.filter(
-            memberships__conversation=change.conversation,
-            memberships__assistant=reply.author_assistant,
-            memberships__left_at=None,
-            is_active=True,
-        ).first()
-        if assistant is None:
-            raise Conflict("That assistant is not here any more.")
-        again = start_reply(
-            change=change,
-            parent=parent,
-            assistant=assistant,
-            model=model,
-            language=reply.language,
-        )
-        change.touch(spoken=True)
-        return again
-
-
 def enqueue_lost_reply(*, message_id: UUID) -> bool:
     """Give a reply that has not ended and has no job a job again. For the reaper."""
     message = Message.objects.filter(pk=message_id, status__in=Message.ACTIVE).first()
@@ -262,10 +246,6 @@ def enqueue_lost_reply(*, message_id: UUID) -> bool:
         return False
     _enqueue(message, priority=AGAIN_PRIORITY)
     return True
-
-
-def _conversation_of(message_id: UUID) -> UUID | None:
-    return Message.objects.filter(pk=message_id).values_list("conversation_id", flat=True).first()
 
 
 def _move(
@@ -323,7 +303,7 @@ def _end(change: Change, message_id: UUID, attempt: int, outcome: Outcome) -> Me
 
 
 def _end_with_chunks(change: Change, message: Message, outcome: Outcome) -> None:
-    """End a reply that has no worker, with what its last one had stored."""
+    """End a reply that has no worker, with what its last one had stored, else what it had."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT coalesce(string_agg(text, '' ORDER BY index), ''),"
@@ -340,8 +320,8 @@ def _end_with_chunks(change: Change, message: Message, outcome: Outcome) -> None
         {
             "status": outcome.status,
             "error_code": outcome.error_code,
-            "content": content,
-            "reasoning": reasoning,
+            "content": content or message.content,
+            "reasoning": reasoning or message.reasoning,
         },
     )
     if ended is not None:
@@ -368,12 +348,6 @@ def _publish_again(change: Change, message_id: UUID, attempt: int, outcome: Outc
 def _delete_chunks(message_id: UUID) -> None:
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM chat_replychunk WHERE message_id = %s", [message_id])
-
-
-def _mark_stop(message: Message) -> None:
-    Message.objects.filter(pk=message.pk, status__in=Message.ACTIVE, stop_requested_at=None).update(
-        stop_requested_at=timezone.now()
-    )
 
 
 def _wants_title(conversation: Conversation, message: Message) -> bool:

@@ -28,7 +28,7 @@ from chat.replies import reaper
 from chat.replies.active import Halt
 from chat.replies.flusher import Flusher
 from chat.replies.runner import Runner
-from chat.services.replies import STOP_SIGNAL
+from chat.services.requests import STOP_SIGNAL
 from chat.worker.connector import SteadyConnector
 from chat.worker.probe import Health, serve_probe
 from chatire.health import database_answers

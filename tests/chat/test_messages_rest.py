@@ -12,7 +12,7 @@ from accounts.models import User
 from chat.models import Assistant, Conversation, Member, Message
 from chat.protocol import MAX_CONTENT
 from chat.services.conversations import create_conversation
-from chat.services.messages import MAX_WAITING_REPLIES
+from chat.services.replies import MAX_WAITING_REPLIES
 
 Api = Callable[..., APIClient]
 pytestmark = pytest.mark.django_db

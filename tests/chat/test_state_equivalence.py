@@ -25,7 +25,7 @@ from chat import events, protocol, touches
 from chat.events import Publication, to_conversation
 from chat.models import Assistant, Conversation, Member, Message, ReplyChunk
 from chat.selectors.changes import changes_since
-from chat.services import conversations, members, messages, replies, titles
+from chat.services import conversations, members, messages, replies, requests, titles
 from chat.services.replies import Claim, Outcome
 from chatire.groups import user_group
 from tests.faults.known import Frame, Known
@@ -73,9 +73,11 @@ class World:
         return sent.reply or sent.message
 
     def claim(self, reply: Message) -> Claim:
-        """Take a reply as a worker does."""
+        """Take a reply as a worker does; its stream begins with what it says already."""
         claim = replies.claim_reply(message_id=reply.pk, conversation_id=self.id)
         assert claim is not None
+        if claim.message.content:
+            self.flush(claim, claim.message.content)
         return claim
 
     def flush(self, claim: Claim, text: str) -> None:
@@ -133,19 +135,23 @@ def open_world(
     charlie: User,
     assistant: Assistant,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Callable[[], World]]:
-    """`open_world()`: alice's and bob's group with the assistant, the only one that is heard."""
+) -> Iterator[Callable[..., World]]:
+    """`open_world()`: alice's and bob's group with the assistant, the only one that is heard.
+
+    With `kind="assistant"`, alice's conversation with the assistant: whatever bob does there,
+    she does.
+    """
     worlds: list[World] = []
 
     def hear(*publications: Publication) -> None:
         for world in worlds[-1:]:
             world.heard(*publications)
 
-    def open_one() -> World:
+    def open_one(kind: str = "group") -> World:
         conversation = conversations.create_conversation(
-            user=alice, kind="group", assistant="assistant", members=[bob.pk]
+            user=alice, kind=kind, assistant="assistant", members=[bob.pk] * (kind == "group")
         )
-        worlds.append(World(conversation, alice, bob, charlie))
+        worlds.append(World(conversation, alice, bob if kind == "group" else alice, charlie))
         return worlds[-1]
 
     monkeypatch.setattr(events, "publish_now", hear)
@@ -164,7 +170,7 @@ def _then(prepare: Callable[[World], Any], act: Callable[[World, Any], object]) 
 
 
 def _stop(world: World, reply: Message) -> object:
-    return replies.request_stop(user=world.bob, message_id=reply.pk)
+    return requests.request_stop(user=world.bob, message_id=reply.pk)
 
 
 def _claimed_five_times(world: World) -> Message:
@@ -187,7 +193,26 @@ def _stopped_then_lost(world: World) -> Claim:
 
 
 def _again(world: World, claim: Claim) -> object:
-    return replies.regenerate(user=world.bob, message_id=claim.message.pk)
+    return requests.regenerate(user=world.bob, message_id=claim.message.pk)
+
+
+def _go_on(world: World, claim: Claim) -> object:
+    return requests.continue_reply(user=world.bob, message_id=claim.message.pk)
+
+
+def _going_on(world: World) -> Claim:
+    claim = _stopped_then_lost(world)
+    _go_on(world, claim)
+    return claim
+
+
+def _edit(world: World, message: Message, client_id: str = "") -> messages.SentMessage:
+    return messages.edit_message(
+        user=world.alice,
+        message_id=message.pk,
+        client_id=client_id or uuid4().hex,
+        content="Is it snowing?",
+    )
 
 
 def _ended(world: World) -> Claim:
@@ -291,6 +316,30 @@ SCENARIOS: dict[str, Any] = {
     "regenerate twice": _then(
         lambda world: (claim := _ended(world), _again(world, claim))[0], _again
     ),
+    "continue_reply": _then(_stopped_then_lost, _go_on),
+    "continue_reply twice": _then(_going_on, _go_on),
+    "continue_reply, then claim it and say more": _then(
+        _stopped_then_lost,
+        lambda world, claim: (
+            _go_on(world, claim),
+            world.flush(world.claim(claim.message), "at all."),
+        ),
+    ),
+    "continue_reply, then stop it": _then(
+        _going_on, lambda world, claim: _stop(world, claim.message)
+    ),
+    "edit_message": _then(World.say, _edit),
+    "edit_message to what it says": _then(
+        lambda world: _edit(world, world.say()).message, lambda world, said: _edit(world, said)
+    ),
+    "edit_message as a branch": _then(
+        lambda world: world.claim(world.say()).message.parent,
+        lambda world, said: _edit(world, said),
+    ),
+    "edit_message as a branch, twice": _then(
+        lambda world: (reply := world.say(), _edit(world, reply.parent, "once"))[0].parent,
+        lambda world, said: _edit(world, said, "once"),
+    ),
     "add_member": _then(_nothing, lambda world, _: _with_charlie(world)),
     "add_member again": _then(_charlie_left, lambda world, _: _with_charlie(world)),
     "remove_member": _then(
@@ -342,7 +391,7 @@ SCENARIOS: dict[str, Any] = {
 def test_every_service_that_changes_a_conversation_is_among_the_scenarios() -> None:
     services = {
         name
-        for module in (conversations, members, messages, replies, titles)
+        for module in (conversations, members, messages, replies, requests, titles)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if not name.startswith("_")
         and function.__module__ == module.__name__
@@ -364,6 +413,11 @@ def loaded(answer: Frame) -> Known:
     return known
 
 
+def kind_of(scenario: str) -> str:
+    """Branches are made in a conversation with an assistant, where history is a tree."""
+    return "assistant" if "branch" in scenario else "group"
+
+
 def record(world: World, scenario: str) -> tuple[Frame, list[Frame], Frame]:
     """Play a scenario: what is fetched before, the events, what is fetched afterwards."""
     prepare, act = SCENARIOS[scenario]
@@ -376,9 +430,9 @@ def record(world: World, scenario: str) -> tuple[Frame, list[Frame], Frame]:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_events_of_a_change_lead_to_the_state_fetched_afresh(
-    open_world: Callable[[], World], scenario: str
+    open_world: Callable[..., World], scenario: str
 ) -> None:
-    before, events, after = record(open_world(), scenario)
+    before, events, after = record(open_world(kind_of(scenario)), scenario)
 
     known = loaded(before)
     for event in events:
@@ -396,9 +450,9 @@ def test_the_events_of_a_change_lead_to_the_state_fetched_afresh(
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_who_missed_the_events_is_brought_to_the_same_state(
-    open_world: Callable[[], World], scenario: str
+    open_world: Callable[..., World], scenario: str
 ) -> None:
-    world = open_world()
+    world = open_world(kind_of(scenario))
     before, events, after = record(world, scenario)
 
     known = loaded(before)
@@ -412,7 +466,7 @@ def test_who_missed_the_events_is_brought_to_the_same_state(
     assert not known.has_gap
 
 
-def test_a_deleted_conversation_is_known_to_be_gone(open_world: Callable[[], World]) -> None:
+def test_a_deleted_conversation_is_known_to_be_gone(open_world: Callable[..., World]) -> None:
     world = open_world()
     known = loaded(world.fetch())
     world.published.clear()
@@ -425,7 +479,7 @@ def test_a_deleted_conversation_is_known_to_be_gone(open_world: Callable[[], Wor
 
 
 def test_a_new_conversation_is_whole_by_its_first_events(
-    open_world: Callable[[], World],
+    open_world: Callable[..., World],
 ) -> None:
     """Who hears everything from the start knows what is fetched: members are told one by one."""
     fetched = open_world().fetch()
@@ -515,7 +569,6 @@ def _act(world: World, source: random.Random) -> None:
     )
     claims = [Claim(reply, reply.conversation, reply.attempt) for reply in streaming]
     acts: list[Callable[[], object]] = [
-        lambda: world.say(source.choice([world.alice, world.bob])),
         lambda: members.mark_read(
             user=world.alice, conversation_id=world.id, seq=source.randrange(200)
         ),
@@ -528,9 +581,13 @@ def _act(world: World, source: random.Random) -> None:
             member_id=world.member(world.alice),
             nickname=f"{source.randrange(3)}",
         ),
-        lambda: _join_or_leave(world),
     ]
-    if len(active) < messages.MAX_WAITING_REPLIES:
+    room = len(active) < replies.MAX_WAITING_REPLIES
+    if world.bob is not world.alice:
+        acts.append(lambda: _join_or_leave(world))
+    if world.bob is not world.alice or room:
+        acts.append(lambda: world.say(source.choice([world.alice, world.bob])))
+    if room:
         acts += [lambda: world.say(assistant="assistant")] * 3
     if active:
         acts += [lambda: _claim(world, source.choice(active))] * 2
@@ -547,11 +604,19 @@ def _act(world: World, source: random.Random) -> None:
         acts.append(lambda: _hand_back(world, source.choice(claims)))
     if ended.exists() and not active:
         acts.append(lambda: _regenerate_one(world, source.choice(list(ended))))
+    cut = ended.exclude(status=Message.Status.COMPLETE)
+    if cut.exists() and room:
+        acts.append(lambda: _continue_one(world, source.choice(list(cut))))
+    own = Message.objects.filter(conversation_id=world.id, author_user=world.alice)
+    if own.exists() and room:
+        acts.append(lambda: _edit(world, source.choice(list(own))))
     source.choice(acts)()
 
 
 def _claim(world: World, reply: Message) -> None:
-    replies.claim_reply(message_id=reply.pk, conversation_id=world.id)
+    claim = replies.claim_reply(message_id=reply.pk, conversation_id=world.id)
+    if claim is not None and claim.message.content:
+        world.flush(claim, claim.message.content)
 
 
 def _join_or_leave(world: World) -> None:
@@ -571,7 +636,11 @@ def _hand_back(world: World, claim: Claim) -> None:
 
 
 def _regenerate_one(world: World, reply: Message) -> None:
-    replies.regenerate(user=world.alice, message_id=reply.pk)
+    requests.regenerate(user=world.alice, message_id=reply.pk)
+
+
+def _continue_one(world: World, reply: Message) -> None:
+    requests.continue_reply(user=world.alice, message_id=reply.pk)
 
 
 class _Quiet(random.Random):
@@ -621,15 +690,19 @@ def play(world: World, source: random.Random, steps: int) -> list[tuple[Client, 
     derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(seed=st.integers(0, 2**32), steps=st.integers(5, 30))
+@given(
+    kind=st.sampled_from(["group", "assistant"]),
+    seed=st.integers(0, 2**32),
+    steps=st.integers(5, 30),
+)
 def test_whatever_happens_and_whoever_reconnects_all_know_the_same(
-    open_world: Callable[[], World], seed: int, steps: int
+    open_world: Callable[..., World], kind: str, seed: int, steps: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         # Small, so that answers come in parts and first loads leave history out.
         patch.setattr(protocol, "MAX_CHANGES", 4)
         patch.setattr(protocol, "PAGE", 6)
-        for client, fetched in play(open_world(), random.Random(seed), steps):
+        for client, fetched in play(open_world(kind), random.Random(seed), steps):
             fresh = loaded(fetched)
             assert client.known.view(fresh.oldest) == fresh.view(client.known.oldest)
             assert not client.known.has_gap
@@ -640,7 +713,7 @@ def test_whatever_happens_and_whoever_reconnects_all_know_the_same(
 
 @pytest.mark.timeout(240)
 def test_the_frontends_reducer_comes_to_the_same_states(
-    open_world: Callable[[], World], tmp_path: Path
+    open_world: Callable[..., World], tmp_path: Path
 ) -> None:
     # A Node.js that came as a wheel goes before the machine's.
     path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
@@ -649,7 +722,7 @@ def test_the_frontends_reducer_comes_to_the_same_states(
         pytest.skip("the frontend's packages are not installed")
     cases: list[Frame] = []
     for scenario in SCENARIOS:
-        before, events, after = record(open_world(), scenario)
+        before, events, after = record(open_world(kind_of(scenario)), scenario)
         inputs = [{"type": "subscribing"}, {"type": "changes", "changes": before}]
         inputs += [{"type": "event", "event": event} for event in events]
         cases.append({"name": scenario, "inputs": inputs, "expected": after})
@@ -657,7 +730,8 @@ def test_the_frontends_reducer_comes_to_the_same_states(
         patch.setattr(protocol, "MAX_CHANGES", 4)
         patch.setattr(protocol, "PAGE", 6)
         for seed in range(6):
-            for number, (client, fetched) in enumerate(play(open_world(), random.Random(seed), 30)):
+            world = open_world("assistant" if seed % 2 else "group")
+            for number, (client, fetched) in enumerate(play(world, random.Random(seed), 30)):
                 name = f"random sequence {seed}, client {number}"
                 cases.append({"name": name, "inputs": client.inputs, "expected": fetched})
     recorded = tmp_path / "recorded.json"

@@ -152,7 +152,8 @@ export interface paths {
         /**
          * @description Spend a refresh token and get the next pair.
          *
-         *     A token spent more than 30 seconds ago counts as stolen and ends its session.
+         *     If the answer is lost, the same token may be sent again, until its successor is used.
+         *     After that, and 30 seconds, it counts as stolen and ends its session.
          */
         post: operations["refresh_tokens"];
         delete?: never;
@@ -332,6 +333,29 @@ export interface paths {
         get: operations["messages_retrieve"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * @description Reword a message of one's own.
+         *
+         *     With an assistant that begins a branch, with a reply of its own: 201, or 200 if the same
+         *     `client_id` already had. Elsewhere the message is changed in place: 200.
+         */
+        patch: operations["messages_update"];
+        trace?: never;
+    };
+    "/api/messages/{message_id}/continue/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Let a reply that ended before its time go on from where it ended. */
+        post: operations["messages_continue"];
         delete?: never;
         options?: never;
         head?: never;
@@ -657,7 +681,7 @@ export interface components {
              * @description What other people see; empty: the user name.
              * @default
              */
-            display_name?: string;
+            display_name: string;
         };
         /** @enum {string} */
         KindEnum: "assistant" | "group" | "discussion";
@@ -742,7 +766,9 @@ export interface components {
         };
         /**
          * MessageState
-         * @description A message. While it streams, `content` is empty: the text comes by snapshot and deltas.
+         * @description A message. While it waits or streams, `content` is what it said before it was continued.
+         *
+         *     What a run says comes by snapshot and deltas, which begin with that.
          */
         MessageState: {
             /**
@@ -806,27 +832,27 @@ export interface components {
              * Kind
              * @default assistant
              */
-            kind?: components["schemas"]["KindEnum"];
+            kind: components["schemas"]["KindEnum"];
             /**
              * Assistant
              * @default null
              */
-            assistant?: string | null;
+            assistant: string | null;
             /**
              * Title
              * @default
              */
-            title?: string;
+            title: string;
             /**
              * Model
              * @default
              */
-            model?: string | "";
+            model: string | "";
             /**
              * Language
              * @default
              */
-            language?: string;
+            language: string;
             /** Members */
             members?: string[];
         };
@@ -854,22 +880,22 @@ export interface components {
              * Parent
              * @default null
              */
-            parent?: string | null;
+            parent: string | null;
             /**
              * Assistant
              * @default null
              */
-            assistant?: string | null;
+            assistant: string | null;
             /**
              * Model
              * @default null
              */
-            model?: string | null;
+            model: string | null;
             /**
              * Language
              * @default
              */
-            language?: string;
+            language: string;
         };
         /** @description One entry of the inbox; the same state goes over the socket. */
         Notification: {
@@ -944,17 +970,27 @@ export interface components {
              * Role
              * @default null
              */
-            role?: ("owner" | "admin" | "member") | null;
+            role: ("owner" | "admin" | "member") | null;
             /**
              * Nickname
              * @default null
              */
-            nickname?: string | null;
+            nickname: string | null;
             /**
              * Level
              * @default null
              */
-            level?: ("all" | "mentions" | "none") | null;
+            level: ("all" | "mentions" | "none") | null;
+        };
+        /**
+         * MessagePatch
+         * @description Another wording; `client_id` is that of the message a branch makes.
+         */
+        PatchedMessagePatchRequest: {
+            /** Client Id */
+            client_id: string;
+            /** Content */
+            content: string;
         };
         /** @description What people may change about themselves. */
         PatchedProfileRequest: {
@@ -997,7 +1033,7 @@ export interface components {
              * @description What other people see; empty: the user name.
              * @default
              */
-            display_name?: string;
+            display_name: string;
         };
         /**
          * SentMessageBody
@@ -1020,7 +1056,7 @@ export interface components {
              * @description End every session of this person, not only this one.
              * @default false
              */
-            everywhere?: boolean;
+            everywhere: boolean;
         };
         /**
          * Snapshot
@@ -2289,6 +2325,132 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    messages_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PatchedMessagePatchRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SentMessageBody"];
+                };
+            };
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SentMessageBody"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    messages_continue: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessageBody"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -9,17 +9,20 @@ from chat.services.replies import Claim
 
 
 def say(user: User, chat: Conversation, text: str, **values: object) -> Message:
-    """What someone said, or a reply: `values` are the message's own."""
+    """What someone said, or a reply: `values` are the message's own. It follows the newest."""
     seq = (Message.objects.filter(conversation=chat).count() + 1) * 1000
     author = {} if values.get("role") == "assistant" else {"author_user": user}
     fields = {"role": "user", "status": "complete", **author, **values}
+    if chat.kind == Conversation.Kind.ASSISTANT:
+        there = Message.objects.filter(conversation=chat)
+        fields.setdefault("parent", there.order_by("-created_seq").first())
     return Message.objects.create(
         conversation=chat, content=text, created_seq=seq, seq=seq, **fields
     )
 
 
 def told(reply: Message) -> list[str]:
-    return [turn.content for turn in turns_before(reply, named=False)]
+    return [turn.content for turn in turns_before(reply, reply.conversation.kind)]
 
 
 def test_model_sees_what_was_said_up_to_its_turn(alice: User, chat: Conversation) -> None:
@@ -61,7 +64,7 @@ def test_long_history_is_read_only_as_far_as_it_is_taken(
     reply = say(alice, chat, "", role="assistant", parent=turn)
     assert reply.parent == turn
     with django_assert_num_queries(1):  # type: ignore[operator]
-        turns = turns_before(reply, named=False)
+        turns = turns_before(reply, reply.conversation.kind)
         assert [next(turns).content for _ in range(3)] == ["now", "119", "118"]
     assert len(told(reply)) == 121
 
@@ -98,5 +101,5 @@ def test_authors_are_named_in_groups(alice: User, bob: User, group: Conversation
     say(bob, group, "hi")
     turn = say(alice, group, "hello")
     reply = say(alice, group, "", role="assistant", parent=turn)
-    assert [turn.author_name for turn in turns_before(reply, named=True)] == ["alice", "bob"]
-    assert [turn.author for turn in turns_before(reply, named=True)] == [alice.pk, bob.pk]
+    assert [turn.author_name for turn in turns_before(reply, group.kind)] == ["alice", "bob"]
+    assert [turn.author for turn in turns_before(reply, group.kind)] == [alice.pk, bob.pk]

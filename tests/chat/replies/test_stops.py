@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from chat.models import Conversation, Message
-from chat.services.replies import regenerate, request_stop
+from chat.services.requests import regenerate, request_stop
 from chat.worker.process import WorkerProcess
 from chatire.errors import Conflict, Invalid, NotFound
 from chatire.threads import in_thread

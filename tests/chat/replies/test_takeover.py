@@ -17,8 +17,8 @@ from chat.services.replies import (
     claim_reply,
     finish_reply,
     hand_back_reply,
-    request_stop,
 )
+from chat.services.requests import request_stop
 from chat.worker import process
 from chatire.threads import in_thread
 from tests.chat.replies.conftest import (

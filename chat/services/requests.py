@@ -1,0 +1,137 @@
+"""What people ask of a reply: to stop, to be made again, to go on."""
+
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from accounts.models import User
+from chat.models import Assistant, Message
+from chat.selectors.messages import messages_with_authors
+from chat.services.changes import Change, changing, conversation_of
+from chat.services.replies import (
+    RESUMABLE,
+    cancel_waiting_reply,
+    resume_reply,
+    start_reply,
+)
+from chatire.errors import Conflict, Invalid, NotFound
+from chatire.jobs import signal_workers_on_commit
+
+STOP_SIGNAL = "stop"
+
+_Status = Message.Status
+
+
+def request_stop(*, user: User, message_id: UUID) -> Message:
+    """Ask for a reply to stop, by any member, and return it as it is now.
+
+    One that waits is cancelled at once. One that streams is marked and its worker woken; it
+    then ends as cancelled with its text so far. One that has ended is left as it is.
+    Raises NotFound; Invalid for a message that is not a reply.
+    """
+    with changing(conversation_of(message_id)) as change:
+        reply = _reply(change, user, message_id, "Only a reply can be stopped.")
+        stopped = stop_reply(change=change, reply=reply)
+        if stopped.status == _Status.CANCELLED:
+            change.touch()
+        return stopped
+
+
+def stop_reply(*, change: Change, reply: Message) -> Message:
+    """Do what `request_stop` does, in the caller's change."""
+    if reply.status == _Status.PENDING:
+        return cancel_waiting_reply(change=change, reply=reply) or reply
+    if reply.status == _Status.STREAMING:
+        marked = Message.objects.filter(
+            pk=reply.pk, status=_Status.STREAMING, stop_requested_at=None
+        )
+        marked.update(stop_requested_at=timezone.now())
+        signal_workers_on_commit(STOP_SIGNAL, message=reply.pk.hex)
+    return reply
+
+
+def regenerate(*, user: User, message_id: UUID, model: str = "") -> Message:
+    """Start another reply to the turn that `message_id` answers, and return it.
+
+    While a reply to that turn is being made, that one is returned: two clicks make one run.
+    Raises NotFound; Invalid for a message that is not a reply; Conflict if its assistant or its
+    turn is gone, or if too many replies wait already.
+    """
+    with changing(conversation_of(message_id)) as change:
+        reply = _reply(change, user, message_id, "Only a reply can be made again.")
+        parent = _turn_of(reply)
+        active = active_replies(parent).last()
+        if active is not None:
+            return active
+        again = start_reply(
+            change=change,
+            parent=parent,
+            assistant=_present_assistant(change, reply),
+            model=model,
+            language=reply.language,
+        )
+        change.touch(spoken=True)
+        return again
+
+
+def continue_reply(*, user: User, message_id: UUID) -> Message:
+    """Let a reply that ended before its time go on from where it ended, and return it.
+
+    That is one that was stopped, broke off, failed or was cut off at its longest length. While it
+    is being made it is returned as it is: two clicks make one run. Raises NotFound; Invalid for a
+    message that is not a reply; Conflict for one that said all it had to say, if its assistant or
+    its turn is gone, or if too many replies wait already.
+    """
+    with changing(conversation_of(message_id)) as change:
+        reply = _reply(change, user, message_id, "Only a reply can go on.")
+        if reply.status in Message.ACTIVE:
+            return reply
+        if reply.status not in RESUMABLE or (
+            reply.status == _Status.COMPLETE and reply.finish_reason != "length"
+        ):
+            raise Conflict("This reply is complete.")
+        _turn_of(reply)
+        _present_assistant(change, reply)
+        resumed = resume_reply(change=change, reply=reply)
+        change.touch(spoken=True)
+        return resumed
+
+
+def active_replies(turn: Message) -> QuerySet[Message]:
+    """Replies to a turn that are being made, oldest first."""
+    return (
+        messages_with_authors()
+        .filter(parent=turn, role=Message.Role.ASSISTANT, status__in=Message.ACTIVE)
+        .order_by("created_seq")
+    )
+
+
+def _reply(change: Change, user: User, message_id: UUID, otherwise: str) -> Message:
+    """A reply under the lock, for a member. Raises NotFound, and Invalid saying `otherwise`."""
+    change.member(user)
+    message = messages_with_authors().select_related("parent").filter(pk=message_id).first()
+    if message is None:
+        raise NotFound
+    if message.role != Message.Role.ASSISTANT:
+        raise Invalid(otherwise)
+    return message
+
+
+def _turn_of(reply: Message) -> Message:
+    turn = reply.parent
+    if turn is None or turn.deleted_at is not None or reply.deleted_at is not None:
+        raise Conflict("What this was a reply to is gone.")
+    return turn
+
+
+def _present_assistant(change: Change, reply: Message) -> Assistant:
+    assistant = Assistant.objects.filter(
+        memberships__conversation=change.conversation,
+        memberships__assistant=reply.author_assistant,
+        memberships__left_at=None,
+        is_active=True,
+    ).first()
+    if assistant is None:
+        raise Conflict("That assistant is not here any more.")
+    return assistant
