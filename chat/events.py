@@ -17,6 +17,7 @@ from django.db import transaction
 
 from chat import protocol
 from chatire.groups import conversation_group, user_group
+from chatire.metrics import EVENTS, STATEMENTS
 
 logger = structlog.get_logger(__name__)
 
@@ -96,7 +97,7 @@ def publish_now(*publications: Publication) -> None:
     Raises what the database raises.
     """
     layer = get_channel_layer()
-    items = [(publication.group, publication.message) for publication in publications]
+    items = _counted(publications)
     if hasattr(layer, "group_send_many_sync"):
         layer.group_send_many_sync(items)
         return
@@ -107,12 +108,19 @@ def publish_now(*publications: Publication) -> None:
 async def publish_now_async(*publications: Publication) -> None:
     """Publish from an event loop, in one statement. Raises what the database raises."""
     layer = get_channel_layer()
-    items = [(publication.group, publication.message) for publication in publications]
+    items = _counted(publications)
     if hasattr(layer, "group_send_many"):
         await layer.group_send_many(items)
         return
     for group, message in items:
         await layer.group_send(group, message)
+
+
+def _counted(publications: Sequence[Publication]) -> list[tuple[str, dict[str, Any]]]:
+    STATEMENTS.labels("publish").inc()
+    for publication in publications:
+        EVENTS.labels(publication.message.get("kind", publication.message["type"])).inc()
+    return [(publication.group, publication.message) for publication in publications]
 
 
 def on_session_revoked(

@@ -7,3 +7,9 @@ class ChatireConfig(AppConfig):
     """Wiring only."""
 
     name = "chatire"
+
+    def ready(self) -> None:
+        """Begin to count what goes to the database."""
+        from chatire import metrics
+
+        metrics.watch()

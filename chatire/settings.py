@@ -63,6 +63,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "chatire.health.HealthMiddleware",
+    "chatire.metrics.MetricsMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -255,6 +256,8 @@ WS_DRAIN_SECONDS = env.number("WS_DRAIN_SECONDS", default=5.0)
 # Where the worker answers /health/ and /metrics; the Procfile's other processes bind to it too.
 BIND_HOST = env.text("CHATIRE_BIND", default="0.0.0.0")  # noqa: S104
 WORKER_HEALTH_PORT = env.whole("WORKER_HEALTH_PORT", default=8082)
+# Where `web` answers /metrics, and nothing else; its public port does not.
+WEB_METRICS_PORT = env.whole("WEB_METRICS_PORT", default=8083)
 
 # --- E-mail, notifications -------------------------------------------------------------------
 

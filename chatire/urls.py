@@ -28,7 +28,7 @@ urlpatterns = [
     path("api/", include("chat.urls")),
     path("api/", include("notifications.urls")),
     # Every other page is the application's own, whose router reads the path.
-    re_path(r"^(?!api/|admin/|static/|assets/|ws/|metrics$).*$", app_page, name="app"),
+    re_path(r"^(?!api/|admin/|static/|assets/|ws/|metrics/?$).*$", app_page, name="app"),
 ]
 
 handler404 = "chatire.errors.no_such_page"

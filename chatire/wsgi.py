@@ -2,7 +2,10 @@
 
 import os
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
+from chatire.metrics import with_metrics_port
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatire.settings")
-application = get_wsgi_application()
+application = with_metrics_port(get_wsgi_application(), settings.WEB_METRICS_PORT)

@@ -22,13 +22,14 @@ PARTS = {
     # What everyone may use, and the wiring that no one may.
     "common": {
         *("chatire", "chatire.environment", "chatire.errors", "chatire.groups", "chatire.health"),
-        "chatire.jobs",
+        *("chatire.jobs", "chatire.metrics"),
         *("chatire.logs", "chatire.parsers", "chatire.rest", "chatire.schema", "chatire.threads"),
     },
     "layers": {"chatire.layers"},
     "stack": {"chatire.stack"},
     "wiring": {
-        *("chatire.apps", "chatire.asgi", "chatire.lifespan", "chatire.pages", "chatire.routing"),
+        *("chatire.apps", "chatire.asgi", "chatire.gunicorn", "chatire.lifespan"),
+        *("chatire.pages", "chatire.routing"),
         *("chatire.settings", "chatire.urls", "chatire.websocket", "chatire.wsgi", "manage"),
         *("chatire.management", "chatire.migrations"),
     },

@@ -60,6 +60,8 @@ class Stack:
             "ws": Health(_port("WS_PORT", default=8081)),
             "worker": Health(_port("WORKER_HEALTH_PORT", default=8082)),
         }
+        # Nobody needs to know it here, so it is one that is free.
+        self._metrics_port = _port("WEB_METRICS_PORT", default=0)
 
     def up(self) -> None:
         """Start everything and keep it running. Raises StackError or Interrupted."""
@@ -77,6 +79,7 @@ class Stack:
             "PORT": str(self._health["web"].port),
             "WS_PORT": str(self._health["ws"].port),
             "WORKER_HEALTH_PORT": str(self._health["worker"].port),
+            "WEB_METRICS_PORT": str(self._metrics_port),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         }
         self._prepare()
@@ -118,6 +121,9 @@ class Stack:
         host = os.environ.get("CHATIRE_BIND", LOOPBACK)
         for name, health in self._health.items():
             require_free(health.port, user=name, variable=variables[name], host=host)
+        if self._metrics_port:
+            require_free(self._metrics_port, user="web", variable="WEB_METRICS_PORT", host=host)
+        self._metrics_port = self._metrics_port or free_port()
 
     def _own_database(self) -> str | None:
         """Return DATABASE_URL, if given, once it answers."""

@@ -179,7 +179,9 @@ class Stack:
         }
         self.processes: dict[str, Process] = {}
         commands = procfile()
-        self._add("web", commands["web"], self.web_port, logs, PORT=str(self.web_port))
+        self.metrics_port = free_port()
+        web = {"PORT": str(self.web_port), "WEB_METRICS_PORT": str(self.metrics_port)}
+        self._add("web", commands["web"], self.web_port, logs, **web)
         self._add("ws", commands["ws"], self.ws_port, logs)
         for number in range(workers):
             port = free_port()
