@@ -17,6 +17,8 @@ from django.conf import settings
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from chatire.metrics import CONNECTIONS_BUSY
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -91,7 +93,13 @@ async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
     no longer answers is dropped, so that the next call makes a new one.
     """
     pool = _running_pool("db", settings.DB_THREADS)
-    return await _run_on(pool, functools.partial(function, *args, **kwargs))
+    call = functools.partial(function, *args, **kwargs)
+    return await _run_on(pool, functools.partial(_with_its_connection, call))
+
+
+def _with_its_connection(call: Callable[[], T]) -> T:
+    with CONNECTIONS_BUSY.labels("threads").track_inprogress():
+        return call()
 
 
 async def in_slow_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

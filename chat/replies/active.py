@@ -7,6 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from chat.llm import Delta
+from chat.replies import metrics
 
 NOTHING = Delta("", "")
 # Characters in one chunk and one delta, so that its frame stays well below the layer's 1 MB.
@@ -67,6 +68,7 @@ class ActiveReply:
             self._new_reasoning.append(reasoning)
         self.size += len(text) + len(reasoning)
         self.pieces_read += 1
+        metrics.TOKENS.inc()
         if self.pieces_read == 1:
             self._hurry()
 

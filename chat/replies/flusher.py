@@ -26,6 +26,7 @@ from chat.protocol import ReplyDelta
 from chat.replies import metrics
 from chat.replies.active import NOTHING, ActiveReply, Halt, Piece
 from chatire.layers.connection import backoff
+from chatire.metrics import CONNECTIONS, CONNECTIONS_BUSY
 
 logger = structlog.get_logger(__name__)
 
@@ -54,6 +55,9 @@ DELETE FROM chat_replychunk c
 USING unnest(%s::uuid[], %s::int[]) AS old (message_id, attempt)
 WHERE c.message_id = old.message_id AND c.attempt = old.attempt
 """
+
+_OPEN: Final = CONNECTIONS.labels("flusher")
+_BUSY: Final = CONNECTIONS_BUSY.labels("flusher")
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 _Row = tuple[UUID, int, int | None, str | None, str | None]
@@ -186,11 +190,16 @@ class Flusher:
     async def _write(self, rows: Sequence[_Row]) -> dict[UUID, bool]:
         """Store; return which replies are still held, each with whether it is to stop."""
         connection = await self._connected()
-        async with asyncio.timeout(_STATEMENT_SECONDS):
-            cursor = await connection.execute(
-                _WRITE, [list(column) for column in zip(*rows, strict=True)]
-            )
-            return dict(await cursor.fetchall())
+        with _BUSY.track_inprogress():
+            async with asyncio.timeout(_STATEMENT_SECONDS):
+                cursor = await connection.execute(
+                    _WRITE, [list(column) for column in zip(*rows, strict=True)]
+                )
+                held: dict[UUID, bool] = dict(await cursor.fetchall())
+        metrics.CHUNK_BYTES.inc(
+            sum(len(f"{text or ''}{reasoning or ''}".encode()) for *_, text, reasoning in rows)
+        )
+        return held
 
     async def _recover(self) -> dict[UUID, bool]:
         """Wait for the database; write what each reply has so far as its one chunk."""
@@ -233,10 +242,12 @@ class Flusher:
     async def _connected(self) -> Connection:
         if self._connection is None:
             self._connection = await self._connect()
+            _OPEN.set(1)
         return self._connection
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
+        _OPEN.set(0)
         if connection is not None:
             await connection.close()
 
@@ -257,7 +268,7 @@ class Flusher:
                     )
                 )
             )
-            metrics.DELTA_BYTES.inc(len(piece.text) + len(piece.reasoning))
+        metrics.DELTA_BYTES.inc(sum(len(each.message["frame"].encode()) for each in publications))
         metrics.DELTAS.inc(len(pieces))
         try:
             await publish_now_async(*publications)

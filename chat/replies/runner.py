@@ -33,6 +33,7 @@ from chat.replies.flusher import Flusher
 from chat.replies.prompt import CannotAsk, Prompt, prompt_for
 from chat.services.replies import Claim, Outcome, claim_reply, finish_reply, hand_back_reply
 from chatire.layers.connection import backoff
+from chatire.metrics import statements_for
 from chatire.threads import in_thread
 
 logger = structlog.get_logger(__name__)
@@ -64,7 +65,8 @@ class Runner:
         """Write a reply, if it is still to be written. Raises only what is a fault of ours."""
         self._running += 1
         try:
-            prepared = await persistently(_prepare, message_id, conversation_id)
+            with statements_for("claim"):
+                prepared = await persistently(_prepare, message_id, conversation_id)
             if prepared is not None:
                 await self._write(*prepared)
         finally:
@@ -97,13 +99,14 @@ class Runner:
                 return
             outcome = _with_earlier_usage(outcome, claim.message)
             await self._flusher.drain(reply)
-            won = await persistently(
-                finish_reply,
-                message_id=message_id,
-                conversation_id=reply.conversation_id,
-                attempt=reply.attempt,
-                outcome=outcome,
-            )
+            with statements_for("finish"):
+                won = await persistently(
+                    finish_reply,
+                    message_id=message_id,
+                    conversation_id=reply.conversation_id,
+                    attempt=reply.attempt,
+                    outcome=outcome,
+                )
         finally:
             self._flusher.close(reply)
         if won:
@@ -217,7 +220,6 @@ def _retry_wait(error: ModelError, tries: int) -> float | None:
 
 
 def _finished(reply: ActiveReply, finish: Finish) -> Outcome:
-    metrics.TOKENS.inc(reply.pieces_read)
     return Outcome(
         status=_Status.COMPLETE if finish.finish_reason else _Status.INTERRUPTED,
         content=reply.content,
@@ -265,7 +267,6 @@ def _partial(
     error_code: str = "",
 ) -> Outcome:
     """The end of a reply whose model did not end it: what there is, and an estimate."""
-    metrics.TOKENS.inc(reply.pieces_read)
     usage = estimate_usage(prompt.turns, *reply.added)
     return Outcome(
         status=status,

@@ -20,6 +20,7 @@ from psycopg import sql as composing
 
 from chatire.jobs import SIGNALS
 from chatire.layers.connection import backoff
+from chatire.metrics import CONNECTIONS, CONNECTIONS_BUSY, STATEMENTS
 
 logger = structlog.get_logger(__name__)
 
@@ -31,6 +32,8 @@ _ANSWER = 5.0  # seconds it has to give one
 _POOL_SECONDS = 1.0  # that a query waits for a connection before it is tried again
 # A query this slow means that the database was away, though it did not say so.
 _STALL = 2.0
+
+_STATEMENTS = STATEMENTS.labels("queue")
 
 SignalHandler = Callable[[Mapping[str, str]], None]
 
@@ -70,6 +73,15 @@ class SteadyConnector(PsycopgConnector):
         self.steady_since = now
         self.heartbeat_at = now
         self.listening = False
+        CONNECTIONS.labels("queue").set_function(lambda: self._pooled()[0])
+        CONNECTIONS_BUSY.labels("queue").set_function(lambda: self._pooled()[1])
+
+    def _pooled(self) -> tuple[int, int]:
+        """How many connections the queue's statements share, and how many of them are in use."""
+        if self._async_pool is None:
+            return 0, 0
+        stats = self._async_pool.get_stats()
+        return stats["pool_size"], stats["pool_size"] - stats["pool_available"]
 
     def give_up_after(self, seconds: float) -> None:
         """From then on, raise what the database raises: the process wants to end."""
@@ -117,6 +129,7 @@ class SteadyConnector(PsycopgConnector):
     ) -> Any:
         attempt = 0
         while True:
+            _STATEMENTS.inc()
             began = time.monotonic()
             try:
                 return await execute(query, **arguments)
