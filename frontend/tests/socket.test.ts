@@ -159,6 +159,19 @@ describe("authentication", () => {
     server.socket.drop(4001);
     await pass(0);
     expect(socket.status).toBe("waiting");
+    renew = async () => "token-2";
+    await pass(1_000);
+    expect(socket.status).toBe("open");
+    expect(server.socket.token).toBe("token-2");
+  });
+
+  test("4001 again, after it was let in, is an expired token again", async () => {
+    const socket = await connected();
+    for (const _ of [1, 2, 3]) {
+      server.socket.drop(4001);
+      await pass(0);
+      expect(socket.status).toBe("open");
+    }
   });
 
   test("the token is renewed in place before it expires", async () => {

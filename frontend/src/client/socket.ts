@@ -154,7 +154,10 @@ export class Socket {
     this.#become("connecting");
     try {
       const url = await this.#options.url();
-      const token = await this.#options.access();
+      // One that was refused is not shown again, whatever this device's clock says.
+      const token = await (this.#refused > 0
+        ? this.#options.renew(this.#token)
+        : this.#options.access());
       if (this.#wanted && this.#status === "connecting" && !this.#socket) this.#open(url, token);
     } catch (error) {
       if (!this.#wanted || this.#status !== "connecting") return;
@@ -173,7 +176,7 @@ export class Socket {
       if (this.#socket === socket) this.#receive(String(event.data));
     };
     socket.onclose = (event) => {
-      if (this.#socket === socket) void this.#closed(event.code);
+      if (this.#socket === socket) this.#closed(event.code);
     };
     this.#greeting = setTimeout(() => this.#lost(), HELLO_TIMEOUT);
   }
@@ -192,7 +195,6 @@ export class Socket {
     this.#socket = null;
     if (this.#hello && Date.now() - this.#opened > STABLE) {
       this.#failures = 0;
-      this.#refused = 0;
     } else if (this.#hello) {
       this.#failures = Math.min(this.#failures, FLAPPING);
     }
@@ -209,25 +211,16 @@ export class Socket {
     this.#waiting.clear();
   }
 
-  async #closed(code: number): Promise<void> {
-    const token = this.#token;
+  #closed(code: number): void {
     this.#drop(CloseCode.NORMAL);
     if (code !== CloseCode.AUTHENTICATE) {
       this.#later(code === CloseCode.TOO_MANY_FRAMES ? 5_000 : 0);
       return;
     }
     this.#refused += 1;
-    this.#become("connecting");
-    try {
-      // Once may be an expired token; twice in a row, the person is no longer let in.
-      if (this.#refused > 1) throw new SignedOut();
-      await this.#options.renew(token);
-      if (this.#wanted) await this.#connect();
-    } catch (error) {
-      if (!this.#wanted) return;
-      if (error instanceof SignedOut) this.#become("signed-out");
-      else this.#later();
-    }
+    // Once may be an expired token; twice in a row, the person is no longer let in.
+    if (this.#refused > 1) this.#become("signed-out");
+    else void this.#connect();
   }
 
   #later(least = 0): void {
@@ -269,7 +262,7 @@ export class Socket {
         // The server closes next. Should it not, its time is up all the same.
         this.#after = frame.after_ms;
         clearTimeout(this.#farewell);
-        this.#farewell = setTimeout(() => void this.#closed(CloseCode.RESTARTING), frame.after_ms);
+        this.#farewell = setTimeout(() => this.#closed(CloseCode.RESTARTING), frame.after_ms);
         return;
       default:
         break;
@@ -289,6 +282,7 @@ export class Socket {
   #greeted(hello: Hello): void {
     clearTimeout(this.#greeting);
     this.#hello = hello;
+    this.#refused = 0;
     this.#opened = Date.now();
     this.#become("open");
     this.#watch(hello.heartbeat * 1000);
