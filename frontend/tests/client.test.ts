@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { Client, messageText, visibleMessages } from "../src/client";
+import { Client, messageText, ServerError, Unreachable, visibleMessages } from "../src/client";
 import { ROOM } from "./room";
 import { FakeServer, ME, MemoryStorage, token } from "./server";
 
@@ -313,6 +313,151 @@ describe("sending", () => {
     await pass();
     expect(frames("message.send")).toEqual([]);
     expect(posts()).toHaveLength(1);
+  });
+});
+
+describe("branches", () => {
+  /** A conversation with an assistant, in which one thing was said and answered. */
+  async function answered(): Promise<void> {
+    server.room.state = { ...server.room.state, kind: "assistant" };
+    server.store({ client_id: "first", content: "first" });
+    server.room.claim("reply-to-message-0");
+    server.room.stream("reply-to-message-0", "Once upon");
+    server.room.end("reply-to-message-0", "cancelled");
+    await showing();
+    server.loseEvents();
+  }
+
+  function sentParents(): [unknown, unknown][] {
+    return [...server.room.messages.values()]
+      .filter((message) => message.role === "user")
+      .map((message) => [message.content, message.parent]);
+  }
+
+  test("an edit is answered with the branch it makes, which shows at once", async () => {
+    await answered();
+    const edited = client.editMessage(ROOM, "message-0", "reworded");
+    await pass();
+    expect((await edited).id).toBe("message-2");
+    expect(shown()).toEqual(expected());
+    expect(shown().map(([, text]) => text)).toContain("reworded");
+    expect(frames("message.edit")).toHaveLength(1);
+  });
+
+  test("an unanswered edit is made once, over REST, by its client_id", async () => {
+    await answered();
+    server.deaf.add("message.edit");
+    const edited = client.editMessage(ROOM, "message-0", "reworded");
+    // The answer was lost, but the edit arrived.
+    const [frame] = frames("message.edit");
+    server.edit("message-0", frame ?? {});
+    await pass(11_000);
+    expect((await edited).id).toBe("message-2");
+    expect(sentParents()).toEqual([
+      ["first", null],
+      ["reworded", null],
+    ]);
+  });
+
+  test("an edit that cannot be sent says so, and may be repeated by the same client_id", async () => {
+    await answered();
+    server.onConnect = (socket) => socket.drop(1006);
+    server.socket.drop(1006);
+    server.reachable = false;
+    await expect(client.editMessage(ROOM, "message-0", "reworded", "same")).rejects.toThrow(
+      Unreachable,
+    );
+    server.reachable = true;
+    await client.editMessage(ROOM, "message-0", "reworded", "same");
+    await client.editMessage(ROOM, "message-0", "reworded", "same");
+    expect(sentParents()).toHaveLength(2);
+  });
+
+  test("a reply that goes on keeps what it said, and the same text grows", async () => {
+    await answered();
+    const asked = client.continueReply(ROOM, "reply-to-message-0");
+    await pass();
+    await asked;
+    expect(shown().at(-1)).toEqual(["reply-to-message-0", "Once upon"]);
+    server.room.claim("reply-to-message-0");
+    server.room.stream("reply-to-message-0", " a time");
+    server.tellEvents();
+    expect(shown().at(-1)).toEqual(["reply-to-message-0", "Once upon a time"]);
+  });
+
+  test("a continuation that was heard, but not answered until it was over, is no error", async () => {
+    await answered();
+    server.deaf.add("reply.continue");
+    const asked = client.continueReply(ROOM, "reply-to-message-0");
+    server.room.resume("reply-to-message-0");
+    server.room.claim("reply-to-message-0");
+    server.room.end("reply-to-message-0");
+    server.tellEvents();
+    await pass(11_000);
+    await asked;
+    expect(shown()).toEqual(expected());
+  });
+
+  test("to go on with a reply that is whole is refused", async () => {
+    await answered();
+    server.room.change("reply-to-message-0", { status: "complete" });
+    server.onConnect = (socket) => socket.drop(1006);
+    server.socket.drop(1006);
+    await expect(client.continueReply(ROOM, "reply-to-message-0")).rejects.toThrow(ServerError);
+  });
+
+  test("a message follows what was shown when it was written", async () => {
+    await answered();
+    server.store({ client_id: "other", content: "newest, on another branch" });
+    client.outbox.send(ROOM, "here", { parent: "reply-to-message-0" });
+    await pass();
+    expect(sentParents().at(-1)).toEqual(["here", "reply-to-message-0"]);
+  });
+
+  test("what is written before the message above it has arrived follows the reply to that", async () => {
+    await answered();
+    server.reachable = false;
+    server.onConnect = (socket) => socket.drop(1006);
+    server.socket.drop(1006);
+    const { clientId } = client.outbox.send(ROOM, "one", { parent: "reply-to-message-0" });
+    client.outbox.send(ROOM, "two", { follows: clientId });
+    await pass(60_000);
+    client.stop();
+    // Another device, meanwhile.
+    server.store({ client_id: "other", content: "newest, on another branch" });
+
+    server.reachable = true;
+    server.onConnect = (socket) => server.greet(socket);
+    client = page();
+    await showing();
+    await pass(1_000);
+    expect(sentParents().slice(-2)).toEqual([
+      ["one", "reply-to-message-0"],
+      ["two", "reply-to-message-4"],
+    ]);
+    expect(client.store.getState().outbox).toEqual({});
+  });
+
+  test("what follows a message that is refused takes its place", async () => {
+    await answered();
+    server.onConnect = (socket) => socket.drop(1006);
+    server.socket.drop(1006);
+    server.refuseMessages = { status: 409, code: "conflict" };
+    const first = client.outbox.send(ROOM, "one", { parent: "reply-to-message-0" });
+    const second = client.outbox.send(ROOM, "two", { follows: first.clientId });
+    await pass();
+    const { outbox } = client.store.getState();
+    expect(outbox[second.clientId]).toMatchObject({ parent: "reply-to-message-0", follows: null });
+
+    // Sent again, it is the last of what is on its way.
+    server.refuseMessages = null;
+    client.outbox.retry(second.clientId, { parent: "reply-to-message-0" });
+    client.outbox.retry(first.clientId, { follows: second.clientId });
+    await pass();
+    expect(sentParents().slice(-2)).toEqual([
+      ["two", "reply-to-message-0"],
+      ["one", "reply-to-message-2"],
+    ]);
   });
 });
 

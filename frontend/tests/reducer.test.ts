@@ -331,6 +331,56 @@ describe("streams", () => {
     expect(text(known, "reply")).toBe("second");
   });
 
+  test("a reply that goes on shows what it said all the while", () => {
+    const room = replying();
+    room.stream("reply", "Once upon");
+    room.end("reply", "cancelled");
+    let known = loaded(room);
+    const since = room.events.length;
+    room.resume("reply");
+    room.claim("reply");
+    room.stream("reply", " a time");
+    room.end("reply");
+    const texts = events(room.events.slice(since)).map((input) => {
+      known = run(known, input);
+      return text(known, "reply");
+    });
+    const [before, after] = ["Once upon", "Once upon a time"];
+    // Pending, claimed, the old text again, the new, the end.
+    expect(texts).toEqual([before, before, before, after, after]);
+  });
+
+  test("old text that comes again in pieces shows nothing less meanwhile", () => {
+    const room = replying();
+    room.stream("reply", "Once upon");
+    room.end("reply", "failed");
+    room.resume("reply");
+    const known = loaded(room);
+    const delta = { type: "reply.delta", conversation: ROOM, message: "reply" } as const;
+    const pieces = ["Once ", "upon", " a time"].map(
+      (piece, index): Input => ({
+        type: "event",
+        event: { ...delta, attempt: 3, index, text: piece },
+      }),
+    );
+    const shown = pieces.map((_, at) => text(run(known, ...pieces.slice(0, at + 1)), "reply"));
+    expect(shown).toEqual(["Once upon", "Once upon", "Once upon a time"]);
+  });
+
+  test("taken over while it goes on, a reply falls back to what it said before, not to nothing", () => {
+    const room = replying();
+    room.stream("reply", "Once upon");
+    room.end("reply", "failed");
+    room.resume("reply");
+    room.claim("reply");
+    room.stream("reply", " a time");
+    const before = loaded(room);
+    room.claim("reply");
+    const claimed = events(room.events.slice(-2)).slice(0, 1);
+    expect(text(before, "reply")).toBe("Once upon a time");
+    expect(text(run(before, ...claimed), "reply")).toBe("Once upon");
+  });
+
   test("another attempt's delta starts afresh also before its row", () => {
     const room = replying();
     let known = loaded(room);
@@ -420,27 +470,19 @@ describe("streams", () => {
 
 type Step =
   | {
-      do: "say" | "ask" | "claim" | "stream" | "end" | "edit" | "rename" | "read" | "join";
+      do: (typeof CHANGES)[number];
       at: number;
     }
   /** What waits arrives: in a shuffled order, some of it twice, some of it never. */
   | { do: "deliver"; order: number[]; lost: boolean[]; twice: boolean[] }
   | { do: "reconnect" | "overlap" };
 
+const CHANGES = [
+  ...(["say", "ask", "claim", "stream", "stream", "stream", "end", "resume", "edit"] as const),
+  ...(["rename", "read", "join"] as const),
+];
 const change = fc.record({
-  do: fc.constantFrom(
-    "say",
-    "ask",
-    "claim",
-    "stream",
-    "stream",
-    "stream",
-    "end",
-    "edit",
-    "rename",
-    "read",
-    "join",
-  ),
+  do: fc.constantFrom(...CHANGES),
   at: fc.nat(99),
 });
 const delivery = fc.record({
@@ -484,6 +526,11 @@ function act(room: Room, step: Extract<Step, { at: number }>, name: string): voi
     case "end":
       if (streaming) room.end(streaming, step.at % 2 ? "complete" : "failed");
       break;
+    case "resume": {
+      const failed = pick(ids.filter((id) => room.messages.get(id)?.status === "failed"));
+      if (failed) room.resume(failed);
+      break;
+    }
     case "edit": {
       const edited = pick(ids.filter((id) => room.messages.get(id)?.status === "complete"));
       if (edited) room.change(edited, { content: `edited ${name}` });
@@ -529,6 +576,11 @@ describe("whatever happens on the way", () => {
                 .slice(0, stream.index)
                 .join("");
               expect(stream.text).toBe(said);
+            }
+            // What a reply said before it was continued never vanishes.
+            for (const message of Object.values(known.messages)) {
+              const { text } = messageText(message, known.streams[message.id]);
+              expect(text.startsWith(message.content)).toBe(true);
             }
             expect(known.seq).toBeLessThanOrEqual(room.state.seq);
           }

@@ -8,7 +8,6 @@ import type {
   MessageState,
   Status,
 } from "../src/client/protocol";
-import { isFinal } from "../src/client/protocol";
 
 const WHEN = "2026-01-01T00:00:00Z";
 export const ROOM = "room";
@@ -86,9 +85,18 @@ export class Room {
   }
 
   claim(id: string): void {
-    const attempt = (this.messages.get(id)?.attempt ?? 0) + 1;
+    const { attempt: before = 0, content = "" } = this.messages.get(id) ?? {};
+    const attempt = before + 1;
     this.replies.set(id, { attempt, parts: [] });
     this.change(id, { status: "streaming", attempt });
+    // What was said before it was continued begins the stream.
+    if (content) this.stream(id, content);
+  }
+
+  /** Let a reply that ended go on. */
+  resume(id: string): void {
+    const attempt = (this.messages.get(id)?.attempt ?? 0) + 1;
+    this.change(id, { status: "pending", attempt });
   }
 
   stream(id: string, text: string): void {
@@ -102,7 +110,7 @@ export class Room {
   }
 
   end(id: string, status: Status = "complete"): void {
-    const content = this.replies.get(id)?.parts.join("") ?? "";
+    const content = this.said(id);
     this.replies.delete(id);
     this.change(id, { status, content });
   }
@@ -186,14 +194,17 @@ export class Room {
     return { messages: older.slice(-limit), more_before: older.length > limit };
   }
 
+  /** What a message says so far; a stream that has only begun repeats what the row says. */
+  said(id: string): string {
+    const { content = "" } = this.messages.get(id) ?? {};
+    const streamed = this.replies.get(id)?.parts.join("") ?? "";
+    return streamed.length > content.length ? streamed : content;
+  }
+
   /** What a client should show: each message's text, by its place. */
   shown(): [string, string, Status][] {
     return [...this.messages.values()]
       .sort((a, b) => a.created_seq - b.created_seq)
-      .map((one) => [
-        one.id,
-        isFinal(one.status) ? one.content : (this.replies.get(one.id)?.parts.join("") ?? ""),
-        one.status,
-      ]);
+      .map((one) => [one.id, this.said(one.id), one.status]);
   }
 }

@@ -152,20 +152,43 @@ export class FakeServer {
     else if (type === "subscribe")
       ack({ changes: this.room.changes(frame.since as number | null) });
     else if (type === "message.send") ack(this.store(frame));
+    else if (type === "message.edit") ack(this.edit(String(frame.message), frame));
+    else if (type === "reply.continue") ack(this.resume(String(frame.message)));
     else if (type !== "pong") ack({});
   }
 
-  /** Store a message once by its client_id. */
-  store(frame: Record<string, unknown>): { message: MessageState; reply: null } {
+  /** Store a message once by its client_id, and a reply to it if the room has an assistant. */
+  store(frame: Record<string, unknown>): { message: MessageState; reply: MessageState | null } {
+    const { messages, state } = this.room;
     const client_id = String(frame.client_id);
-    const known = [...this.room.messages.values()].find((one) => one.client_id === client_id);
-    if (known) return { message: known, reply: null };
-    const id = `message-${this.room.messages.size}`;
-    const author = { type: "user", id: ME.id, name: ME.name, avatar: "" } as const;
-    this.room.say(id, { client_id, content: String(frame.content), author });
+    const known = [...messages.values()].find((one) => one.client_id === client_id);
+    const id = known?.id ?? `message-${messages.size}`;
+    const answered = state.kind === "assistant";
+    if (!known) {
+      const author = { type: "user", id: ME.id, name: ME.name, avatar: "" } as const;
+      const newest = answered ? ([...messages.keys()].at(-1) ?? null) : null;
+      const parent = "parent" in frame ? (frame.parent as string | null) : newest;
+      this.room.say(id, { client_id, content: String(frame.content), author, parent });
+      const reply = { role: "assistant", status: "pending", content: "", parent: id } as const;
+      if (answered) this.room.say(`reply-to-${id}`, reply);
+    }
+    return { message: this.row(id), reply: messages.get(`reply-to-${id}`) ?? null };
+  }
+
+  /** Reword a message: a branch of its own, once by its client_id. */
+  edit(id: string, body: Record<string, unknown>): ReturnType<FakeServer["store"]> {
+    return this.store({ ...body, parent: this.row(id).parent });
+  }
+
+  resume(id: string): { message: MessageState } {
+    if (["cancelled", "failed"].includes(this.row(id).status)) this.room.resume(id);
+    return { message: this.row(id) };
+  }
+
+  row(id: string): MessageState {
     const message = this.room.messages.get(id);
-    if (!message) throw new Error("not stored");
-    return { message, reply: null };
+    if (!message) throw new Error(`no message ${id}`);
+    return message;
   }
 
   // --- REST ---------------------------------------------------------------------------------
@@ -207,6 +230,12 @@ export class FakeServer {
       return json({ results: page.messages, more_before: page.more_before, more_after: true });
     }
     if (pathname === `${room}read/`) return json({});
+    const [, , collection, id = "", action] = pathname.split("/");
+    if (collection === "messages" && request.method === "PATCH") return json(this.edit(id, body));
+    if (collection === "messages" && action === "continue") {
+      const ended = this.row(id).status === "complete";
+      return ended ? error(409, "conflict") : json(this.resume(id));
+    }
     return error(404, "not_found");
   };
 }

@@ -3,6 +3,7 @@ import { Redirect, Route, Switch, useLocation } from "wouter";
 import { ConversationPage } from "./ConversationPage";
 import { useKnown } from "./client";
 import { Home } from "./Home";
+import { Places } from "./places";
 import { Shell } from "./Shell";
 import { SignInDialog, SignInPage } from "./SignIn";
 
@@ -30,15 +31,17 @@ function SignedIn(): ReactElement {
   return (
     // Nothing of one person's pages outlives them.
     <Shell key={someone}>
-      <Switch>
-        <Route path="/">
-          <Home />
-        </Route>
-        <Route path="/c/:id">{({ id }) => <ConversationPage key={id} id={id} />}</Route>
-        <Route>
-          <NotFound />
-        </Route>
-      </Switch>
+      <Places>
+        <Switch>
+          <Route path="/">
+            <Home />
+          </Route>
+          <Route path="/c/:id">{({ id }) => <ConversationPage key={id} id={id} />}</Route>
+          <Route>
+            <NotFound />
+          </Route>
+        </Switch>
+      </Places>
       <SignInDialog />
     </Shell>
   );

@@ -12,6 +12,7 @@ export function Composer({
   onSend,
   onStop,
   onTyping,
+  onUp,
   placeholder,
   disabled = false,
   field,
@@ -22,6 +23,8 @@ export function Composer({
   /** Present while a reply streams. */
   onStop?: (() => void) | undefined;
   onTyping?: (active: boolean) => void;
+  /** The arrow upwards where nothing is written; returns whether that did anything. */
+  onUp?: () => boolean;
   placeholder: string;
   disabled?: boolean;
   field?: RefObject<HTMLTextAreaElement | null>;
@@ -59,6 +62,7 @@ export function Composer({
           }}
           onBlur={() => onTyping?.(false)}
           onKeyDown={(event) => {
+            if (event.key === "ArrowUp" && text === "" && onUp?.()) event.preventDefault();
             // Return also ends the composition of a character, which is not sending.
             if (event.key !== "Enter" || event.nativeEvent.isComposing) return;
             if (event.shiftKey || touch) return;
@@ -89,13 +93,19 @@ export function Composer({
           </button>
         )}
       </div>
-      {left < NEARLY_FULL && (
-        <p role="status" className={`mt-1 px-2 text-sm ${left < 0 ? "text-danger" : "text-muted"}`}>
-          {left < 0
-            ? `${-left} characters too many; a message has ${MAX_CONTENT.toLocaleString()} at most.`
-            : `${left} characters left.`}
-        </p>
-      )}
+      <Room left={left} />
     </form>
+  );
+}
+
+/** How much more fits into a message, once that is not much. */
+export function Room({ left }: { left: number }): ReactElement | null {
+  if (left >= NEARLY_FULL) return null;
+  return (
+    <p role="status" className={`mt-1 px-2 text-sm ${left < 0 ? "text-danger" : "text-muted"}`}>
+      {left < 0
+        ? `${-left} characters too many; a message has ${MAX_CONTENT.toLocaleString()} at most.`
+        : `${left} characters left.`}
+    </p>
   );
 }

@@ -10,12 +10,20 @@ import {
   useState,
 } from "react";
 import { useLocation } from "wouter";
-import type { Followed, MemberState } from "../client";
+import {
+  type Followed,
+  isFinal,
+  type MemberState,
+  type MessageState,
+  type Outgoing,
+} from "../client";
 import { Composer } from "./Composer";
 import { useClient, useKnown, useMe, useMedia } from "./client";
 import { useDraft } from "./drafts";
+import { type Edits, useEdits } from "./edits";
 import { MessageList } from "./MessageList";
 import { ITEM, MENU } from "./menu";
+import { after, useOutgoing, useReading } from "./reading";
 import { SidebarButton } from "./Shell";
 import { Button, copyText, Dots, Field, IconButton, Modal } from "./ui";
 
@@ -73,36 +81,61 @@ function Conversation({ followed }: { followed: Followed }): ReactElement {
     [data.members],
   );
   const shared = data.state?.kind !== "assistant";
+  const reading = useReading(data);
+  const [edits, edit] = useEdits(me?.id ?? "", id);
+  const outgoing = useOutgoing(reading);
   const touch = useMedia("(pointer: coarse)");
   useTitle(title);
   useNotificationsRead(id);
-  // A phone's keyboard would hide half of what one came to read.
-  useEffect(() => {
+  const write = useCallback(() => {
+    // A phone's keyboard would hide half of what one came to read.
     if (!touch) field.current?.focus();
   }, [touch]);
+  useEffect(write, [write]);
 
-  const streaming = useMemo(
-    () =>
-      Object.values(data.messages)
-        .filter((message) => message.status === "streaming" || message.status === "pending")
-        .sort((a, b) => a.created_seq - b.created_seq)[0]?.id,
-    [data.messages],
-  );
+  const streaming = reading.path.find((message) => !isFinal(message.status))?.id;
   const [stopping, setStopping] = useState<string | null>(null);
   const stop = () => {
     if (!streaming || stopping === streaming) return;
     setStopping(streaming);
-    client.stopReply(id, streaming).catch((error: unknown) => {
-      if (!(error instanceof Error)) throw error;
-      setStopping(null);
-    });
+    client
+      .stopReply(id, streaming)
+      // It may go on, and be stopped again.
+      .finally(() => setStopping(null))
+      .catch((error: unknown) => {
+        if (!(error instanceof Error)) throw error;
+      });
   };
 
   const send = (content: string) => {
-    client.outbox.send(id, content, shared ? mentioned(content, members) : null);
+    const options = shared ? { assistant: mentioned(content, members) } : after(reading, outgoing);
+    client.outbox.send(id, content, options);
     setText("");
     // After the message has its place.
     requestAnimationFrame(() => toEnd.current?.());
+  };
+  const retry = (one: Outgoing) => {
+    client.outbox.retry(one.clientId, shared ? {} : after(reading, outgoing));
+  };
+
+  const { choose } = reading;
+  const saved = useCallback(
+    (before: MessageState, message: MessageState) => {
+      edit(before.id, null);
+      choose(message);
+      write();
+    },
+    [edit, choose, write],
+  );
+  const actions = useMemo(() => ({ choose, edit, saved }), [choose, edit, saved]);
+  useAnswered(data, edits, saved);
+
+  const editLast = () => {
+    const last = reading.path.findLast(
+      (message) => message.author?.id === me?.id && message.role === "user" && !message.deleted_at,
+    );
+    if (last) edit(last.id, edits[last.id] ?? { text: last.content, sent: null });
+    return last !== undefined;
   };
 
   const onTyping = useCallback((active: boolean) => client.typing(id, active), [client, id]);
@@ -110,7 +143,15 @@ function Conversation({ followed }: { followed: Followed }): ReactElement {
   return (
     <main className="flex min-h-0 flex-1 flex-col">
       <Header id={id} title={title} members={shared ? members : []} />
-      <MessageList followed={followed} toEnd={toEnd} />
+      <MessageList
+        followed={followed}
+        turns={reading.turns}
+        outgoing={outgoing}
+        edits={edits}
+        actions={actions}
+        onRetry={retry}
+        toEnd={toEnd}
+      />
       {shared && <TypingLine id={id} members={members} />}
       <Announcement followed={followed} />
       <Composer
@@ -118,12 +159,32 @@ function Conversation({ followed }: { followed: Followed }): ReactElement {
         onText={setText}
         onSend={send}
         onStop={streaming ? stop : undefined}
+        onUp={editLast}
         {...(shared ? { onTyping } : {})}
         placeholder="Message"
         field={field}
       />
     </main>
   );
+}
+
+/** An edit that had no answer, as before a reload, and turns out to have been made. */
+function useAnswered(
+  data: Followed["data"],
+  edits: Edits,
+  saved: (before: MessageState, message: MessageState) => void,
+): void {
+  const { messages } = data;
+  useEffect(() => {
+    for (const [id, { text, sent }] of Object.entries(edits)) {
+      const before = messages[id];
+      // Whoever went on writing after it was sent is not done.
+      if (!before || !sent || sent.text !== text) continue;
+      const made = Object.values(messages).find((one) => one.client_id === sent.clientId);
+      if (made) saved(before, made);
+      else if (before.content === text) saved(before, before);
+    }
+  }, [messages, edits, saved]);
 }
 
 /** The assistant that a message calls by its `@slug`, if it calls one. */
@@ -283,16 +344,17 @@ function TypingLine({ id, members }: { id: string; members: MemberState[] }): Re
   );
 }
 
-/** Tells whoever hears the page when a reply begins and how it ends. */
+/** Tells whoever hears the page when a reply begins, or goes on, and how it ends. */
 function Announcement({ followed }: { followed: Followed }): ReactElement {
-  const newest = useMemo(
+  const { messages } = followed.data;
+  const latest = useMemo(
     () =>
-      Object.values(followed.data.messages)
+      Object.values(messages)
         .filter((message) => message.role === "assistant")
-        .sort((a, b) => b.created_seq - a.created_seq)[0],
-    [followed.data.messages],
+        .sort((a, b) => b.seq - a.seq)[0],
+    [messages],
   );
-  const [first] = useState(newest?.id);
+  const [before] = useState(latest?.seq ?? 0);
   const words = {
     pending: "Waiting for the reply.",
     streaming: "The reply is being written.",
@@ -303,7 +365,7 @@ function Announcement({ followed }: { followed: Followed }): ReactElement {
   };
   return (
     <div role="status" className="sr-only">
-      {newest && newest.id !== first ? words[newest.status] : ""}
+      {latest && latest.seq > before ? words[latest.status] : ""}
     </div>
   );
 }

@@ -1,28 +1,37 @@
 import { ArrowDown } from "lucide-react";
 import { type ReactElement, type RefObject, useCallback, useEffect, useMemo } from "react";
-import { type Followed, type Outgoing, visibleMessages } from "../client";
-import { useClient, useKnown } from "./client";
-import { OutgoingItem, TurnItem } from "./MessageItem";
+import type { Followed, MessageState, Outgoing } from "../client";
+import { useClient } from "./client";
+import type { Edits } from "./edits";
+import { OutgoingItem, type TurnActions, TurnItem } from "./MessageItem";
 import { useScrolling } from "./scrolling";
 import { day } from "./times";
-import { turnsOf } from "./turns";
+import type { Turn } from "./turns";
 import { Button } from "./ui";
 
 /** Everything said, and what is on its way. `toEnd` receives how to go to the newest. */
 export function MessageList({
   followed,
+  turns,
+  outgoing,
+  edits,
+  actions,
+  onRetry,
   toEnd,
 }: {
   followed: Followed;
+  turns: Turn[];
+  outgoing: Outgoing[];
+  edits: Edits;
+  actions: TurnActions;
+  onRetry: (outgoing: Outgoing) => void;
   toEnd: RefObject<(() => void) | null>;
 }): ReactElement {
   const client = useClient();
   const { data, loadingOlder } = followed;
-  const { messages, oldest, id } = data;
-  const shown = useMemo(() => visibleMessages({ messages, oldest }), [messages, oldest]);
-  const turns = useMemo(() => turnsOf(shown), [shown]);
-  const outgoing = useOutgoing(id, shown);
+  const { oldest, id } = data;
   const named = data.state?.kind !== "assistant";
+  const lastReply = turns.findLastIndex((turn) => turn.variants[0]?.role === "assistant");
 
   const older = useCallback(() => {
     // Scrolling there again asks again.
@@ -35,6 +44,19 @@ export function MessageList({
     toEnd.current = scrolling.toEnd;
   }, [scrolling.toEnd, toEnd]);
   useMarkRead(id, scrolling.atEnd, data.seq);
+  useFilled(scrolling.box, turns.length, oldest, older);
+  const { choose } = actions;
+  const { stay } = scrolling;
+  const inPlace = useMemo(
+    () => ({
+      ...actions,
+      choose: (message: MessageState) => {
+        stay();
+        choose(message);
+      },
+    }),
+    [actions, choose, stay],
+  );
 
   return (
     <div className="relative min-h-0 flex-1">
@@ -63,11 +85,17 @@ export function MessageList({
                   {day(turn.variants[0]?.created_at ?? "")}
                 </div>
               )}
-              <TurnItem turn={turn} named={named} />
+              <TurnItem
+                turn={turn}
+                named={named}
+                last={at === lastReply}
+                edit={editOf(turn, edits)}
+                actions={inPlace}
+              />
             </div>
           ))}
           {outgoing.map((one) => (
-            <OutgoingItem key={one.clientId} outgoing={one} />
+            <OutgoingItem key={one.clientId} outgoing={one} onRetry={() => onRetry(one)} />
           ))}
           {turns.length === 0 && outgoing.length === 0 && (
             <p className="py-10 text-center text-muted">Nothing has been said here yet.</p>
@@ -87,15 +115,22 @@ export function MessageList({
   );
 }
 
-/** What is on its way to a conversation, less what has arrived. */
-function useOutgoing(id: string, shown: { client_id: string | null }[]): Outgoing[] {
-  const outbox = useKnown((state) => state.outbox);
-  return useMemo(() => {
-    const arrived = new Set(shown.map((message) => message.client_id));
-    return Object.values(outbox)
-      .filter((one) => one.conversation === id && !arrived.has(one.clientId))
-      .sort((a, b) => a.createdAt - b.createdAt);
-  }, [outbox, id, shown]);
+function editOf(turn: Turn, edits: Edits): Edits[string] | undefined {
+  return edits[(turn.shown ?? turn.variants[0])?.id ?? ""];
+}
+
+/** A short branch of a long tree leaves room for what came before. */
+function useFilled(
+  box: RefObject<HTMLDivElement | null>,
+  turns: number,
+  oldest: number,
+  onRoom: () => void,
+): void {
+  // biome-ignore lint/correctness/useExhaustiveDependencies: more turns fill more
+  useEffect(() => {
+    const element = box.current;
+    if (element && oldest > 0 && element.scrollHeight <= element.clientHeight) onRoom();
+  }, [box, turns, oldest, onRoom]);
 }
 
 /** Whoever is at the end of a page that is in front has read it. */

@@ -11,7 +11,7 @@ import {
 import { useLocation } from "wouter";
 import { ConnectionBanner } from "./ConnectionBanner";
 import { useMedia } from "./client";
-import { loadMarkdown } from "./MessageItem";
+import { loadMarkdown } from "./Reply";
 import { Sidebar } from "./Sidebar";
 import { IconButton } from "./ui";
 

@@ -12,6 +12,8 @@ interface Scrolling {
   content: RefObject<HTMLDivElement | null>;
   atEnd: boolean;
   toEnd: () => void;
+  /** Keep what is being read where it is, though what follows it is about to change. */
+  stay: () => void;
   onScroll: () => void;
 }
 
@@ -49,6 +51,12 @@ export function useScrolling(first: string | undefined, onStart: () => void): Sc
     if (scrollTop < EARLY && scrollHeight > clientHeight) onStart();
   }, [onStart]);
 
+  const stay = useCallback(() => {
+    following.current = false;
+    // Unless that is the end afterwards.
+    requestAnimationFrame(() => requestAnimationFrame(onScroll));
+  }, [onScroll]);
+
   useLayoutEffect(() => {
     const element = box.current;
     if (!element) return;
@@ -74,5 +82,5 @@ export function useScrolling(first: string | undefined, onStart: () => void): Sc
     return () => observer.disconnect();
   }, []);
 
-  return { box, content, atEnd, toEnd, onScroll };
+  return { box, content, atEnd, toEnd, stay, onScroll };
 }

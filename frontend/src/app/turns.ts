@@ -1,12 +1,15 @@
 /** Messages as they are read: replies to the same turn are variants of one. */
 
 import type { MessageState } from "../client";
+import type { Step } from "./branches";
 
 export interface Turn {
   /** Of the first variant. */
   key: string;
   /** Oldest first; never empty. */
-  variants: MessageState[];
+  variants: readonly MessageState[];
+  /** Which of them the branch goes through; null where there are no branches. */
+  shown: MessageState | null;
   /** The first message of its day. */
   startsDay: boolean;
   /** Said right after the turn before, by the same author. */
@@ -16,30 +19,49 @@ export interface Turn {
 /** Ms within which what someone goes on to say needs no new name above it. */
 const SAME_BREATH = 5 * 60_000;
 
-/** Return the turns of messages in their order. */
+/** Return the turns of messages in their order, as in a group: one line. */
 export function turnsOf(messages: readonly MessageState[]): Turn[] {
   const turns: Turn[] = [];
-  const replies = new Map<string, Turn>();
-  let day = "";
+  const replies = new Map<string, MessageState[]>();
+  let before: MessageState | undefined;
   for (const message of messages) {
     const answers =
       message.role === "assistant" && message.parent
         ? `${message.parent} ${message.author?.id ?? ""}`
         : null;
-    const sibling = answers ? replies.get(answers) : undefined;
-    if (sibling) {
-      sibling.variants.push(message);
+    const siblings = answers ? replies.get(answers) : undefined;
+    if (siblings) {
+      siblings.push(message);
       continue;
     }
-    const its = new Date(message.created_at).toDateString();
-    const startsDay = its !== day;
-    const continues = !startsDay && follows(message, turns.at(-1)?.variants[0]);
-    const turn = { key: message.id, variants: [message], startsDay, continues };
-    day = its;
-    turns.push(turn);
-    if (answers) replies.set(answers, turn);
+    const variants = [message];
+    turns.push({ key: message.id, variants, shown: null, ...after(before, message) });
+    before = message;
+    if (answers) replies.set(answers, variants);
   }
   return turns;
+}
+
+/** Return the turns of a branch: each message with those that one may read in its place. */
+export function turnsOfBranch(branch: readonly Step[]): Turn[] {
+  return branch.map(({ message, siblings }, at) => ({
+    key: siblings[0]?.id ?? message.id,
+    variants: siblings,
+    shown: message,
+    ...after(branch[at - 1]?.message, message),
+  }));
+}
+
+function after(
+  before: MessageState | undefined,
+  message: MessageState,
+): Pick<Turn, "startsDay" | "continues"> {
+  const startsDay = !before || dayOf(before) !== dayOf(message);
+  return { startsDay, continues: !startsDay && follows(message, before) };
+}
+
+function dayOf(message: MessageState): string {
+  return new Date(message.created_at).toDateString();
 }
 
 function follows(message: MessageState, before: MessageState | undefined): boolean {

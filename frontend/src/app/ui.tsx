@@ -3,7 +3,7 @@
 import { Check, Copy } from "lucide-react";
 import { Dialog } from "radix-ui";
 import {
-  type ButtonHTMLAttributes,
+  type ComponentProps,
   type InputHTMLAttributes,
   type ReactElement,
   type ReactNode,
@@ -12,7 +12,7 @@ import {
   useState,
 } from "react";
 
-type ButtonProps = ButtonHTMLAttributes<HTMLButtonElement>;
+type ButtonProps = ComponentProps<"button">;
 
 const KINDS = {
   primary: "bg-accent text-on-accent hover:opacity-90",

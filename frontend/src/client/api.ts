@@ -192,6 +192,12 @@ export class Api {
     );
   }
 
+  /** Reword a message; the same `client_id` again is the same edit. */
+  async edit(message_id: string, body: Schemas["PatchedMessagePatchRequest"]): Promise<SendAnswer> {
+    const params = { path: { message_id } };
+    return answer(this.#signed.PATCH("/api/messages/{message_id}/", { params, body }));
+  }
+
   async stop(message_id: string): Promise<MessageState> {
     const params = { path: { message_id } };
     return (await answer(this.#signed.POST("/api/messages/{message_id}/stop/", { params })))
@@ -201,6 +207,12 @@ export class Api {
   async regenerate(message_id: string): Promise<MessageState> {
     const params = { path: { message_id } };
     return (await answer(this.#signed.POST("/api/messages/{message_id}/regenerate/", { params })))
+      .message;
+  }
+
+  async continueReply(message_id: string): Promise<MessageState> {
+    const params = { path: { message_id } };
+    return (await answer(this.#signed.POST("/api/messages/{message_id}/continue/", { params })))
       .message;
   }
 

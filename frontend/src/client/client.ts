@@ -4,8 +4,15 @@ import { Api } from "./api.ts";
 import { ServerError, SignedOut, Unreachable } from "./errors.ts";
 import { Following } from "./following.ts";
 import { List } from "./list.ts";
-import { Outbox, type OutboxStorage } from "./outbox.ts";
-import type { ConversationItem, Hello, ServerEvent } from "./protocol.ts";
+import { newId, Outbox, type OutboxStorage } from "./outbox.ts";
+import type {
+  Answers,
+  Command,
+  ConversationItem,
+  Hello,
+  MessageState,
+  ServerEvent,
+} from "./protocol.ts";
 import type { components } from "./schema.d.ts";
 import { Socket, type SocketStatus } from "./socket.ts";
 import { type ClientStore, createClientStore, initialState } from "./state.ts";
@@ -129,23 +136,67 @@ export class Client {
 
   /** Stop a reply; its text so far is kept. */
   async stopReply(conversation: string, message: string): Promise<void> {
-    this.#following.rows(conversation, [await this.#stop(message)]);
-  }
-
-  async #stop(message: string) {
-    if (this.socket.status !== "open") return this.api.stop(message);
-    try {
-      return (await this.socket.command({ type: "reply.stop", message })).message;
-    } catch (error) {
-      // Stopping twice is stopping once.
-      if (error instanceof Unreachable) return this.api.stop(message);
-      throw error;
-    }
+    // Stopping twice is stopping once.
+    const answer = await this.#ask({ type: "reply.stop", message }, async () => ({
+      message: await this.api.stop(message),
+    }));
+    this.#following.rows(conversation, [answer.message]);
   }
 
   /** Ask for another reply to the same turn. Not repeated when unanswered: it would be two. */
-  async regenerate(conversation: string, message: string): Promise<void> {
-    this.#following.rows(conversation, [await this.api.regenerate(message)]);
+  async regenerate(conversation: string, message: string): Promise<MessageState> {
+    const reply = await this.api.regenerate(message);
+    this.#following.rows(conversation, [reply]);
+    return reply;
+  }
+
+  /** Let a reply that ended before its time go on from where it ended. */
+  async continueReply(conversation: string, message: string): Promise<void> {
+    const answer = await this.#ask({ type: "reply.continue", message }, async (repeated) => {
+      try {
+        return { message: await this.api.continueReply(message) };
+      } catch (error) {
+        // It was heard the first time, and the reply is whole since.
+        if (repeated && error instanceof ServerError && error.code === "conflict") return null;
+        throw error;
+      }
+    });
+    if (answer) this.#following.rows(conversation, [answer.message]);
+  }
+
+  /**
+   * Reword a message of one's own. In a conversation with an assistant that begins a branch, and
+   * the message that begins it is returned; elsewhere the message itself is changed.
+   *
+   * An edit that got no answer may be repeated with the same `clientId`: the two are one.
+   */
+  async editMessage(
+    conversation: string,
+    message: string,
+    content: string,
+    clientId = newId(),
+  ): Promise<MessageState> {
+    const body = { client_id: clientId, content };
+    const answer = await this.#ask({ type: "message.edit", message, ...body }, () =>
+      this.api.edit(message, body),
+    );
+    const rows = answer.reply ? [answer.message, answer.reply] : [answer.message];
+    this.#following.rows(conversation, rows);
+    return answer.message;
+  }
+
+  /** Ask over the socket where that is possible, else over REST; what got no answer, again. */
+  async #ask<C extends Command, T>(
+    command: C,
+    rest: (repeated: boolean) => Promise<T>,
+  ): Promise<Answers[C["type"]] | T> {
+    if (this.socket.status !== "open" || !this.socket.fits(command)) return rest(false);
+    try {
+      return await this.socket.command(command);
+    } catch (error) {
+      if (!(error instanceof Unreachable)) throw error;
+      return rest(true);
+    }
   }
 
   /** Tell the others that one is typing, or no longer. */

@@ -18,6 +18,15 @@ const LONGEST_DELAY = 15_000;
 
 export type OutboxStorage = KeyValue & Pick<Storage, "key" | "length">;
 
+/**
+ * What a message is written after, in a conversation with an assistant, where that decides its
+ * branch: a message, or one that is on its way itself. Neither: whatever is newest.
+ */
+export interface After {
+  parent?: string | null;
+  follows?: string | null;
+}
+
 export interface OutboxOptions {
   store: ClientStore;
   api: Api;
@@ -37,33 +46,47 @@ export class Outbox {
   }
 
   /** Send a message; it shows at once. */
-  send(conversation: string, content: string, assistant: string | null = null): Outgoing {
+  send(
+    conversation: string,
+    content: string,
+    { assistant = null, ...after }: After & { assistant?: string | null } = {},
+  ): Outgoing {
+    return this.#begin({ clientId: newId(), conversation, content, assistant }, after);
+  }
+
+  /** Try again what was refused, as the last of what is on its way. */
+  retry(clientId: string, after: After = {}): void {
+    const outgoing = this.#options.store.getState().outbox[clientId];
+    if (outgoing) this.#begin(outgoing, after);
+  }
+
+  #begin(
+    outgoing: Pick<Outgoing, "clientId" | "conversation" | "content" | "assistant">,
+    { parent = null, follows = null }: After,
+  ): Outgoing {
     // Messages are sent in this order, also those of one millisecond.
     this.#latest = Math.max(Date.now(), this.#latest + 1);
-    const outgoing: Outgoing = {
-      clientId: newId(),
+    const { clientId, conversation, content, assistant } = outgoing;
+    const begun: Outgoing = {
+      clientId,
       conversation,
       content,
       assistant,
+      parent,
+      follows,
       createdAt: this.#latest,
       status: "sending",
       error: null,
     };
-    this.#put(outgoing);
+    this.#put(begun);
     void this.#run(conversation);
-    return outgoing;
-  }
-
-  /** Try again what was refused. */
-  retry(clientId: string): void {
-    const outgoing = this.#options.store.getState().outbox[clientId];
-    if (!outgoing) return;
-    this.#put({ ...outgoing, status: "sending", error: null });
-    void this.#run(outgoing.conversation);
+    return begun;
   }
 
   /** Give a message up. */
   discard(clientId: string): void {
+    const outgoing = this.#options.store.getState().outbox[clientId];
+    if (outgoing) this.#succeed(outgoing, outgoing);
     this.#options.storage.removeItem(this.#key(clientId));
     this.#options.store.setState((state) => {
       const { [clientId]: _discarded, ...outbox } = state.outbox;
@@ -119,11 +142,19 @@ export class Outbox {
       .sort((a, b) => a.createdAt - b.createdAt)[0];
   }
 
+  /** Tell those written after a message what they follow now that it is sent, or given up. */
+  #succeed(outgoing: Outgoing, { parent = null, follows = null }: After): void {
+    for (const one of Object.values(this.#options.store.getState().outbox)) {
+      if (one.follows === outgoing.clientId) this.#put({ ...one, parent, follows });
+    }
+  }
+
   /** Return false if it is to be tried again. */
   async #deliver(outgoing: Outgoing): Promise<boolean> {
     try {
       const answer = await this.#transmit(outgoing);
       this.#options.onSent(outgoing.conversation, answer);
+      this.#succeed(outgoing, { parent: (answer.reply ?? answer.message).id });
       this.discard(outgoing.clientId);
       return true;
     } catch (error) {
@@ -131,6 +162,7 @@ export class Outbox {
       if (!(error instanceof ServerError)) throw error;
       if (error.passing) return false;
       if (this.#options.store.getState().outbox[outgoing.clientId]) {
+        this.#succeed(outgoing, outgoing);
         this.#put({ ...outgoing, status: "failed", error: error.message });
       }
       return true;
@@ -139,8 +171,8 @@ export class Outbox {
 
   async #transmit(outgoing: Outgoing): Promise<SendAnswer> {
     const { socket, api } = this.#options;
-    const { conversation, content, assistant } = outgoing;
-    const body = { client_id: outgoing.clientId, content, assistant };
+    const { conversation, content, assistant, parent } = outgoing;
+    const body = { client_id: outgoing.clientId, content, assistant, ...(parent && { parent }) };
     const command = { type: "message.send", conversation, ...body } as const;
     if (socket.status === "open" && socket.fits(command)) {
       try {

@@ -34,7 +34,10 @@ type Schemas = components["schemas"];
 export type PersonState = Schemas["PersonState"];
 export type AssistantState = Schemas["AssistantState"];
 export type AuthorState = Schemas["AuthorState"];
-/** A message. While it streams, `content` is empty: the text comes by snapshot and deltas. */
+/**
+ * A message. While it streams, `content` is what an earlier run left, most often nothing: the
+ * text comes by snapshot and deltas, which begin with it.
+ */
 export type MessageState = Schemas["MessageState"];
 /** A member; `left_at` is set on those who are no longer. */
 export type MemberState = Schemas["MemberState"];
@@ -69,8 +72,10 @@ export type Command =
       assistant?: string | null;
       model?: string | null;
     }
+  | { type: "message.edit"; message: string; client_id: string; content: string }
   | { type: "reply.stop"; message: string }
   | { type: "reply.regenerate"; message: string }
+  | { type: "reply.continue"; message: string }
   | { type: "read"; conversation: string; seq: number }
   | { type: "typing"; conversation: string; active: boolean }
   | { type: "auth"; token: string }
@@ -81,8 +86,10 @@ export interface Answers {
   subscribe: { changes: Changes };
   unsubscribe: object;
   "message.send": SendAnswer;
+  "message.edit": SendAnswer;
   "reply.stop": { message: MessageState };
   "reply.regenerate": { message: MessageState };
+  "reply.continue": { message: MessageState };
   read: object;
   typing: object;
   auth: { expires_at: number };

@@ -105,16 +105,28 @@ export function visibleMessages(known: Pick<Conversation, "messages" | "oldest">
     .sort((a, b) => a.created_seq - b.created_seq);
 }
 
-/** What a message says so far. */
+/**
+ * What a message says so far.
+ *
+ * A reply that is continued keeps what it said in its row, and its stream begins by saying that
+ * again: until the stream has caught up, the row says more.
+ */
 export function messageText(
   message: MessageState,
   stream: Stream | undefined,
 ): { text: string; reasoning: string } {
-  if (isFinal(message.status)) return { text: message.content, reasoning: message.reasoning };
-  if (stream && stream.attempt >= message.attempt) {
-    return { text: stream.text, reasoning: stream.reasoning };
+  const { content, reasoning } = message;
+  if (isFinal(message.status) || !stream || stream.attempt < message.attempt) {
+    return { text: content, reasoning };
   }
-  return { text: "", reasoning: "" };
+  return {
+    text: longer(stream.text, content),
+    reasoning: longer(stream.reasoning, reasoning),
+  };
+}
+
+function longer(one: string, other: string): string {
+  return one.length >= other.length ? one : other;
 }
 
 // --- Rows -----------------------------------------------------------------------------------

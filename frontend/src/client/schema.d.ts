@@ -681,7 +681,7 @@ export interface components {
              * @description What other people see; empty: the user name.
              * @default
              */
-            display_name: string;
+            display_name?: string;
         };
         /** @enum {string} */
         KindEnum: "assistant" | "group" | "discussion";
@@ -832,27 +832,27 @@ export interface components {
              * Kind
              * @default assistant
              */
-            kind: components["schemas"]["KindEnum"];
+            kind?: components["schemas"]["KindEnum"];
             /**
              * Assistant
              * @default null
              */
-            assistant: string | null;
+            assistant?: string | null;
             /**
              * Title
              * @default
              */
-            title: string;
+            title?: string;
             /**
              * Model
              * @default
              */
-            model: string | "";
+            model?: string | "";
             /**
              * Language
              * @default
              */
-            language: string;
+            language?: string;
             /** Members */
             members?: string[];
         };
@@ -880,22 +880,22 @@ export interface components {
              * Parent
              * @default null
              */
-            parent: string | null;
+            parent?: string | null;
             /**
              * Assistant
              * @default null
              */
-            assistant: string | null;
+            assistant?: string | null;
             /**
              * Model
              * @default null
              */
-            model: string | null;
+            model?: string | null;
             /**
              * Language
              * @default
              */
-            language: string;
+            language?: string;
         };
         /** @description One entry of the inbox; the same state goes over the socket. */
         Notification: {
@@ -970,17 +970,17 @@ export interface components {
              * Role
              * @default null
              */
-            role: ("owner" | "admin" | "member") | null;
+            role?: ("owner" | "admin" | "member") | null;
             /**
              * Nickname
              * @default null
              */
-            nickname: string | null;
+            nickname?: string | null;
             /**
              * Level
              * @default null
              */
-            level: ("all" | "mentions" | "none") | null;
+            level?: ("all" | "mentions" | "none") | null;
         };
         /**
          * MessagePatch
@@ -1033,7 +1033,7 @@ export interface components {
              * @description What other people see; empty: the user name.
              * @default
              */
-            display_name: string;
+            display_name?: string;
         };
         /**
          * SentMessageBody
@@ -1056,7 +1056,7 @@ export interface components {
              * @description End every session of this person, not only this one.
              * @default false
              */
-            everywhere: boolean;
+            everywhere?: boolean;
         };
         /**
          * Snapshot

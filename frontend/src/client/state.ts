@@ -21,6 +21,10 @@ export interface Outgoing {
   content: string;
   /** The slug of the assistant that is to reply, where that is not plain. */
   assistant: string | null;
+  /** The message that it follows; null: the newest, or what the message that it `follows` becomes. */
+  parent: string | null;
+  /** The client id of the one on its way that it was written after. */
+  follows: string | null;
   /** Ms since the epoch. */
   createdAt: number;
   status: "sending" | "failed";

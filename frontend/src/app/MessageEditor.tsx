@@ -1,0 +1,117 @@
+import { type KeyboardEvent, type ReactElement, useEffect, useId, useRef, useState } from "react";
+import { MAX_CONTENT, type MessageState, newId } from "../client";
+import { Room } from "./Composer";
+import { useClient, useMedia } from "./client";
+import type { Edit } from "./edits";
+import { Button } from "./ui";
+
+/** Another wording of one's own message, in its place. */
+export function MessageEditor({
+  message,
+  edit,
+  branches,
+  onEdit,
+  onCancel,
+  onSaved,
+}: {
+  message: MessageState;
+  edit: Edit;
+  /** Whether saving begins a branch and keeps this wording, rather than changing it. */
+  branches: boolean;
+  onEdit: (edit: Edit) => void;
+  onCancel: () => void;
+  onSaved: (saved: MessageState) => void;
+}): ReactElement {
+  const client = useClient();
+  const touch = useMedia("(pointer: coarse)");
+  const area = useRef<HTMLTextAreaElement>(null);
+  const hint = useId();
+  const [saving, setSaving] = useState(false);
+  const [problem, setProblem] = useState("");
+  const { text, sent } = edit;
+  const left = MAX_CONTENT - text.length;
+  const savable = text.trim() !== "" && left >= 0 && !saving;
+
+  useEffect(() => {
+    const element = area.current;
+    element?.focus();
+    element?.setSelectionRange(element.value.length, element.value.length);
+  }, []);
+
+  const save = () => {
+    if (!savable) return;
+    // Unless it may have been saved already, without an answer.
+    if (text === message.content && !sent) return onCancel();
+    const clientId = sent?.text === text ? sent.clientId : newId();
+    onEdit({ text, sent: { text, clientId } });
+    setSaving(true);
+    setProblem("");
+    client
+      .editMessage(message.conversation, message.id, text, clientId)
+      .then(onSaved)
+      .catch((error: unknown) => {
+        if (!(error instanceof Error)) throw error;
+        setSaving(false);
+        setProblem(error.message);
+        area.current?.focus();
+      });
+  };
+
+  const onKeyDown = (event: KeyboardEvent) => {
+    // Return and Escape also end the composition of a character.
+    if (event.nativeEvent.isComposing) return;
+    if (event.key === "Escape") {
+      event.preventDefault();
+      onCancel();
+    } else if (event.key === "Enter") {
+      // On a phone, return makes a line; saving has its own button.
+      const command = event.ctrlKey || event.metaKey;
+      if (!command && (event.shiftKey || touch)) return;
+      event.preventDefault();
+      save();
+    }
+  };
+
+  return (
+    <form
+      aria-label="Edit message"
+      aria-busy={saving}
+      className="ms-auto w-full rounded-2xl rounded-ee-md border border-line bg-bubble p-2 focus-within:border-accent/60"
+      onSubmit={(event) => {
+        event.preventDefault();
+        save();
+      }}
+    >
+      <textarea
+        ref={area}
+        aria-label="New wording"
+        aria-describedby={branches ? hint : undefined}
+        rows={1}
+        value={text}
+        readOnly={saving}
+        onChange={(event) => onEdit({ text: event.target.value, sent })}
+        onKeyDown={onKeyDown}
+        className="field-sizing-content block max-h-[50dvh] min-h-9 w-full resize-none bg-transparent px-2 py-1.5 text-base outline-none md:text-[0.9375rem]"
+      />
+      <Room left={left} />
+      {problem && (
+        <p role="alert" className="px-2 pt-1 text-danger text-sm">
+          Not saved. {problem}
+        </p>
+      )}
+      <div className="flex flex-wrap items-center justify-end gap-2 pt-1">
+        {branches && (
+          <p id={hint} className="min-w-40 flex-1 px-2 text-muted text-xs">
+            It is answered anew. What was said so far is kept.
+          </p>
+        )}
+        <Button className="min-h-9! px-3!" onClick={onCancel}>
+          Cancel
+        </Button>
+        <Button type="submit" kind="primary" className="min-h-9! px-3!" disabled={!savable}>
+          {saving ? "Saving…" : "Save"}
+        </Button>
+      </div>
+    </form>
+  );
+}
