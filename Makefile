@@ -96,7 +96,7 @@ reset: ## delete the demo data and the test database
 	@$(BOOTSTRAP)
 	@$(BIN)/python -m chatire.stack reset
 
-bench: bench-layer bench-latency ## measure against peers: the channel layer, the first token
+bench: bench-layer bench-latency bench-stops ## measure: the channel layer against peers, the first token, stops
 
 # The parts of `make bench` and `make faults` come with what they measure and break.
 -include bench/bench.mk tests/faults/faults.mk

@@ -1,9 +1,13 @@
 # The channel layer's benchmark, and the tests it borrows; included by the Makefile.
-.PHONY: bench-layer borrowed-tests
+.PHONY: bench-layer bench-stops borrowed-tests
 
 bench-layer: ## compare the channel layer with channels_postgres and channels_redis, ten minutes
 	@$(BOOTSTRAP) dev
 	$(BIN)/python -m bench.layer $(ARGS)
+
+bench-stops: ## measure how long a stop takes to reach the model's connection, two minutes
+	@$(BOOTSTRAP) dev
+	$(BIN)/python -m bench.stops $(ARGS)
 
 borrowed-tests: ## run the layer tests of channels_redis and channels_postgres against ours
 	@$(BOOTSTRAP) dev
