@@ -5,7 +5,7 @@ bench-layer: ## compare the channel layer with channels_postgres and channels_re
 	@$(BOOTSTRAP) dev
 	$(BIN)/python -m bench.layer $(ARGS)
 
-bench-stops: ## measure how long a stop takes to reach the model's connection, two minutes
+bench-stops: ## measure how long a stop takes to reach the model's connection, a minute
 	@$(BOOTSTRAP) dev
 	$(BIN)/python -m bench.stops $(ARGS)
 

@@ -4,10 +4,14 @@ Bounds are in counts, never in seconds that a busy machine would stretch.
 """
 
 import asyncio
+import json
+import re
 import time
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from django.db import connection
 from prometheus_client import REGISTRY
 
@@ -16,9 +20,18 @@ from chat.replies import metrics
 from chat.replies.flusher import CHECK_INTERVAL, INTERVAL
 from chat.worker.process import WorkerProcess
 from chatire.threads import in_thread
-from tests.chat.replies.conftest import Follower, Room, ended, eventually, reaching, text_so_far
+from tests.chat.replies.conftest import (
+    Follower,
+    Room,
+    Subprocess,
+    ended,
+    eventually,
+    reaching,
+    text_so_far,
+)
 from tests.fakes.openai_server import RunningServer
 from tests.fakes.script import directive
+from tests.fakes.text import expected_text
 
 KINDS = ("flush", "check", "claim", "finish", "publish")
 
@@ -154,3 +167,30 @@ async def test_no_connection_is_held_while_models_are_awaited(
 
     # That of the thread that looks.
     await eventually(busy, lambda count: count == 1)
+
+
+@pytest.mark.timeout(120)
+async def test_one_worker_streams_two_hundred_replies_at_once(
+    room: Room, start_process: Callable[..., Subprocess], fake_model: RunningServer
+) -> None:
+    running = await in_thread(start_process)
+    ready = next(json.loads(line) for line in running.log if "worker_ready" in line)
+
+    def streaming() -> float:
+        url = f"http://127.0.0.1:{ready['port']}/metrics"
+        with urllib.request.urlopen(url) as answer:
+            text = answer.read().decode()
+        return float(re.search(r"^chatire_replies_active (\S+)", text, re.MULTILINE)[1])
+
+    # Each model falls silent until all of them have begun.
+    wanted = {"tokens": 30, "fault": "pause_after:10:14"}
+    rooms = await in_thread(lambda: [room.another() for _ in range(200)])
+    replies = await in_thread(
+        lambda: [each.say(seed=number, **wanted) for number, each in enumerate(rooms, 1)]
+    )
+    await eventually(streaming, lambda count: count == 200)
+
+    done = await asyncio.gather(*(ended(reply) for reply in replies))
+    assert [(reply.status, reply.attempt) for reply in done] == [("complete", 1)] * 200
+    assert [reply.content for reply in done] == [expected_text(n, 30) for n in range(1, 201)]
+    assert len(fake_model.records) == 200
