@@ -88,15 +88,17 @@ def build_turns(
     return ([system] if system is not None else []) + _joined(turns)
 
 
-def continuation(said: str, budget_tokens: int) -> list[Turn]:
+def continuation(said: str, budget_tokens: int, *, open_turn: bool = False) -> list[Turn]:
     """The turns that let a reply which says `said` already go on; none if it says nothing.
 
-    Of a long one only its end is quoted, in at most half of the budget.
+    With `open_turn` its own is the last, for servers that go on with that; else one that asks for
+    it follows. Of a long one only its end is quoted, in at most half of the budget.
     """
     if not said.strip():
         return []
     room = max(budget_tokens // 2, _MIN_NEWEST_TOKENS)
-    return [Turn("assistant", _end_of(said, room)), Turn("user", _GO_ON)]
+    turn = Turn("assistant", _end_of(said, room))
+    return [turn] if open_turn else [turn, Turn("user", _GO_ON)]
 
 
 def _end_of(text: str, budget_tokens: int) -> str:

@@ -29,6 +29,11 @@ class Assistant(models.Model):
         blank=True,
         help_text="Name of the environment variable with the key; empty: OPENAI_API_KEY.",
     )
+    open_turns = models.BooleanField(
+        default=False,
+        help_text="For a base URL of its own: whether its server goes on with an assistant's turn "
+        "that is left open, as llama.cpp, vLLM and SGLang do. Else OPENAI_OPEN_TURNS.",
+    )
     system_prompt = models.TextField(blank=True)
     temperature = models.FloatField(null=True, blank=True)
     max_tokens = models.PositiveIntegerField(null=True, blank=True)

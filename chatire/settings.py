@@ -238,6 +238,8 @@ WHITENOISE_IMMUTABLE_FILE_TEST = r"^/assets/.+-[\w-]{8,}\.\w+$"
 # --- Models and replies ----------------------------------------------------------------------
 
 OPENAI_BASE_URL = env.text("OPENAI_BASE_URL", default="")
+# Whether that server goes on with an assistant's turn that is left open.
+OPENAI_OPEN_TURNS = env.switch("OPENAI_OPEN_TURNS", default=False)
 DEFAULT_MODEL = env.text("CHATIRE_MODEL", default="gpt-4o-mini")
 # Tokens of history given to a model that does not say otherwise.
 CONTEXT_TOKENS = env.whole("CHATIRE_CONTEXT_TOKENS", default=8000, least=1)

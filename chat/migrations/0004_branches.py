@@ -1,4 +1,4 @@
-"""Where messages follow one another as branches."""
+"""Messages follow one another as branches; replies go on."""
 
 from django.db import migrations, models
 
@@ -23,6 +23,16 @@ class Migration(migrations.Migration):
             model_name="message",
             name="earlier_attempts",
             field=models.PositiveIntegerField(default=0),
+        ),
+        migrations.AddField(
+            model_name="assistant",
+            name="open_turns",
+            field=models.BooleanField(
+                default=False,
+                help_text="For a base URL of its own: whether its server goes on with an "
+                "assistant's turn that is left open, as llama.cpp, vLLM and SGLang do. "
+                "Else OPENAI_OPEN_TURNS.",
+            ),
         ),
         migrations.RunSQL(JOIN_UP, migrations.RunSQL.noop),
     ]

@@ -1,7 +1,8 @@
 """What a model is asked: which model, where, and the history it sees."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from django.conf import settings
 
@@ -10,6 +11,9 @@ from chat.llm import ModelSpec, Turn, estimate_turns
 from chat.models import Assistant, Conversation, Message
 from chat.selectors.turns import PastTurn, turns_before
 from chat.services.replies import Claim
+
+# vLLM and SGLang want to be told; llama.cpp sees it and takes no offence.
+OPEN_TURN: Final = {"continue_final_message": True, "add_generation_prompt": False}
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,10 @@ def prompt_for(claim: Claim) -> Prompt:
     except ValueError as error:
         raise CannotAsk("assistant_misconfigured") from error
     budget = _budget(assistant, spec)
-    ending = continuation(claim.message.content, budget)
+    open_turn = assistant.open_turns if assistant.base_url else settings.OPENAI_OPEN_TURNS
+    ending = continuation(claim.message.content, budget, open_turn=open_turn)
+    if ending and open_turn:
+        spec = replace(spec, extra={**spec.extra, **OPEN_TURN})
     kind = claim.conversation.kind
     turns = build_turns(
         assistant.system_prompt,

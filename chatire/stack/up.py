@@ -189,6 +189,7 @@ class Stack:
         return {
             "OPENAI_BASE_URL": f"http://{LOOPBACK}:{port}/v1",
             "OPENAI_API_KEY": key,
+            "OPENAI_OPEN_TURNS": "true",
             "CHATIRE_MODEL": model.ALIAS,
             "CHATIRE_CONTEXT_TOKENS": str(model.HISTORY_TOKENS),
             "CHATIRE_MAX_REPLY_TOKENS": str(model.REPLY_TOKENS),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -29,6 +30,7 @@ from chat.llm import (
     Turn,
     stream_reply,
 )
+from chat.replies.prompt import OPEN_TURN
 
 pytestmark = pytest.mark.usefixtures("model_clients")
 
@@ -187,3 +189,18 @@ async def test_llama_cpp_can_be_left_in_the_middle(embedded_model: ModelSpec) ->
     await reply.aclose()
     deltas, _ = await asyncio.wait_for(ask(embedded_model, "Hello!"), 30)
     assert text_of(deltas)
+
+
+@pytest.mark.acceptance
+async def test_llama_cpp_goes_on_with_a_turn_that_is_left_open(embedded_model: ModelSpec) -> None:
+    question = Turn("user", "Tell me a long story about a river and a clock.")
+    whole = [one async for one in stream_reply(embedded_model, [question])]
+    said = text_of([one for one in whole[:10] if isinstance(one, Delta)])
+    left_open = replace(embedded_model, extra=OPEN_TURN)
+    turns = [question, Turn("assistant", said)]
+    try:
+        rest = [one async for one in stream_reply(left_open, turns)]
+    except ModelConnectionLost:
+        # This server closes a connection after a streamed answer; the worker asks again at once.
+        rest = [one async for one in stream_reply(left_open, turns)]
+    assert rest[0] == whole[10]

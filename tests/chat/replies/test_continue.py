@@ -3,7 +3,9 @@
 import signal
 from collections.abc import Callable
 
-from chat.models import Message
+from pytest_django import Settings
+
+from chat.models import Assistant, Message
 from chat.replies import active
 from chat.services.requests import continue_reply, request_stop
 from chat.worker.process import WorkerProcess
@@ -160,3 +162,28 @@ async def test_long_old_text_comes_in_pieces_that_fit_a_frame(
     quoted = fake_model.records[-1].body["messages"][-2]["content"]
     assert old.endswith(quoted)
     assert len(quoted) < len(old)
+
+
+async def test_server_that_goes_on_with_an_open_turn_is_left_one(
+    room: Room, worker: WorkerProcess, fake_model: RunningServer, settings: Settings
+) -> None:
+    settings.OPENAI_OPEN_TURNS = True
+    before = await stopped(room)
+    await in_thread(continue_reply, user=room.user, message_id=before.pk)
+    done = await ended(before)
+    asked = fake_model.records[-1].body
+    assert asked["messages"][-1] == {"role": "assistant", "content": before.content}
+    assert asked["continue_final_message"] is True
+    assert done.content == before.content + fake_model.records[-1].text
+
+
+async def test_open_turns_of_an_assistant_elsewhere_are_its_own_matter(
+    room: Room, worker: WorkerProcess, fake_model: RunningServer, settings: Settings
+) -> None:
+    settings.OPENAI_OPEN_TURNS = True
+    await in_thread(lambda: Assistant.objects.update(base_url=fake_model.base_url))
+    before = await stopped(room)
+    await in_thread(continue_reply, user=room.user, message_id=before.pk)
+    await ended(before)
+    assert fake_model.records[-1].body["messages"][-1]["role"] == "user"
+    assert "continue_final_message" not in fake_model.records[-1].body
