@@ -96,6 +96,73 @@ async def test_what_is_said_over_the_socket_is_stored_and_acknowledged(
     assert await in_thread(Message.objects.count) == 2
 
 
+async def test_a_message_is_edited_and_its_branch_heard_by_another_device(
+    alice: User, chat: Conversation, token_for: Token
+) -> None:
+    token = await in_thread(token_for, alice)
+    async with Socket(token) as socket, Socket(token) as other:
+        for each in (socket, other):
+            await each.command("subscribe", conversation=key(chat))
+        said = await socket.command(
+            "message.send", conversation=key(chat), client_id="1", content="hello"
+        )
+        edit = {"message": said["message"]["id"], "client_id": "2", "content": "hallo"}
+        ack = await socket.command("message.edit", **edit)
+        again = await socket.command("message.edit", **edit)
+        assert (ack["message"]["content"], ack["message"]["parent"]) == ("hallo", None)
+        assert ack["reply"]["parent"] == ack["message"]["id"]
+        assert (again["message"]["id"], again["reply"]["id"]) == (
+            ack["message"]["id"],
+            ack["reply"]["id"],
+        )
+        stopped = await other.until("message.updated")
+        assert (stopped["message"]["id"], stopped["message"]["status"]) == (
+            said["reply"]["id"],
+            "cancelled",
+        )
+        heard = await other.until("message.created", seq=ack["reply"]["seq"])
+        assert heard["message"] == ack["reply"]
+
+
+async def test_a_reply_goes_on_from_another_device_after_a_reconnect(
+    alice: User, chat: Conversation, token_for: Token
+) -> None:
+    token = await in_thread(token_for, alice)
+    async with Socket(token) as socket:
+        said = await socket.command(
+            "message.send", conversation=key(chat), client_id="1", content="hello"
+        )
+        reply = said["reply"]["id"]
+        stopped = await socket.command("reply.stop", message=reply)
+        assert stopped["message"]["status"] == "cancelled"
+    async with Socket(token) as other:
+        first = await other.command("reply.continue", message=reply)
+        second = await other.command("reply.continue", message=reply)
+        assert first["message"]["status"] == "pending"
+        assert second["message"] == first["message"]
+        refused = await other.command("reply.continue", message=said["message"]["id"])
+        assert (refused["type"], refused["code"]) == ("error", "invalid")
+
+
+async def test_a_stranger_edits_stops_and_continues_nothing(
+    alice: User, charlie: User, chat: Conversation, token_for: Token
+) -> None:
+    sent = await in_thread(
+        send_message, user=alice, conversation_id=chat.pk, client_id="1", content="hello"
+    )
+    async with Socket(await in_thread(token_for, charlie)) as socket:
+        for command, message, fields in (
+            ("message.edit", sent.message, {"client_id": "2", "content": "hallo"}),
+            ("reply.stop", sent.reply, {}),
+            ("reply.regenerate", sent.reply, {}),
+            ("reply.continue", sent.reply, {}),
+        ):
+            assert message is not None
+            answer = await socket.command(command, message=str(message.pk), **fields)
+            assert (answer["type"], answer["code"]) == ("error", "not_found")
+    assert await in_thread(Message.objects.filter(content="hallo").count) == 0
+
+
 async def test_a_stranger_is_told_nothing(
     charlie: User, group: Conversation, token_for: Token
 ) -> None:
