@@ -1,12 +1,15 @@
 """One stack of real processes for the whole session; tests that break things start their own."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright
 
+from tests.acceptance.browser import ARGUMENTS, CHROMIUM, DEADLINE
 from tests.acceptance.stack import Database, Stack
 from tests.fakes.openai_server import RunningServer, running_server
 
@@ -85,3 +88,25 @@ def start_stack(
 def stack(start_stack: StartStack) -> Stack:
     """The stack that tests share which leave it as they found it."""
     return start_stack()
+
+
+@pytest_asyncio.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """Headless Chromium."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture
+async def page(browser: Browser, stack: Stack) -> AsyncIterator[Page]:
+    """A tab of a browser of its own; anything the page complains of fails the test."""
+    context = await browser.new_context(base_url=stack.url)
+    page = await context.new_page()
+    page.set_default_timeout(DEADLINE)
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    await context.close()
+    assert complaints == []

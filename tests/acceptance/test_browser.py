@@ -1,93 +1,24 @@
 """What a person sees: the page in headless Chromium, against the real processes."""
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator, Callable
-from uuid import uuid4
+from collections.abc import Callable
 
 import httpx
-import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
-from tests.acceptance.stack import ROOT, Stack
+from tests.acceptance.browser import (
+    DEADLINE,
+    MARKS,
+    PASSWORD,
+    expect_words,
+    plain,
+    register,
+    say,
+)
+from tests.acceptance.stack import Stack
 from tests.fakes.script import directive
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = [
-    pytest.mark.acceptance,
-    pytest.mark.browser,
-    pytest.mark.timeout(240),
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-    pytest.mark.skipif(
-        not (ROOT / "frontend/dist/index.html").exists(), reason="frontend/ is not built"
-    ),
-]
-PASSWORD = "correct-horse-battery"
-DEADLINE = 30_000  # milliseconds
-# What keeps a browser on a closed network from trying to reach its maker.
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-
-
-@pytest_asyncio.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Headless Chromium."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        await browser.close()
-
-
-@pytest_asyncio.fixture
-async def page(browser: Browser, stack: Stack) -> AsyncIterator[Page]:
-    """A tab of a browser of its own; anything the page complains of fails the test."""
-    context = await browser.new_context(base_url=stack.url)
-    page = await context.new_page()
-    page.set_default_timeout(DEADLINE)
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield page
-    await context.close()
-    assert complaints == []
-
-
-async def register(page: Page) -> str:
-    """Make an account on the page; return its user name."""
-    name = f"alice-{uuid4().hex[:8]}"
-    await page.goto("/")
-    await page.get_by_role("button", name="Create an account").click()
-    await page.get_by_label("Username").fill(name)
-    await page.get_by_label("Password").fill(PASSWORD)
-    await page.get_by_role("button", name="Create account").click()
-    return name
-
-
-async def say(page: Page, text: str) -> None:
-    """Type a message and send it."""
-    await page.get_by_label("Message", exact=True).fill(text)
-    await page.get_by_role("button", name="Send", exact=True).click()
-
-
-def plain(letter: str, count: int) -> tuple[str, str]:
-    """Return a directive for a reply of so many plain words, and the reply as it reads."""
-    pieces = [f"{letter}{number} " for number in range(count)]
-    return directive(pieces=pieces, rate=50), "".join(pieces).strip()
-
-
-async def expect_words(page: Page, text: str) -> None:
-    """Wait until the conversation shows the whole of this text, once."""
-    log = page.get_by_role("log")
-    await expect(log).to_contain_text(text, timeout=DEADLINE)
-    assert (await log.inner_text()).count(text) == 1
+pytestmark = MARKS
 
 
 async def test_register_chat_reload_and_find_the_whole_conversation(page: Page) -> None:

@@ -74,7 +74,6 @@ export function MessageEditor({
 
   return (
     <form
-      aria-label="Edit message"
       aria-busy={saving}
       className="ms-auto w-full rounded-2xl rounded-ee-md border border-line bg-bubble p-2 focus-within:border-accent/60"
       onSubmit={(event) => {
@@ -84,7 +83,7 @@ export function MessageEditor({
     >
       <textarea
         ref={area}
-        aria-label="New wording"
+        aria-label="Edit message"
         aria-describedby={branches ? hint : undefined}
         rows={1}
         value={text}
