@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from chat import sockets, touches
 from chatire import threads
 from chatire.health import database_answers, encode_health
+from chatire.pauses import avoid_pauses
 from chatire.threads import in_thread
 
 logger = structlog.get_logger(__name__)
@@ -44,6 +45,7 @@ async def lifespan(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """Take SIGTERM over from the server: first the clients are sent away, then it stops."""
     await receive()
     _drain_before_stopping()
+    avoid_pauses()
     await send({"type": "lifespan.startup.complete"})
     await receive()
     layer = get_channel_layer()

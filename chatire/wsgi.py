@@ -4,8 +4,13 @@ import os
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
+from django.urls import get_resolver
 
 from chatire.metrics import with_metrics_port
+from chatire.pauses import avoid_pauses
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatire.settings")
 application = with_metrics_port(get_wsgi_application(), settings.WEB_METRICS_PORT)
+# Django would load the views at the first request, which would wait for them.
+_ = get_resolver().url_patterns
+avoid_pauses()

@@ -22,7 +22,7 @@ PARTS = {
     # What everyone may use, and the wiring that no one may.
     "common": {
         *("chatire", "chatire.environment", "chatire.errors", "chatire.groups", "chatire.health"),
-        *("chatire.jobs", "chatire.metrics"),
+        *("chatire.jobs", "chatire.metrics", "chatire.pauses", "chatire.rows"),
         *("chatire.logs", "chatire.parsers", "chatire.rest", "chatire.schema", "chatire.threads"),
     },
     "layers": {"chatire.layers"},
@@ -100,7 +100,7 @@ ALLOWED: dict[str, set[str]] = {
     "stack": set(),
     "socket_auth": {*_ACCOUNTS, "protocol"},
     "accounts_models": {"common"},
-    "accounts_selectors": {"accounts_models"},
+    "accounts_selectors": {"common", "accounts_models"},
     "accounts_services": _ACCOUNTS,
     "accounts_authentication": _ACCOUNTS,
     "accounts_http": {*_ACCOUNTS, "accounts_services"},

@@ -2,9 +2,12 @@
 
 import asyncio
 from argparse import ArgumentParser
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+
+from chatire.pauses import avoid_pauses
 
 
 class Command(BaseCommand):
@@ -29,9 +32,20 @@ class Command(BaseCommand):
                 port=options["port"],
             ).run()
 
+        avoid_pauses()
         try:
-            asyncio.run(run())
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(run())
         except WorkerFailed:
             raise CommandError("A part of the worker died; see its log.", returncode=1) from None
         except OSError as error:
             raise CommandError(f"The worker cannot start: {error}") from error
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the event loop, as Uvicorn chooses it: uvloop, or asyncio's own without it."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:  # It is not made for every system.
+        return None
+    return new_event_loop
