@@ -3,13 +3,23 @@
 from typing import NamedTuple
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import QuerySet
 
 from accounts.models import User
-from chat.models import Message
+from chat.models import Assistant, Message
 from chat.protocol import PAGE
 from chat.selectors.conversations import require_member
 from chatire.errors import NotFound
+from chatire.rows import Columns
+
+_REPLY = Columns(Message, "m")
+_ASSISTANT = Columns(Assistant, "a")
+_ACTIVE_REPLY = f"""
+SELECT {_REPLY}, {_ASSISTANT}
+FROM chat_message m LEFT JOIN chat_assistant a ON a.id = m.author_assistant_id
+WHERE m.id = %s AND m.status IN (%s, %s)
+"""  # noqa: S608 - nothing but the names of columns
 
 
 class MessagePage(NamedTuple):
@@ -23,6 +33,19 @@ class MessagePage(NamedTuple):
 def messages_with_authors() -> QuerySet[Message]:
     """Messages ready to be told to clients."""
     return Message.objects.select_related("author_user", "author_assistant")
+
+
+def active_reply(message_id: UUID) -> Message | None:
+    """Return a reply that has not ended, with its assistant; it is read whenever one begins."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ACTIVE_REPLY, [message_id, *Message.ACTIVE])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    reply = _REPLY.read(row[: len(_REPLY)])
+    if reply.author_assistant_id is not None:
+        reply.author_assistant = _ASSISTANT.read(row[len(_REPLY) :])
+    return reply
 
 
 def visible_message(user: User, message_id: UUID) -> Message:

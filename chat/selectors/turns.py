@@ -9,8 +9,10 @@ from django.db import connection
 from accounts.models import User
 from chat.models import Assistant, Conversation, Message
 
-# Rows read at once; most histories that fit a model are one or two of these.
+# Rows read at once: most histories that fit a model are one or two of the first size. Where many
+# short messages fit, the next page is twice as long, until the last size.
 _PAGE = 50
+_LONGEST_PAGE = 400
 _SAID = (Message.Status.COMPLETE, Message.Status.CANCELLED, Message.Status.INTERRUPTED)
 # Upwards from a message, each the one that the message before it was said under.
 _BRANCH = """
@@ -23,6 +25,15 @@ WITH RECURSIVE branch AS (
 SELECT id, parent_id, role, CASE WHEN deleted_at IS NULL THEN content ELSE '' END, status,
        author_user_id, author_assistant_id
 FROM branch ORDER BY depth
+"""
+# Backwards from a message, all that was said, whatever it was said under.
+_LINE = """
+SELECT m.id, m.parent_id, m.role, m.content, m.status, m.author_user_id, m.author_assistant_id
+FROM (SELECT conversation_id, created_seq + %s AS before FROM chat_message WHERE id = %s) AS last
+JOIN chat_message m
+    ON m.conversation_id = last.conversation_id AND m.created_seq < last.before
+WHERE m.status IN (%s, %s, %s) AND m.deleted_at IS NULL
+ORDER BY m.created_seq DESC LIMIT %s
 """
 
 
@@ -65,12 +76,14 @@ def turns_before(reply: Message, kind: str) -> Iterator[PastTurn]:
     Read page by page, so taking the newest few of a long conversation costs only those. Authors
     have names except with an assistant, where nobody needs them.
     """
-    parent = reply.parent
-    if parent is None:
+    turn = reply.parent_id
+    if turn is None:
         return
     with_assistant = kind == Conversation.Kind.ASSISTANT
-    for page in _branch(parent.pk) if with_assistant else _line(parent):
-        names = {} if with_assistant else _names(page)
+    names: dict[UUID | None, str] = {}
+    for page in _branch(turn) if with_assistant else _line(turn):
+        if not with_assistant:
+            _add_names(names, page)
         for row in page:
             author = row.author_user_id or row.author_assistant_id
             yield PastTurn(row.role, row.content, row.status, author, names.get(author, ""))
@@ -78,11 +91,13 @@ def turns_before(reply: Message, kind: str) -> Iterator[PastTurn]:
 
 def _branch(message_id: UUID) -> Iterator[list[_Row]]:
     following: UUID | None = message_id
+    size = _PAGE
     while following is not None:
         with connection.cursor() as cursor:
-            cursor.execute(_BRANCH, [following, _PAGE])
+            cursor.execute(_BRANCH, [following, size])
             rows = [_Row(*row) for row in cursor.fetchall()]
-        following = rows[-1].parent_id if len(rows) == _PAGE else None
+        following = rows[-1].parent_id if len(rows) == size else None
+        size = min(2 * size, _LONGEST_PAGE)
         silent = [row.parent_id for row in rows if row.is_reply and not row.says]
         instead = _newest_said(silent) if silent else {}
         page = [instead.get(row.parent_id, row) if row.is_reply else row for row in rows]
@@ -98,39 +113,33 @@ def _newest_said(turns: list[UUID | None]) -> dict[UUID | None, _Row]:
     return {row[1]: _Row(*row) for row in rows}
 
 
-def _line(parent: Message) -> Iterator[list[_Row]]:
-    answered = {parent.pk}  # a sibling of the reply is not part of its history
-    before = parent.created_seq + 1
+def _line(turn: UUID) -> Iterator[list[_Row]]:
+    answered = {turn}  # a sibling of the reply is not part of its history
+    last, inclusive, size = turn, 1, _PAGE
     while True:
-        found = list(
-            Message.objects.filter(
-                conversation_id=parent.conversation_id,
-                created_seq__lt=before,
-                status__in=_SAID,
-                deleted_at=None,
-            )
-            .order_by("-created_seq")
-            .values_list("created_seq", *_Row._fields)[:_PAGE]
-        )
+        with connection.cursor() as cursor:
+            cursor.execute(_LINE, [inclusive, last, *_SAID, size])
+            found = [_Row(*row) for row in cursor.fetchall()]
         page = []
-        for row in (_Row(*columns) for _, *columns in found):
+        for row in found:
             if row.parent_id is not None and row.is_reply:
                 if not row.content or row.parent_id in answered:
                     continue
                 answered.add(row.parent_id)
             page.append(row)
         yield page
-        if len(found) < _PAGE:
+        if len(found) < size:
             return
-        before = found[-1][0]
+        last, inclusive, size = found[-1].id, 0, min(2 * size, _LONGEST_PAGE)
 
 
-def _names(rows: Iterable[_Row]) -> dict[UUID | None, str]:
-    people = User.objects.in_bulk([row.author_user_id for row in rows if row.author_user_id])
-    personas = Assistant.objects.in_bulk(
-        [row.author_assistant_id for row in rows if row.author_assistant_id]
-    )
-    return {
-        **{pk: user.name for pk, user in people.items()},
-        **{pk: assistant.name for pk, assistant in personas.items()},
-    }
+def _add_names(names: dict[UUID | None, str], rows: Iterable[_Row]) -> None:
+    """Look up the authors that `names` has not got yet; a later page rarely has any."""
+    authors = {(row.author_user_id, row.author_assistant_id) for row in rows}
+    people = [user for user, _ in authors if user and user not in names]
+    personas = [assistant for _, assistant in authors if assistant and assistant not in names]
+    if people:
+        found = User.objects.only("display_name", "is_guest", "username").filter(pk__in=people)
+        names.update((user.pk, user.name) for user in found)
+    if personas:
+        names.update(Assistant.objects.filter(pk__in=personas).values_list("pk", "name"))

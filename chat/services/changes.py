@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.models import User
@@ -13,6 +13,10 @@ from chat.events import Publication, publish_on_commit, to_conversation
 from chat.models import Conversation, Member, Message
 from chat.protocol import Event
 from chatire.errors import NotFound
+from chatire.rows import Columns
+
+_CONVERSATION = Columns(Conversation, "c")
+_LOCK = f"SELECT {_CONVERSATION} FROM chat_conversation c WHERE c.id = %s FOR UPDATE"  # noqa: S608
 
 
 class Change:
@@ -99,10 +103,12 @@ def changing(conversation_id: UUID) -> Iterator[Change]:
     Raises NotFound if there is no such conversation.
     """
     with transaction.atomic():
-        conversation = Conversation.objects.select_for_update().filter(pk=conversation_id).first()
-        if conversation is None:
+        with connection.cursor() as cursor:
+            cursor.execute(_LOCK, [conversation_id])
+            row = cursor.fetchone()
+        if row is None:
             raise NotFound
-        change = Change(conversation)
+        change = Change(_CONVERSATION.read(row))
         # Before whatever the block enqueues: a worker that is woken first could claim a reply
         # and tell of that before its creation was told.
         publish_on_commit(change._publications)  # noqa: SLF001

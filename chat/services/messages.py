@@ -9,6 +9,7 @@ from accounts.models import User
 from chat import protocol
 from chat.models import Assistant, Conversation, Message
 from chat.selectors.messages import messages_with_authors
+from chat.selectors.standing import Standing, standing_of
 from chat.services.changes import Change, changing, conversation_of
 from chat.services.conversations import require_model
 from chat.services.replies import start_reply
@@ -44,17 +45,21 @@ def send_message(
     assistant or model, Conflict if too many replies wait already.
     """
     with changing(conversation_id) as change:
-        change.member(user)
-        earlier = _sent_before(change.conversation, user, client_id)
-        if earlier is not None:
-            return earlier
+        standing = standing_of(
+            user, change.conversation, client_id=client_id, parent=parent, slug=assistant
+        )
+        if not standing.is_member:
+            raise NotFound
+        if standing.sent_before:
+            return _sent_before(change.conversation, user, client_id)
         return _say(
             change,
             user,
             client_id=client_id,
             content=content,
-            parent_id=_parent_id(change.conversation, parent),
-            assistant=_replier(change.conversation, assistant),
+            parent_id=_parent_id(change.conversation, parent, standing),
+            assistant=_replier(change.conversation, assistant, standing),
+            waiting=standing.waiting_replies,
             model=model,
             language=language,
         )
@@ -91,18 +96,20 @@ def edit_message(
             raise Conflict("This message was deleted.")
         if change.conversation.kind != Conversation.Kind.ASSISTANT:
             return SentMessage(_reword(change, message, content), None, created=False)
-        earlier = _sent_before(change.conversation, user, client_id)
-        if earlier is not None:
-            return earlier
+        if standing_of(user, change.conversation, client_id=client_id).sent_before:
+            return _sent_before(change.conversation, user, client_id)
         for reply in active_replies(message):
             stop_reply(change=change, reply=reply)
+        # Those that were stopped do not wait any more.
+        standing = standing_of(user, change.conversation, client_id=client_id)
         return _say(
             change,
             user,
             client_id=client_id,
             content=content,
             parent_id=message.parent_id,
-            assistant=_replier(change.conversation, None),
+            assistant=_replier(change.conversation, None, standing),
+            waiting=standing.waiting_replies,
             model=model,
             language=language,
         )
@@ -116,6 +123,7 @@ def _say(
     content: str,
     parent_id: UUID | None,
     assistant: Assistant | None,
+    waiting: int,
     model: str | None,
     language: str,
 ) -> SentMessage:
@@ -143,6 +151,7 @@ def _say(
             change=change,
             parent=message,
             assistant=assistant,
+            waiting=waiting,
             model=model or "",
             language=language,
         )
@@ -166,26 +175,18 @@ def _reword(change: Change, message: Message, content: str) -> Message:
     return message
 
 
-def _sent_before(conversation: Conversation, user: User, client_id: str) -> SentMessage | None:
-    sent = messages_with_authors().filter(
+def _sent_before(conversation: Conversation, user: User, client_id: str) -> SentMessage:
+    message = messages_with_authors().get(
         conversation=conversation, author_user=user, client_id=client_id
     )
-    message = sent.first()
-    if message is None:
-        return None
     replies = messages_with_authors().filter(parent=message, role=Message.Role.ASSISTANT)
     return SentMessage(message, replies.order_by("pk").first(), created=False)
 
 
-def _replier(conversation: Conversation, slug: str | None) -> Assistant | None:
-    present = Assistant.objects.filter(
-        memberships__conversation=conversation, memberships__left_at=None
-    )
+def _replier(conversation: Conversation, slug: str | None, standing: Standing) -> Assistant | None:
+    chosen = standing.assistant
     if slug is None:
-        if conversation.kind != Conversation.Kind.ASSISTANT:
-            return None
-        return present.filter(is_active=True).first()
-    chosen = present.filter(slug=slug).first()
+        return chosen if conversation.kind == Conversation.Kind.ASSISTANT else None
     if chosen is None:
         raise Invalid("That assistant is not in this conversation.", field="assistant")
     if not chosen.is_active:
@@ -193,13 +194,10 @@ def _replier(conversation: Conversation, slug: str | None) -> Assistant | None:
     return chosen
 
 
-def _parent_id(conversation: Conversation, parent: UUID | None) -> UUID | None:
+def _parent_id(conversation: Conversation, parent: UUID | None, standing: Standing) -> UUID | None:
     """What a new message follows: what its sender says, else, with an assistant, the newest."""
-    there = Message.objects.filter(conversation=conversation)
     if parent is not None:
-        if not there.filter(pk=parent).exists():
+        if not standing.parent_is_here:
             raise Invalid("The message replied to is not in this conversation.", field="parent")
         return parent
-    if conversation.kind != Conversation.Kind.ASSISTANT:
-        return None
-    return there.order_by("-created_seq").values_list("pk", flat=True).first()
+    return standing.newest if conversation.kind == Conversation.Kind.ASSISTANT else None

@@ -16,7 +16,7 @@ from structlog.contextvars import get_contextvars
 
 from chat import protocol
 from chat.models import Assistant, Conversation, Message
-from chat.selectors.messages import messages_with_authors
+from chat.selectors.messages import active_reply, messages_with_authors
 from chat.services.changes import Change, changing
 from chat.services.notices import notify_reply_finished
 from chat.states import message_state
@@ -69,14 +69,21 @@ class Outcome:
 
 
 def start_reply(
-    *, change: Change, parent: Message, assistant: Assistant, model: str = "", language: str = ""
+    *,
+    change: Change,
+    parent: Message,
+    assistant: Assistant,
+    waiting: int | None = None,
+    model: str = "",
+    language: str = "",
 ) -> Message:
     """Store a pending reply to `parent` and the job that writes it, in the caller's change.
 
     An empty `model` is chosen when the reply is written: the conversation's, else the assistant's.
-    Raises Conflict if too many replies wait already.
+    `waiting` is how many replies wait here already, if the caller has counted them.
+    Raises Conflict if too many do.
     """
-    _require_room(change.conversation)
+    _require_room(change.conversation, waiting)
     seq = change.next_seq()
     reply = Message.objects.create(
         conversation=change.conversation,
@@ -138,9 +145,11 @@ def cancel_waiting_reply(*, change: Change, reply: Message) -> Message | None:
     )
 
 
-def _require_room(conversation: Conversation) -> None:
-    active = Message.objects.filter(conversation=conversation, status__in=Message.ACTIVE).count()
-    if active >= MAX_WAITING_REPLIES:
+def _require_room(conversation: Conversation, waiting: int | None = None) -> None:
+    if waiting is None:
+        active = Message.objects.filter(conversation=conversation, status__in=Message.ACTIVE)
+        waiting = active.count()
+    if waiting >= MAX_WAITING_REPLIES:
         raise Conflict("Too many replies are still to be written here; stop one or wait.")
 
 
@@ -171,7 +180,7 @@ def claim_reply(*, message_id: UUID, conversation_id: UUID) -> Claim | None:
 
 
 def _claim(change: Change, message_id: UUID) -> Claim | None:
-    message = messages_with_authors().filter(pk=message_id, status__in=Message.ACTIVE).first()
+    message = active_reply(message_id)
     if message is None:
         return None
     if message.stop_requested_at is not None or message.deleted_at is not None:
