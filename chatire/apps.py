@@ -1,6 +1,7 @@
 """The wiring's own app: commands and the migration that tunes the job queue."""
 
 from django.apps import AppConfig
+from django.core.signals import request_started
 
 
 class ChatireConfig(AppConfig):
@@ -9,7 +10,8 @@ class ChatireConfig(AppConfig):
     name = "chatire"
 
     def ready(self) -> None:
-        """Begin to count what goes to the database."""
-        from chatire import metrics
+        """Begin to count what goes to the database, and spare it a question before each request."""
+        from chatire import metrics, threads
 
         metrics.watch()
+        request_started.connect(threads.trust_connections, dispatch_uid="chatire.threads")

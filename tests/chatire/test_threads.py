@@ -3,9 +3,10 @@
 import asyncio
 import contextvars
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from django.db.backends.postgresql.base import DatabaseWrapper
 
 from accounts.models import User
@@ -40,6 +41,13 @@ def terminate(pid):
         # Waits until it is gone.
         cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
         assert cursor.fetchone()[0]
+
+
+def terminate_and_close(pid):
+    try:
+        terminate(pid)
+    finally:
+        connection.close()
 
 
 async def test_result_and_arguments_pass_through():
@@ -94,6 +102,25 @@ async def test_no_health_check_goes_before_a_call_on_a_sound_connection(monkeypa
     monkeypatch.setattr(DatabaseWrapper, "is_usable", lambda wrapper: checks.append(1) or True)
     await asyncio.gather(*(in_thread(backend_pid) for _ in range(30)))
     assert checks == []
+
+
+def test_no_health_check_goes_before_a_request_on_a_sound_connection(api, alice, monkeypatch):
+    client = api(alice)
+    checks = []
+    monkeypatch.setattr(DatabaseWrapper, "is_usable", lambda wrapper: checks.append(1) or True)
+    # What Django does when a request comes, which its test client leaves out.
+    close_old_connections()
+    assert client.get("/api/conversations/").status_code == 200
+    assert checks == []
+
+
+def test_request_after_its_connection_was_killed_is_answered(api, alice):
+    client = api(alice)
+    pid = backend_pid()
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(terminate_and_close, pid).result(DEADLINE)
+    assert client.get("/api/conversations/").status_code == 200
+    assert backend_pid() != pid
 
 
 async def test_context_variables_are_seen_and_not_leaked():
