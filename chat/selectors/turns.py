@@ -29,10 +29,11 @@ FROM branch ORDER BY depth
 # Backwards from a message, all that was said, whatever it was said under.
 _LINE = """
 SELECT m.id, m.parent_id, m.role, m.content, m.status, m.author_user_id, m.author_assistant_id
-FROM (SELECT conversation_id, created_seq + %s AS before FROM chat_message WHERE id = %s) AS last
-JOIN chat_message m
-    ON m.conversation_id = last.conversation_id AND m.created_seq < last.before
-WHERE m.status IN (%s, %s, %s) AND m.deleted_at IS NULL
+FROM chat_message m
+-- Not a join: the place must be known before the index is walked back from it.
+WHERE m.conversation_id = (SELECT conversation_id FROM chat_message WHERE id = %s)
+    AND m.created_seq < (SELECT created_seq + %s FROM chat_message WHERE id = %s)
+    AND m.status IN (%s, %s, %s) AND m.deleted_at IS NULL
 ORDER BY m.created_seq DESC LIMIT %s
 """
 
@@ -118,7 +119,7 @@ def _line(turn: UUID) -> Iterator[list[_Row]]:
     last, inclusive, size = turn, 1, _PAGE
     while True:
         with connection.cursor() as cursor:
-            cursor.execute(_LINE, [inclusive, last, *_SAID, size])
+            cursor.execute(_LINE, [last, inclusive, last, *_SAID, size])
             found = [_Row(*row) for row in cursor.fetchall()]
         page = []
         for row in found:

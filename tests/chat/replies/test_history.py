@@ -1,5 +1,9 @@
 """What of a conversation a model is shown."""
 
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
 from accounts.models import User
 from chat.llm import estimate_tokens
 from chat.models import Assistant, Conversation, Message
@@ -103,3 +107,33 @@ def test_authors_are_named_in_groups(alice: User, bob: User, group: Conversation
     reply = say(alice, group, "", role="assistant", parent=turn)
     assert [turn.author_name for turn in turns_before(reply, group.kind)] == ["alice", "bob"]
     assert [turn.author for turn in turns_before(reply, group.kind)] == [alice.pk, bob.pk]
+
+
+@pytest.mark.parametrize("kind", ["assistant", "group"])
+def test_a_long_history_is_found_by_its_index_and_not_by_looking_through_it(
+    alice: User, chat: Conversation, group: Conversation, kind: str
+) -> None:
+    conversation = chat if kind == "assistant" else group
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO chat_message (id, conversation_id, author_user_id, role, content,"
+            " reasoning, refusal, tool_calls, status, model, language, attempt, earlier_attempts,"
+            " usage_estimated, finish_reason, error_code, created_at, created_seq, seq, parent_id)"
+            " SELECT md5(n::text)::uuid, %s, %s, 'user', 'said', '', '', '[]', 'complete', '', '',"
+            " 0, 0, false, '', '', now(), n, n,"
+            " CASE WHEN n > 1 THEN md5((n - 1)::text)::uuid END FROM generate_series(1, 20000) n",
+            [conversation.pk, alice.pk],
+        )
+        cursor.execute("ANALYZE chat_message")
+        last = Message.objects.get(conversation=conversation, created_seq=20000)
+        reply = Message(conversation=conversation, parent=last, role="assistant")
+        with CaptureQueriesContext(connection) as asked:
+            turns = turns_before(reply, kind)
+            assert [next(turns).content for _ in range(60)] == ["said"] * 60
+        read = [query["sql"] for query in asked.captured_queries if "chat_message" in query["sql"]]
+        assert len(read) == 2
+        for statement in read:
+            cursor.execute(f"EXPLAIN {statement}")
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+            assert "Seq Scan on chat_message" not in plan
+            assert "Sort" not in plan or "depth" in plan
