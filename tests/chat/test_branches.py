@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.utils import timezone
+from procrastinate.contrib.django.models import ProcrastinateJob
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -383,3 +384,27 @@ def test_too_many_waiting_replies_refuse_regenerate_and_continue(
     for ask in (regenerate, continue_reply):
         with pytest.raises(Conflict):
             ask(user=alice, message_id=reply.pk)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("ask", [regenerate, continue_reply])
+def test_two_clicks_at_once_are_one_run(
+    alice: User, chat: Conversation, ask: Callable[..., Message]
+) -> None:
+    _, reply = say(alice, chat, "one")
+    answer(reply, "uno", "interrupted")
+    jobs = ProcrastinateJob.objects.filter(task_name="chat.stream_reply")
+    before = jobs.count()
+
+    def click(_: int) -> object:
+        try:
+            return ask(user=alice, message_id=reply.pk).pk
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as threads:
+        clicked = set(threads.map(click, range(6)))
+    assert len(clicked) == 1
+    assert jobs.count() == before + 1
+    made = Message.objects.filter(conversation=chat, role="assistant").count()
+    assert made == (2 if ask is regenerate else 1)
