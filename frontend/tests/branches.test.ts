@@ -9,9 +9,10 @@ import {
   type Tree,
   treeOf,
 } from "../src/app/branches";
+import { endOf, outgoingOf, type Reading } from "../src/app/reading";
 import { turnsOfBranch } from "../src/app/turns";
-import type { MessageState } from "../src/client";
-import { aMessage } from "./room";
+import type { MessageState, Outgoing } from "../src/client";
+import { aMessage, ROOM } from "./room";
 
 /** Messages in their order: `q1` is asked, `a1<q1` follows it. Questions begin with `q`. */
 function said(...names: string[]): MessageState[] {
@@ -172,6 +173,66 @@ describe("where only the newest history is loaded", () => {
     expect(path(treeOf(REWORDED), place)).toEqual(path(treeOf(REWORDED)));
     const chosen = went(REWORDED.slice(2), "q2");
     expect(path(treeOf(REWORDED), chosen)).toEqual(["q1", "a1", "q2", "a2"]);
+  });
+});
+
+describe("what is on its way", () => {
+  /** What one reads at a place. */
+  function reading(messages: MessageState[], place: Place): Reading {
+    const path = branchOf(treeOf(messages), place).map((step) => step.message);
+    return { conversation: ROOM, messages, path, turns: [], choose: () => undefined };
+  }
+
+  function outgoing(clientId: string, fields: Partial<Outgoing> = {}): Outgoing {
+    const content = "on its way";
+    const common = { clientId, conversation: ROOM, content, assistant: null, error: null };
+    const status = "sending";
+    return { ...common, status, createdAt: 1, parent: null, follows: null, ...fields };
+  }
+
+  function shown(reading: Reading, ...list: Outgoing[]): string[] {
+    const outbox = Object.fromEntries(list.map((one) => [one.clientId, one]));
+    return outgoingOf(outbox, reading).map((one) => one.clientId);
+  }
+
+  test("is written after the last message shown", () => {
+    expect(endOf(reading(REWORDED, NEWEST), [])).toEqual({ parent: "a3" });
+    expect(endOf(reading(REWORDED, went(REWORDED, "q2")), [])).toEqual({ parent: "a2" });
+    expect(endOf(reading([], NEWEST), [])).toEqual({});
+  });
+
+  test("is written after what is on its way itself, but not after what was refused", () => {
+    const failed = outgoing("two", { status: "failed" });
+    const here = reading(PLAIN, NEWEST);
+    expect(endOf(here, [outgoing("one"), failed])).toEqual({ follows: "one" });
+    expect(endOf(here, [failed])).toEqual({ parent: "a2" });
+  });
+
+  test("follows the reply to what was said last, also where that is not told of yet", () => {
+    expect(endOf(reading(PLAIN.slice(0, 3), NEWEST), [])).toEqual({});
+  });
+
+  test("shows on its own branch, and so does what follows it", () => {
+    const first = outgoing("one", { parent: "a2" });
+    const second = outgoing("two", { follows: "one", createdAt: 2 });
+    const there = reading(REWORDED, went(REWORDED, "q2"));
+    expect(shown(there, second, first)).toEqual(["one", "two"]);
+    expect(shown(reading(REWORDED, NEWEST), second, first)).toEqual([]);
+  });
+
+  test("shows where its branch is not known, and where it was refused everywhere", () => {
+    const here = reading(REWORDED, NEWEST);
+    expect(shown(here, outgoing("one"), outgoing("two", { parent: "not loaded" }))).toEqual([
+      "one",
+      "two",
+    ]);
+    expect(shown(here, outgoing("one", { parent: "a2", status: "failed" }))).toEqual(["one"]);
+  });
+
+  test("shows no more once it has arrived, on whatever branch", () => {
+    const arrived = [...REWORDED, aMessage({ id: "q9", client_id: "one", created_seq: 9 })];
+    const place = { at: "a3", chosen: {} };
+    expect(shown(reading(arrived, place), outgoing("one"))).toEqual([]);
   });
 });
 

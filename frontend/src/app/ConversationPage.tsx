@@ -23,7 +23,7 @@ import { useDraft } from "./drafts";
 import { type Edits, useEdits } from "./edits";
 import { MessageList } from "./MessageList";
 import { ITEM, MENU } from "./menu";
-import { after, useOutgoing, useReading } from "./reading";
+import { endOf, useOutgoing, useReading } from "./reading";
 import { SidebarButton } from "./Shell";
 import { Button, copyText, Dots, Field, IconButton, Modal } from "./ui";
 
@@ -108,14 +108,14 @@ function Conversation({ followed }: { followed: Followed }): ReactElement {
   };
 
   const send = (content: string) => {
-    const options = shared ? { assistant: mentioned(content, members) } : after(reading, outgoing);
+    const options = shared ? { assistant: mentioned(content, members) } : endOf(reading, outgoing);
     client.outbox.send(id, content, options);
     setText("");
     // After the message has its place.
     requestAnimationFrame(() => toEnd.current?.());
   };
   const retry = (one: Outgoing) => {
-    client.outbox.retry(one.clientId, shared ? {} : after(reading, outgoing));
+    client.outbox.retry(one.clientId, shared ? {} : endOf(reading, outgoing));
   };
 
   const { choose } = reading;
@@ -354,7 +354,7 @@ function Announcement({ followed }: { followed: Followed }): ReactElement {
         .sort((a, b) => b.seq - a.seq)[0],
     [messages],
   );
-  const [before] = useState(latest?.seq ?? 0);
+  const [before] = useState(followed.data.seq);
   const words = {
     pending: "Waiting for the reply.",
     streaming: "The reply is being written.",

@@ -86,7 +86,7 @@ export function Reply({
       {active && pager && <div className="mt-1">{pager}</div>}
       {!active && (
         <div
-          className={`mt-1 flex min-h-7 items-center gap-0.5 transition-opacity focus-within:opacity-100 group-hover/reply:opacity-100 group-last/turn:opacity-100 pointer-coarse:opacity-100 ${failed || cutShort ? "mt-2!" : "-ms-1.5 opacity-0"}`}
+          className={`mt-1 flex min-h-7 items-center gap-0.5 transition-opacity focus-within:opacity-100 group-hover/reply:opacity-100 group-last/turn:opacity-100 pointer-coarse:opacity-100 ${failed || cutShort ? "mt-2!" : "-ms-1.5"} ${failed || cutShort || pager ? "" : "opacity-0"}`}
         >
           {cutShort && (
             <Button className="me-1 min-h-9! px-3!" onClick={goOn} disabled={waits}>

@@ -3,6 +3,7 @@
 import { useCallback, useEffect, useMemo } from "react";
 import {
   type After,
+  type ClientState,
   type Followed,
   type MessageState,
   type Outgoing,
@@ -46,28 +47,37 @@ export function useReading(data: Followed["data"]): Reading {
   }, [id, messages, tree, place, show]);
 }
 
-/** What is on its way to a conversation, less what has arrived and what is for another branch. */
-export function useOutgoing({ conversation, messages, path }: Reading): Outgoing[] {
+export function useOutgoing(reading: Reading): Outgoing[] {
   const outbox = useKnown((state) => state.outbox);
-  return useMemo(() => {
-    const own = Object.values(outbox).filter((one) => one.conversation === conversation);
-    if (own.length === 0) return own;
-    const arrived = new Set(messages.map((message) => message.client_id));
-    const known = new Set(messages.map((message) => message.id));
-    const read = new Set(path.map((message) => message.id));
-    const belongs = (one: Outgoing): boolean => {
-      const before = outbox[one.follows ?? ""];
-      if (before) return belongs(before);
-      return !one.parent || read.has(one.parent) || !known.has(one.parent);
-    };
-    return own
-      .filter((one) => !arrived.has(one.clientId) && (one.status === "failed" || belongs(one)))
-      .sort((a, b) => a.createdAt - b.createdAt);
-  }, [outbox, conversation, messages, path]);
+  return useMemo(() => outgoingOf(outbox, reading), [outbox, reading]);
+}
+
+/**
+ * What is on its way to a conversation, less what has arrived and what is for another branch.
+ *
+ * What was refused shows on every branch: sent again, it follows what is shown there.
+ */
+export function outgoingOf(
+  outbox: ClientState["outbox"],
+  { conversation, messages, path }: Reading,
+): Outgoing[] {
+  const own = Object.values(outbox).filter((one) => one.conversation === conversation);
+  if (own.length === 0) return own;
+  const arrived = new Set(messages.map((message) => message.client_id));
+  const known = new Set(messages.map((message) => message.id));
+  const read = new Set(path.map((message) => message.id));
+  const belongs = (one: Outgoing): boolean => {
+    const before = outbox[one.follows ?? ""];
+    if (before) return belongs(before);
+    return !one.parent || read.has(one.parent) || !known.has(one.parent);
+  };
+  return own
+    .filter((one) => !arrived.has(one.clientId) && (one.status === "failed" || belongs(one)))
+    .sort((a, b) => a.createdAt - b.createdAt);
 }
 
 /** What a message that is written now is written after. */
-export function after({ messages, path }: Reading, outgoing: readonly Outgoing[]): After {
+export function endOf({ messages, path }: Reading, outgoing: readonly Outgoing[]): After {
   const before = outgoing.findLast((one) => one.status === "sending");
   if (before) return { follows: before.clientId };
   const end = path.at(-1);
