@@ -8,13 +8,14 @@ from uuid import UUID
 
 import pytest
 from channels.layers import get_channel_layer
+from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
 
 from accounts.models import User
 from accounts.services import revoke_session
 from chat import protocol
 from chat.events import publish_now, to_conversation
-from chat.models import Conversation, Member, Message
+from chat.models import Conversation, Member, Message, ReplyChunk
 from chat.protocol import ReplyDelta
 from chat.services.conversations import delete_conversation, rename_conversation
 from chat.services.members import add_member, remove_member
@@ -367,6 +368,78 @@ async def test_more_waiting_commands_than_allowed_are_refused_not_lost_silently(
     assert await in_thread(Message.objects.count) == kept
 
 
+@pytest.mark.parametrize("since", [None, 0, 3, 5, 10**9])
+async def test_subscribe_and_rest_give_the_same_answer(
+    api: Callable[..., APIClient],
+    alice: User,
+    chat: Conversation,
+    token_for: Token,
+    since: int | None,
+) -> None:
+    """Also in the middle of a reply, whose text so far is in no row yet."""
+
+    def stream() -> None:
+        for number in range(3):
+            sent = send_message(
+                user=alice, conversation_id=chat.pk, client_id=str(number), content="hi"
+            )
+        assert sent.reply is not None
+        claim = claim_reply(message_id=sent.reply.pk, conversation_id=chat.pk)
+        assert claim is not None
+        ReplyChunk.objects.create(
+            message_id=sent.reply.pk, attempt=1, index=0, text="Hello, ", reasoning="hm"
+        )
+
+    await in_thread(stream)
+    async with Socket(await in_thread(token_for, alice)) as socket:
+        ack = await socket.command("subscribe", conversation=key(chat), since=since)
+
+    def ask() -> Any:
+        query = {} if since is None else {"since": since}
+        return api(alice).get(f"/api/conversations/{chat.pk}/changes/", query).json()
+
+    assert ack["changes"] == await in_thread(ask)
+    (snapshot,) = ack["changes"]["snapshots"]
+    assert (snapshot["index"], snapshot["text"], snapshot["reasoning"]) == (1, "Hello, ", "hm")
+
+
+async def test_whoever_slept_for_an_hour_wakes_to_all_of_it_in_parts(
+    alice: User,
+    bob: User,
+    group: Conversation,
+    token_for: Token,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its token has expired and more has changed than one answer holds."""
+    monkeypatch.setattr(protocol, "MAX_CHANGES", 7)
+    token = AccessToken(await in_thread(token_for, alice))
+    async with Socket(str(token)) as phone:
+        since = (await phone.command("subscribe", conversation=key(group)))["changes"]["seq"]
+
+    def meanwhile() -> None:
+        for number in range(30):
+            send_message(
+                user=bob, conversation_id=group.pk, client_id=str(number), content=str(number)
+            )
+
+    await in_thread(meanwhile)
+    token.set_exp(lifetime=-timedelta(hours=1))
+    async with Socket(str(token)) as phone:
+        assert await phone.close_code() == (4001, "token_expired")
+
+    told: list[str] = []
+    async with Socket(await in_thread(token_for, alice)) as phone:
+        for _ in range(10):
+            ack = await phone.command("subscribe", conversation=key(group), since=since)
+            changes = ack["changes"]
+            assert len(changes["messages"]) <= 7
+            told += [row["content"] for row in changes["messages"]]
+            since = changes["seq"]
+            if changes["complete"]:
+                break
+    assert told == [str(number) for number in range(30)]
+
+
 async def test_an_event_during_subscribing_comes_after_the_answer_and_once(
     alice: User, bob: User, group: Conversation, token_for: Token
 ) -> None:
@@ -412,8 +485,6 @@ async def test_deltas_already_in_the_snapshot_are_not_sent_again(
         event = ReplyDelta(
             conversation=chat.pk, message=reply_id, attempt=1, index=index, text=f"{index} "
         )
-        from chat.models import ReplyChunk
-
         ReplyChunk.objects.create(message_id=reply_id, attempt=1, index=index, text=f"{index} ")
         publish_now(to_conversation(event))
 

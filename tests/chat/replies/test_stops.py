@@ -1,6 +1,11 @@
 """Stopping, and what counts as it; making a reply again."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from accounts.models import User
@@ -138,6 +143,30 @@ def test_two_clicks_on_regenerate_make_one_run(room: Room) -> None:
     second = regenerate(user=room.user, message_id=pending.pk)
     assert first.pk == second.pk
     assert Message.objects.filter(parent=pending.parent, role="assistant").count() == 2
+
+
+def test_clicks_on_regenerate_from_ten_threads_at_once_make_one_run(room: Room) -> None:
+    first = room.say(tokens=5)
+    Message.objects.filter(pk=first.pk).update(status=Message.Status.COMPLETE)
+    together = threading.Barrier(10, timeout=20)
+
+    def click(_: int) -> UUID:
+        together.wait()
+        try:
+            return regenerate(user=room.user, message_id=first.pk).pk
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(10) as pool:
+        made = set(pool.map(click, range(10)))
+    assert len(made) == 1
+    assert Message.objects.filter(parent=first.parent, role="assistant").count() == 2
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM procrastinate_jobs WHERE args ->> 'message_id' = %s",
+            [str(made.pop())],
+        )
+        assert cursor.fetchone() == (1,)
 
 
 def test_reply_whose_turn_or_assistant_is_gone_is_not_made_again(room: Room) -> None:

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection, transaction
 
-from chat.models import Message
+from chat.models import Conversation, Message
 from chat.replies import reaper
 from chat.services.replies import (
     MAX_ATTEMPTS,
@@ -21,6 +21,7 @@ from chat.services.replies import (
 from chat.services.requests import request_stop
 from chat.worker import process
 from chatire.threads import in_thread
+from notifications.models import Notification
 from tests.chat.replies.conftest import (
     Follower,
     Room,
@@ -180,10 +181,16 @@ def test_end_stored_twice_is_stored_once(room: Room) -> None:
         "attempt": 1,
         "outcome": outcome,
     }
+    Conversation.objects.filter(pk=room.conversation.pk).update(title="")
     assert finish_reply(**ending)
     seq = Message.objects.get(pk=reply.pk).seq
+    asked = jobs()
+    assert asked.count(("chat.write_title", "todo")) == 1
     assert finish_reply(**ending)
     assert Message.objects.get(pk=reply.pk).seq == seq
+    # Neither a second notification nor a second title.
+    assert Notification.objects.filter(recipient=room.user).count() == 1
+    assert jobs() == asked
 
 
 def test_reply_that_kills_its_workers_fails_in_the_end(room: Room) -> None:
