@@ -24,6 +24,7 @@ MARKS = [
 ]
 PASSWORD = "correct-horse-battery"
 DEADLINE = 30_000  # milliseconds
+expect.set_options(timeout=DEADLINE)
 # What keeps a browser on a closed network from trying to reach its maker.
 ARGUMENTS = [
     "--no-sandbox",
@@ -61,5 +62,5 @@ def plain(letter: str, count: int) -> tuple[str, str]:
 async def expect_words(page: Page, text: str) -> None:
     """Wait until the conversation shows the whole of this text, once."""
     log = page.get_by_role("log")
-    await expect(log).to_contain_text(text, timeout=DEADLINE)
+    await expect(log).to_contain_text(text)
     assert (await log.inner_text()).count(text) == 1

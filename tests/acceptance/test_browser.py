@@ -28,7 +28,7 @@ async def test_register_chat_reload_and_find_the_whole_conversation(page: Page) 
     await say(page, f"Tell me {wanted}")
 
     # It grows: some of it is there long before all of it is.
-    await expect(page.get_by_role("log")).to_contain_text(text[:30], timeout=DEADLINE)
+    await expect(page.get_by_role("log")).to_contain_text(text[:30])
     assert text not in await page.get_by_role("log").inner_text()
 
     await expect_words(page, text)
@@ -49,7 +49,7 @@ async def test_a_reload_in_the_middle_of_a_reply_loses_none_of_it(page: Page) ->
     await page.get_by_role("button", name="Continue as guest").click()
     wanted, text = plain("s", 200)
     await say(page, f"Go {wanted}")
-    await expect(page.get_by_role("log")).to_contain_text(text[:30], timeout=DEADLINE)
+    await expect(page.get_by_role("log")).to_contain_text(text[:30])
 
     await page.reload()
 
@@ -75,7 +75,7 @@ async def test_an_ended_session_asks_to_sign_in_again_and_keeps_the_page(
         )
 
     dialog = page.get_by_role("dialog")
-    await expect(dialog).to_be_visible(timeout=DEADLINE)
+    await expect(dialog).to_be_visible()
     await dialog.get_by_label("Password").fill(PASSWORD)
     await dialog.get_by_role("button", name="Sign in").click()
     await expect(dialog).to_be_hidden()
@@ -96,7 +96,7 @@ async def test_a_restarted_socket_server_is_found_again_and_nothing_is_missing(
     await page.get_by_role("button", name="Continue as guest").click()
     wanted, text = plain("s", 300)
     await say(page, f"Go {wanted}")
-    await expect(page.get_by_role("log")).to_contain_text(text[:30], timeout=DEADLINE)
+    await expect(page.get_by_role("log")).to_contain_text(text[:30])
 
     await asyncio.to_thread(stack["ws"].kill)
     await asyncio.to_thread(stack.restart, "ws")

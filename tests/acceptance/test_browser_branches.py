@@ -78,7 +78,7 @@ async def stop_in_the_middle(page: Page, letter: str) -> str:
     """Ask for a long reply and stop it; return its text."""
     wanted, text = plain(letter, 200)
     await say(page, f"Go {wanted}")
-    await expect(last_reply(page)).to_contain_text(text[:30], timeout=DEADLINE)
+    await expect(last_reply(page)).to_contain_text(text[:30])
     await page.get_by_role("button", name="Stop", exact=True).click()
     await expect(page.get_by_text("Stopped.", exact=True)).to_be_visible()
     said = (await last_reply(page).inner_text()).strip()
@@ -91,7 +91,7 @@ async def expect_whole(page: Page) -> None:
     """Wait until the last reply has ended, and needs not go on."""
     await expect(page.get_by_role("button", name="Continue", exact=True)).to_have_count(0)
     await expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
-    await expect(page.get_by_role("button", name="Regenerate")).to_be_visible(timeout=DEADLINE)
+    await expect(page.get_by_role("button", name="Regenerate")).to_be_visible()
 
 
 async def stored(stack: Stack, name: str, page: Page) -> list[dict[str, Any]]:
@@ -124,7 +124,7 @@ async def test_an_edit_begins_a_branch_and_the_old_one_is_kept(
 
         # It grows on both, where the old wording was.
         for device in (page, other):
-            await expect(last_reply(device)).to_contain_text(new[:20], timeout=DEADLINE)
+            await expect(last_reply(device)).to_contain_text(new[:20])
         for device in (page, other):
             await expect_words(device, first)
             await expect_words(device, new)
@@ -166,7 +166,7 @@ async def test_editing_while_the_reply_streams_stops_that_reply(page: Page) -> N
     await register(page)
     wanted, old = plain("s", 400)
     await say(page, f"Go {wanted}")
-    await expect(last_reply(page)).to_contain_text(old[:30], timeout=DEADLINE)
+    await expect(last_reply(page)).to_contain_text(old[:30])
 
     wanted, new = plain("t", 30)
     await reword(page, "Go", f"No, {wanted}")
@@ -211,7 +211,7 @@ async def test_a_reply_stopped_on_one_device_goes_on_from_another(
         await page.evaluate(WATCH)
         await other.get_by_role("button", name="Continue", exact=True).click()
         # While it grows it can be stopped, and go on once more.
-        await expect(last_reply(page)).not_to_have_text(said, timeout=DEADLINE)
+        await expect(last_reply(page)).not_to_have_text(said)
         await page.get_by_role("button", name="Stop", exact=True).click()
         await page.get_by_role("button", name="Continue", exact=True).click()
         for device in (page, other):
