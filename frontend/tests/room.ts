@@ -89,8 +89,11 @@ export class Room {
     const attempt = before + 1;
     this.replies.set(id, { attempt, parts: [] });
     this.change(id, { status: "streaming", attempt });
-    // What was said before it was continued begins the stream.
-    if (content) this.stream(id, content);
+    // What was said before it was continued begins the stream, in pieces if it is long.
+    const middle = content.length / 2;
+    for (const piece of [content.slice(0, middle), content.slice(middle)]) {
+      if (piece) this.stream(id, piece);
+    }
   }
 
   /** Let a reply that ended go on. */

@@ -60,8 +60,16 @@ function after(
   return { startsDay, continues: !startsDay && follows(message, before) };
 }
 
+/** Rows never change, and there are many of them: finding out the day is what takes time. */
+const days = new WeakMap<MessageState, string>();
+
 function dayOf(message: MessageState): string {
-  return new Date(message.created_at).toDateString();
+  let day = days.get(message);
+  if (day === undefined) {
+    day = new Date(message.created_at).toDateString();
+    days.set(message, day);
+  }
+  return day;
 }
 
 function follows(message: MessageState, before: MessageState | undefined): boolean {
