@@ -5,17 +5,37 @@ for all of them. The files are named after a worker's place, not its process id:
 in that place counts on, so counters never go back, and there are never more files than places.
 """
 
+import fcntl
 import os
 import shutil
 import tempfile
+from pathlib import Path
 from typing import Any
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_PREFIX = "chatire-metrics-"
 
 
 def on_starting(server: Any) -> None:
     """Make an empty folder of our own, before anything that counts is imported."""
-    os.environ[_FOLDER] = tempfile.mkdtemp(prefix="chatire-metrics-")
+    _sweep()
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    # Held for as long as any of our processes lives.
+    server.lives = (folder / "starting").open("w")
+    fcntl.flock(server.lives, fcntl.LOCK_EX)
+    (folder / "starting").rename(folder / "lives")
+    os.environ[_FOLDER] = str(folder)
+
+
+def _sweep() -> None:
+    """Delete what was left by those who were killed."""
+    for lives in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/lives"):
+        try:
+            with lives.open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(lives.parent)
+        except OSError:
+            continue  # they live, or they are not ours
 
 
 def pre_fork(server: Any, worker: Any) -> None:

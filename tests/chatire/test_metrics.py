@@ -1,7 +1,11 @@
 """What is counted of requests and statements, and who gets to see it."""
 
+import os
 import socket
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,7 +15,7 @@ from django.test import Client
 from prometheus_client import REGISTRY
 
 from accounts.models import User
-from chatire import metrics
+from chatire import gunicorn, metrics
 from chatire.metrics import statements_for, with_metrics_port
 from chatire.threads import in_thread
 
@@ -190,3 +194,48 @@ def test_no_other_port_shows_them_whatever_the_host_header_says(ours: socket.soc
     with listening() as other, unix, peer:
         for came_in in (other, unix, None):
             assert ask(ours, came_in) == ("200 OK", b"the application")
+
+
+# --- Gunicorn's hooks ----------------------------------------------------------------------------
+
+
+def started() -> tuple[SimpleNamespace, Path]:
+    """A Gunicorn that has started, and its folder."""
+    server = SimpleNamespace(WORKERS={})
+    gunicorn.on_starting(server)
+    return server, Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the hooks' folders, and what they set in the environment, to this test."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")
+
+
+@pytest.mark.usefixtures("own_folder")
+def test_folders_of_the_killed_are_deleted_and_those_of_the_living_are_not() -> None:
+    living, of_the_living = started()
+    killed, of_the_killed = started()
+    killed.lives.close()
+    last, of_the_last = started()
+    assert (of_the_living.exists(), of_the_killed.exists()) == (True, False)
+    gunicorn.on_exit(last)
+    assert not of_the_last.exists()
+    living.lives.close()
+    last.lives.close()
+
+
+@pytest.mark.usefixtures("own_folder")
+def test_a_new_worker_takes_the_place_of_one_that_is_gone() -> None:
+    server = SimpleNamespace(WORKERS={})
+
+    def fork(pid: int) -> int:
+        worker = SimpleNamespace()
+        gunicorn.pre_fork(server, worker)
+        server.WORKERS[pid] = worker
+        return int(worker.place)
+
+    assert [fork(pid) for pid in (11, 12, 13)] == [0, 1, 2]
+    del server.WORKERS[12]
+    assert [fork(pid) for pid in (14, 15)] == [1, 3]

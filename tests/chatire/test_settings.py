@@ -81,7 +81,10 @@ def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(variable, v
 @pytest.mark.parametrize(
     "command",
     [
-        ("-m", "gunicorn", "chatire.wsgi", "--bind", "127.0.0.1:0", "--no-control-socket"),
+        (
+            *("-m", "gunicorn", "chatire.wsgi", "--config", "python:chatire.gunicorn"),
+            *("--bind", "127.0.0.1:0", "--no-control-socket"),
+        ),
         ("-m", "uvicorn", "chatire.asgi:application", "--port", "0"),
         ("manage.py", "worker"),
         ("manage.py", "migrate"),
