@@ -24,8 +24,8 @@ from chatire.stack.postgres import EmbeddedPostgres
 from tests.acceptance.client import Device, Person, person
 from tests.acceptance.stack import ROOT, Stack
 from tests.fakes.script import directive
-from tests.faults.__main__ import prepare
 from tests.faults.latency import REPLY_SECONDS, fake_model, line, records_of
+from tests.faults.run import prepare
 
 AT_ONCE = 4  # people who stop replies while others stream
 _numbers = itertools.count(1)

@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import contextlib
 import email.utils
+import itertools
 import json
 import socket
 import struct
@@ -27,7 +28,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tests.fakes.script import Directive, Step, parse_directive, steps_of, usage_of
+from tests.fakes.script import (
+    Directive,
+    Step,
+    directives_in,
+    parse_directive,
+    steps_of,
+    usage_of,
+)
 
 TICK = 0.004  # seconds; a fifth of a token at 50 tokens/s
 _ERROR_CODES = {400: "invalid_request_error", 401: "invalid_api_key", 429: "rate_limit_exceeded"}
@@ -49,6 +57,10 @@ class Record:
     ended_at: float | None = None
     # complete: all sent; refused: an error status; cut: by a fault; disconnected: by the client.
     end: str = ""
+    # The directives of all user messages, oldest first; the last is the one that is answered.
+    directives: tuple[str, ...] = ()
+    # What the model had answered to it already, if it is asked to go on.
+    said: str = ""
 
     @property
     def prompt(self) -> str:
@@ -68,6 +80,7 @@ class FakeModelServer:
         self.port = 0
         self._streams: set[_Stream] = set()
         self._wake = asyncio.Event()
+        self._received = itertools.count()
         self.connections: set[_Connection] = set()
         self._server: asyncio.Server | None = None
         self._ticker: asyncio.Task[None] | None = None
@@ -106,6 +119,27 @@ class FakeModelServer:
             self.records.clear()
             self.struck.clear()
             self.default = self.initial
+
+    def record(self, headers: dict[str, str], body: dict[str, Any]) -> Record:
+        """Note a request for a completion."""
+        messages = body.get("messages", [])
+        record = Record(
+            f"chatcmpl-{next(self._received)}",
+            headers,
+            body,
+            time.monotonic(),
+            directives=tuple(
+                found
+                for message in messages
+                if message.get("role") == "user"
+                for found in directives_in(str(message.get("content", "")))
+            ),
+            said=_said_already(messages),
+        )
+        with self.changed:
+            self.records.append(record)
+            self.changed.notify_all()
+        return record
 
     def note(self, record: Record, **changes: Any) -> None:
         """Change a record and tell whoever waits for it."""
@@ -253,12 +287,13 @@ class _Connection(asyncio.Protocol):
 
     def _complete(self, headers: dict[str, str], body: dict[str, Any]) -> None:
         server = self._server
-        record = Record(f"chatcmpl-{len(server.records)}", headers, body, time.monotonic())
-        with server.changed:
-            server.records.append(record)
-            server.changed.notify_all()
+        record = server.record(headers, body)
         prompt = record.prompt
-        wanted = parse_directive(prompt, server.default)
+        if record.said:
+            wanted = parse_directive(f"[[fake {record.directives[-1]}]]", server.default)
+            wanted = wanted.after(record.said)
+        else:
+            wanted = parse_directive(prompt, server.default)
         self._record = record
 
         status = self._refusal(prompt, wanted, body)
@@ -382,6 +417,22 @@ def _last_user_message(body: dict[str, Any]) -> str:
     return ""
 
 
+def _said_already(messages: list[dict[str, Any]]) -> str:
+    """What the model has answered to the newest directive, if it is asked to go on from there.
+
+    It is, if the last message is the user's, without a directive, right after the answer to one.
+    """
+    if len(messages) < 3:
+        return ""
+    asked, said, go_on = messages[-3:]
+    roles = [message.get("role") for message in (asked, said, go_on)]
+    if roles != ["user", "assistant", "user"]:
+        return ""
+    if directives_in(str(go_on.get("content", ""))):
+        return ""
+    return str(said.get("content", "")) if directives_in(str(asked.get("content", ""))) else ""
+
+
 def _error(status: int, message: str, code: str = "") -> dict[str, Any]:
     kind = _ERROR_CODES.get(status, "server_error")
     return {"error": {"message": message, "type": kind, "param": None, "code": code or kind}}
@@ -425,6 +476,12 @@ class RunningServer:
     def clear(self) -> None:
         """Forget all requests and the default directive."""
         self.server.clear()
+
+    def forget(self, unwanted: Callable[[Record], bool]) -> None:
+        """Forget the requests that have ended and that are not wanted any more."""
+        with self.server.changed:
+            records = self.server.records
+            records[:] = [one for one in records if not (one.end and unwanted(one))]
 
     def drop_connections(self) -> None:
         """Close every connection, whatever it is at."""

@@ -1,6 +1,8 @@
 """What the fake model does for one request: a directive, and the steps it turns into.
 
-A directive stands in the last user message, where the last one counts, or is the server's default:
+A directive stands in the newest user message that has one, where the last one counts, or is the
+server's default. If the model has answered that message already, and is asked to go on, it says
+something else, which follows from the directive and from what it had said:
 
     [[fake tokens=200 rate=50 seed=7 fault=stall_after:10,keepalive]]
 
@@ -16,6 +18,7 @@ A directive stands in the last user message, where the last one counts, or is th
 | `code` | the error code of a refused request |
 | `id` | anything: tells requests that are otherwise alike apart |
 | `fault` | comma separated, see `FAULTS` |
+| `then` | the same for a request to go on, which otherwise has no faults |
 """
 
 import base64
@@ -25,11 +28,11 @@ import re
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Literal
 
-from tests.fakes.text import reasoning_pieces, text_pieces
+from tests.fakes.text import continued_seed, reasoning_pieces, text_pieces
 
 FAULTS = {
     "status": "status:429:2 — the first 2 such requests (default: all) are answered 429",
@@ -90,6 +93,12 @@ class Directive:
     code: str = ""
     id: str = ""
     faults: dict[str, list[str]] = field(default_factory=dict)
+    then: dict[str, list[str]] = field(default_factory=dict)
+
+    def after(self, said: str) -> "Directive":
+        """How a request to go on after `said` is answered."""
+        seed = continued_seed(self.seed, said)
+        return replace(self, seed=seed, faults=dict(self.then), finish="stop")
 
     @property
     def length(self) -> int:
@@ -113,18 +122,18 @@ def parse_directive(text: str, default: Directive) -> Directive:
     Raises ValueError on an unknown key or fault: a test must not pass by a typo.
     """
     values: dict[str, Any] = dict(vars(default))
-    values["faults"] = dict(default.faults)
+    values["faults"], values["then"] = dict(default.faults), dict(default.then)
     values["seed"] = default.seed or zlib.crc32(text.encode())
     # The last one: turns of one role that follow each other reach the model joined.
     if matches := _DIRECTIVE.findall(text):
         for item in matches[-1].split():
             key, _, value = item.partition("=")
-            if key == "fault":
+            if key in ("fault", "then"):
                 for fault in value.split(","):
                     name, *arguments = fault.split(":")
                     if name not in FAULTS:
                         raise ValueError(f"no such fault: {name}")
-                    values["faults"][name] = arguments
+                    values["faults" if key == "fault" else "then"][name] = arguments
             elif key == "pieces":
                 values["pieces"] = json.loads(base64.urlsafe_b64decode(value))
             elif key not in values:
@@ -132,6 +141,11 @@ def parse_directive(text: str, default: Directive) -> Directive:
             else:
                 values[key] = type(values[key])(value)
     return Directive(**values)
+
+
+def directives_in(text: str) -> list[str]:
+    """The directives in a text, without their brackets."""
+    return [match.strip() for match in _DIRECTIVE.findall(text)]
 
 
 def directive(*, pieces: Sequence[str] | None = None, **keys: object) -> str:

@@ -2,6 +2,7 @@
 
 import random
 import re
+import zlib
 from collections.abc import Iterator
 
 _WORDS = tuple(
@@ -63,6 +64,11 @@ def text_pieces(seed: int, tokens: int) -> Iterator[str]:
 def expected_text(seed: int, tokens: int) -> str:
     """Exactly what a reader of a whole, unbroken reply must end up with."""
     return "".join(text_pieces(seed, tokens))
+
+
+def continued_seed(seed: int, said: str) -> int:
+    """The seed of what the fake model says after `said`, which it is asked to go on from."""
+    return zlib.crc32(said.strip().encode(errors="surrogatepass"), seed & 0xFFFFFFFF)
 
 
 def reasoning_pieces(seed: int, tokens: int) -> Iterator[str]:

@@ -10,23 +10,23 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
+import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from tests.faults.known import FINAL, Frame, Known
 from tests.faults.ledger import Ledger
 from tests.faults.plans import plan_of
+from tests.faults.session import Session, SignedOut, Unreachable
 
 FIRST_DELAY, LONGEST_DELAY = 0.3, 3.0  # seconds between attempts to connect
 STABLE = 5.0  # a connection that held this long resets the backoff
 COMMAND_TIMEOUT = 10.0
 SEQ_PATIENCE, DELTA_PATIENCE = 1.0, 0.3  # an event may be late this long before it counts as lost
 HEARTBEAT = 35.0
+RENEW_BEFORE = 60.0  # seconds; a token made to last less is renewed when half its time is left
+AUTHENTICATE = 4001
 LOST = (OSError, ConnectionClosed, InvalidHandshake, TimeoutError, EOFError)
-
-
-class Unreachable(Exception):
-    """No connection, or no answer: what was asked may have happened or not."""
 
 
 class Refused(Exception):
@@ -39,18 +39,23 @@ class Refused(Exception):
 
 
 class Device:
-    """One socket that follows one conversation, and what it shows of it, checked at every step."""
+    """One socket that follows one conversation, and what it shows of it, checked at every step.
+
+    One with a `wrong_clock` does not see its token expire, until the server tells it by 4001.
+    """
 
     def __init__(
         self,
         name: str,
         *,
         url: str,
-        token: str,
+        session: Session,
+        http: httpx.AsyncClient,
         conversation: str,
         ledger: Ledger,
         source: random.Random,
         small_buffers: bool = False,
+        wrong_clock: bool = False,
     ) -> None:
         self.name = name
         self.conversation = conversation
@@ -60,7 +65,10 @@ class Device:
         # When the text of a message last grew, or its reply ended, in monotonic seconds.
         self.progress: dict[str, float] = {}
         self.away = False  # on purpose: nobody waits for it to catch up
-        self._url, self._token = url, token
+        self._url, self._session, self._http = url, session, http
+        self._token = session.held
+        self._wrong_clock = wrong_clock
+        self._refused = 0  # by 4001, without a hello in between
         self._ledger = ledger
         self._source = source
         self._small_buffers = small_buffers
@@ -81,6 +89,11 @@ class Device:
     def start(self) -> None:
         """Connect, and stay connected until `stop`."""
         self._running = asyncio.create_task(self._run(), name=self.name)
+
+    @property
+    def running(self) -> bool:
+        """Whether it connects whenever it can."""
+        return self._running is not None and not self._running.done()
 
     async def stop(self) -> None:
         """Disconnect for good. Raises what this client failed with, a fault of the suite."""
@@ -119,9 +132,12 @@ class Device:
         while True:
             began = time.monotonic()
             try:
+                await self._fresh_token()
                 await self._connected()
-            except LOST:
+            except (*LOST, Unreachable):
                 pass
+            except SignedOut:
+                return
             finally:
                 self._disconnected()
             if time.monotonic() - began > STABLE:
@@ -154,7 +170,9 @@ class Device:
         ) as connection:
             self._socket = connection
             self._heard_at = time.monotonic()
-            watch = asyncio.create_task(self._watch(connection))
+            keeping = [asyncio.create_task(self._watch(connection))]
+            if not self._wrong_clock:
+                keeping.append(asyncio.create_task(self._keep_token()))
             try:
                 async for text in connection:
                     self._heard_at = time.monotonic()
@@ -162,8 +180,62 @@ class Device:
                     async with self._changed:
                         self._changed.notify_all()
             finally:
-                watch.cancel()
+                for task in keeping:
+                    task.cancel()
                 self._ledger.counts[f"closed {connection.close_code or 1006}"] += 1
+                if connection.close_code == AUTHENTICATE:
+                    self._sent_away(str(connection.close_reason))
+
+    def _sent_away(self, reason: str) -> None:
+        """The token is not good any more: renew it and come back at once."""
+        self._ledger.check(
+            self._wrong_clock, "wrong", f"{self.name} keeps its token fresh, but: {reason}"
+        )
+        self._refused += 1
+        if self._refused > 1:
+            self._session.give_up(f"{self.name}, twice in a row {reason}")
+            raise SignedOut
+        self._after = 0.0
+
+    async def _fresh_token(self) -> None:
+        if self._refused:
+            self._token = await self._session.renew(self._token, self._http)
+        elif not self._wrong_clock:
+            self._token = await self._session.access(self._http)
+
+    async def _keep_token(self) -> None:
+        """Renew the token in place before it expires."""
+        await self.until(lambda: self.open, 60)
+        while True:
+            left = self._session.left
+            await asyncio.sleep(max(left - RENEW_BEFORE, left / 2, 1.0))
+            await self._renew()
+
+    async def _renew(self) -> None:
+        """Renew it now, however often that must be tried."""
+        while True:
+            if await self._renewed():
+                return
+            await asyncio.sleep(self._source.uniform(0.5, 2.0))
+
+    async def _renewed(self) -> bool:
+        try:
+            self._token = await self._session.renew(self._token, self._http)
+            answer = await self.command("auth", token=self._token)
+        except Unreachable:
+            return False
+        except SignedOut:
+            self.drop()
+            return True
+        except Refused as error:
+            if not error.passing:
+                self._session.give_up(f"{self.name}: auth {error.code}")
+                self.drop()
+            return not error.passing
+        left = answer["expires_at"] - time.time()
+        self._ledger.check(left > 0, "wrong", f"{self.name} renewed a token that has expired")
+        self._ledger.counts["renewals in place"] += 1
+        return True
 
     def _disconnected(self) -> None:
         self._socket = None
@@ -207,6 +279,7 @@ class Device:
                 answer.set_result(frame)
         elif kind == "hello":
             self.open = True
+            self._refused = 0
             self._sync_soon()
         elif kind == "ping":
             self._spawn(self._pong())
@@ -240,6 +313,8 @@ class Device:
         row = self.known.messages[message_id]
         if row["role"] != "assistant":
             return
+        if row["status"] in FINAL:
+            self._ledger.ended(row)
         attempt, text = self.known.attempt(message_id), self.known.text(message_id)
         was_attempt, was = self._shown.get(message_id, (attempt, ""))
         if (was_attempt, was) == (attempt, text) and row["status"] not in FINAL:
@@ -248,8 +323,9 @@ class Device:
         if attempt < was_attempt:
             self._ledger.violate("wrong", f"{what} after attempt {was_attempt}")
         elif row["status"] == "pending" and row["attempt"] == attempt:
-            # Handed back: it is about to be told afresh. (A delta may outrun its claim's event.)
-            self._ledger.check(not text, "wrong", f"{what}, but it waits for a worker")
+            # Handed back, or to go on. (A delta may outrun its claim's event.)
+            waits = text == row["content"]
+            self._ledger.check(waits, "wrong", f"{what}, but it waits for a worker")
         elif attempt == was_attempt and not text.startswith(was):
             shorter = "truncated" if was.startswith(text) else "wrong"
             self._ledger.violate(
@@ -257,13 +333,22 @@ class Device:
             )
         parent = self.known.messages.get(row["parent"] or "")
         if parent is not None:
-            whole = plan_of(parent["content"]).whole
-            if not whole.startswith(text):
-                kind = "doubled" if len(text) > len(whole) else "wrong"
-                self._ledger.violate(kind, f"{what}: not what the model says")
+            self._compare(row, parent["content"], text, what)
         self._shown[message_id] = (attempt, text)
         if text != was or row["status"] in FINAL:
             self.progress[message_id] = time.monotonic()
+
+    def _compare(self, row: Frame, question: str, text: str, what: str) -> None:
+        """Is a text what the model says, after what the reply had said when it was to go on?"""
+        before = {"", *(end.content for end in self._ledger.ends_of(row["id"]))}
+        if row["status"] not in FINAL:
+            if not text.startswith(row["content"]):
+                self._ledger.violate("truncated", f"{what}: without what it had said before")
+            before.add(row["content"])
+        wholes = [said + plan_of(question, said).whole for said in before]
+        if not any(whole.startswith(text) for whole in wholes):
+            kind = "doubled" if len(text) > max(map(len, wholes)) else "wrong"
+            self._ledger.violate(kind, f"{what}: not what the model says")
 
     # --- Sending -----------------------------------------------------------------------------
 
@@ -350,14 +435,14 @@ class Device:
         """Wait until it knows of nothing that it lacks; say whether that came in time."""
         return await self.until(lambda: self.settled, timeout)
 
-    async def until_ended(self, message_id: str, timeout: float) -> bool:
-        """Wait until a reply has ended; say whether it did in time."""
-        return await self.until(lambda: self.ended(message_id), timeout)
+    async def until_ended(self, message_id: str, timeout: float, *, attempt: int = 0) -> bool:
+        """Wait until a reply has ended in `attempt` or later; say whether it did in time."""
+        return await self.until(lambda: self.ended(message_id, attempt=attempt), timeout)
 
-    def ended(self, message_id: str) -> bool:
-        """Whether a reply has ended, as far as this client knows."""
+    def ended(self, message_id: str, *, attempt: int = 0) -> bool:
+        """Whether a reply has ended in `attempt` or later, as far as this client knows."""
         row = self.known.messages.get(message_id)
-        return row is not None and row["status"] in FINAL
+        return row is not None and row["status"] in FINAL and row["attempt"] >= attempt
 
 
 def _message_in(frame: Frame) -> str | None:

@@ -81,20 +81,22 @@ class Known:
         return bool(self.ahead) or any(stream.early for stream in self.streams.values())
 
     def text(self, message_id: str) -> str:
-        """What a message says so far."""
-        message = self.messages[message_id]
-        if message["status"] in FINAL:
-            return str(message["content"])
-        stream = self.streams.get(message_id)
-        if stream is not None and stream.attempt >= message["attempt"]:
-            return stream.text
-        return ""
+        """What a message says so far: of a reply that goes on, at least what it said before."""
+        stream = self._shown(message_id)
+        return str(self.messages[message_id]["content"]) if stream is None else stream.text
 
     def attempt(self, message_id: str) -> int:
         """The attempt whose text is shown."""
+        stream = self._shown(message_id)
+        return int(self.messages[message_id]["attempt"]) if stream is None else stream.attempt
+
+    def _shown(self, message_id: str) -> Stream | None:
+        """The stream whose text is shown; None while the message's row says more."""
+        message = self.messages[message_id]
         stream = self.streams.get(message_id)
-        shown: int = self.messages[message_id]["attempt"]
-        return shown if stream is None else max(shown, stream.attempt)
+        if stream is None or message["status"] in FINAL or stream.attempt < message["attempt"]:
+            return None
+        return stream if len(stream.text) >= len(message["content"]) else None
 
     def view(self, oldest: int = 0) -> dict[str, Any]:
         """All that a person would see from a place in the conversation on.

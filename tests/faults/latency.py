@@ -31,8 +31,9 @@ from chatire.stack.postgres import EmbeddedPostgres
 from tests.acceptance.stack import ROOT, Stack
 from tests.fakes.script import directive
 from tests.fakes.text import expected_text, text_pieces
-from tests.faults.__main__ import percentile, prepare
 from tests.faults.known import FINAL
+from tests.faults.report import percentile
+from tests.faults.run import prepare
 
 RATE = 50.0  # tokens a second
 PROBE_TOKENS = 3

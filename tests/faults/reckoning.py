@@ -9,23 +9,30 @@ import psycopg
 from tests.fakes.openai_server import Record
 from tests.faults.device import Device
 from tests.faults.known import FINAL
-from tests.faults.ledger import Ledger
+from tests.faults.ledger import End, Ledger, Sent, difference
 from tests.faults.plans import directive_in, plan_of, said
 from tests.faults.room import Room
 
 QUIET_DEADLINE = 90.0  # seconds from the last fault until every reply has ended
 
-Rows = list[dict[str, Any]]
+Row = dict[str, Any]
+Rows = list[Row]
 
 
-async def quiet(rooms: list[Room], ledger: Ledger, database_url: str) -> float:
+async def quiet(
+    rooms: list[Room], ledger: Ledger, database_url: str, *, one: str | None = None
+) -> float:
     """Wait until nothing is under way anywhere; return the seconds that took.
 
-    What is still under way after QUIET_DEADLINE is a violation.
+    With `one`, in that conversation alone, while faults go on elsewhere. What is still under way
+    after QUIET_DEADLINE is a violation.
     """
     began = time.monotonic()
     while True:
-        under_way = await asyncio.to_thread(_under_way, database_url)
+        try:
+            under_way = await asyncio.to_thread(_under_way, database_url, one)
+        except psycopg.OperationalError:
+            under_way = _UnderWay(["the database is away"], {})
         unsettled = [device.name for room in rooms for device in room.devices if not device.settled]
         behind = [
             device.name
@@ -33,7 +40,8 @@ async def quiet(rooms: list[Room], ledger: Ledger, database_url: str) -> float:
             for device in room.devices
             if not device.settled or device.known.seq < under_way.seqs.get(room.id, 0)
         ]
-        if not (under_way.left or unsettled or behind or ledger.unacknowledged):
+        unacknowledged = ledger.unacknowledged(one)
+        if not (under_way.left or unsettled or behind or unacknowledged):
             ledger.passed += 1
             return time.monotonic() - began
         if time.monotonic() - began > QUIET_DEADLINE:
@@ -43,7 +51,7 @@ async def quiet(rooms: list[Room], ledger: Ledger, database_url: str) -> float:
                 ledger.violate("lost", f"{name} never settled")
             for name in sorted(set(behind) - set(unsettled)):
                 ledger.violate("lost", f"{name} is behind, and does not know it")
-            for sent in ledger.unacknowledged:
+            for sent in unacknowledged:
                 ledger.violate("lost", f"{sent.client_id} was never acknowledged")
             return time.monotonic() - began
         await asyncio.sleep(0.2)
@@ -55,22 +63,32 @@ class _UnderWay:
         self.seqs = seqs
 
 
-def _under_way(database_url: str) -> _UnderWay:
+def _under_way(database_url: str, conversation: str | None) -> _UnderWay:
     """Replies, chunks and jobs that are not done, and how far each conversation is."""
     left: list[str] = []
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    here = {"conversation": conversation}
+    with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
         for id_, status, attempt in connection.execute(
             "SELECT id::text, status, attempt FROM chat_message"
             " WHERE status IN ('pending', 'streaming')"
+            " AND conversation_id = coalesce(%(conversation)s::uuid, conversation_id)",
+            here,
         ).fetchall():
             left.append(f"reply {id_}, {status}, attempt {attempt}")
         for id_, attempt, number in connection.execute(
-            "SELECT message_id::text, attempt, count(*) FROM chat_replychunk GROUP BY 1, 2"
+            "SELECT c.message_id::text, c.attempt, count(*) FROM chat_replychunk c"
+            " LEFT JOIN chat_message m ON m.id = c.message_id WHERE m.id IS NULL"
+            " OR m.conversation_id = coalesce(%(conversation)s::uuid, m.conversation_id)"
+            " GROUP BY 1, 2",
+            here,
         ).fetchall():
             left.append(f"{number} chunks of {id_}, attempt {attempt}")
         for task, status, number in connection.execute(
             "SELECT task_name, status::text, count(*) FROM procrastinate_jobs"
-            " WHERE status IN ('todo', 'doing') AND task_name LIKE 'chat.%' GROUP BY 1, 2"
+            " WHERE status IN ('todo', 'doing') AND task_name LIKE 'chat.%%'"
+            " AND (%(conversation)s::text IS NULL OR args->>'conversation_id' = %(conversation)s)"
+            " GROUP BY 1, 2",
+            here,
         ).fetchall():
             left.append(f"{number} jobs {task}, {status}")
         seqs = connection.execute("SELECT id::text, seq FROM chat_conversation").fetchall()
@@ -80,27 +98,32 @@ def _under_way(database_url: str) -> _UnderWay:
 class Reckoning:
     """Compares; the ledger keeps what does not agree."""
 
-    def __init__(self, ledger: Ledger, records: list[Record]) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._said = said(records)
+        self._said: dict[str, list[Record]] = {}
         self.replies = 0
+        self.branches = 0
+        self.continued = 0
         self.tokens = 0
         self.ends: dict[str, int] = {}
         self.runs = 0
 
-    async def room(self, room: Room) -> None:
-        """Reckon one conversation up."""
+    async def room(self, room: Room, records: list[Record]) -> list[str]:
+        """Reckon one conversation up; return the ids of its messages."""
+        self._said = said(records)
         stored = await self._stored(room)
         by_id = {row["id"]: row for row in stored}
         self._places(room, stored)
-        self._sends(room, stored)
+        self._sends(room, stored, by_id)
         for row in stored:
             if row["role"] == "assistant":
                 self._reply(row, by_id)
         self._siblings(stored)
+        self._runs(room, stored, by_id)
         self._counter(room, stored, await self._changes(room))
         for device in room.devices:
             self._device(device, by_id)
+        return list(by_id)
 
     async def _stored(self, room: Room) -> Rows:
         """Read everything over REST, page by page."""
@@ -122,7 +145,7 @@ class Reckoning:
         places = [row["created_seq"] for row in stored]
         what = f"room {room.number}: places in the conversation"
         self._ledger.check(places == sorted(set(places)), "doubled", what)
-        first: dict[str, dict[str, Any]] = {}
+        first: dict[str, Row] = {}
         for row in stored:
             if row["role"] == "assistant":
                 first.setdefault(row["parent"], row)
@@ -133,11 +156,13 @@ class Reckoning:
                 what = f"gap between {row['id']} and its reply"
                 self._ledger.check(place == row["created_seq"] + 1, "lost", what)
 
-    def _sends(self, room: Room, stored: Rows) -> None:
-        sent = {one.client_id: one for one in self._ledger.sent.values()}
+    def _sends(self, room: Room, stored: Rows, by_id: dict[str, Row]) -> None:
+        sent = self._ledger.sent.get(room.id, {})
         seen: dict[str, str] = {}
         answered = {row["parent"] for row in stored if row["role"] == "assistant"}
+        newest: str | None = None
         for row in stored:
+            before, newest = newest, row["id"]
             if row["role"] != "user":
                 continue
             what = f"message {row['id']}"
@@ -148,64 +173,137 @@ class Reckoning:
                 self._ledger.violate("wrong", f"{what} was sent by nobody")
                 continue
             self._ledger.compare(one.content, row["content"], what)
+            edited = row["edited_at"] is not None
+            self._ledger.check(edited == one.edited, "wrong", f"{what}: edited or not")
             if one.wants_reply:
                 self._ledger.check(row["id"] in answered, "lost", f"the reply to {what}")
+            parent = self._parent(room, one, before, by_id)
+            self._ledger.check(row["parent"] == parent, "wrong", f"{what}: said under another")
+            self.branches += one.instead_of is not None
         for one in sent.values():
-            if one.conversation == room.id:
-                what = f"{one.client_id}, acknowledged as {one.message}"
-                self._ledger.check(seen.get(one.client_id) == one.message, "lost", what)
+            what = f"{one.client_id}, acknowledged as {one.message}"
+            self._ledger.check(seen.get(one.client_id) == one.message, "lost", what)
 
-    def _reply(self, row: dict[str, Any], by_id: dict[str, dict[str, Any]]) -> None:
+    def _parent(
+        self, room: Room, sent: Sent, before: str | None, by_id: dict[str, Row]
+    ) -> str | None:
+        """What a message is said under: what its sender says, else, with an assistant, the newest.
+
+        Another wording has the place of the one that it rewords.
+        """
+        if sent.instead_of is not None:
+            reworded = by_id.get(sent.instead_of)
+            return None if reworded is None else reworded["parent"]
+        if sent.parent is not None or room.is_group:
+            return sent.parent
+        return before
+
+    def _reply(self, row: Row, by_id: dict[str, Row]) -> None:
+        """Check how a reply ended, each time that it did: it may have been continued."""
         ledger = self._ledger
         question = by_id[row["parent"]]["content"]
-        plan = plan_of(question)
-        status, content = row["status"], row["content"]
-        what = f"reply {row['id']} ({plan.fault or 'plain'}, {status}, attempt {row['attempt']})"
-        runs = self._said.get(directive_in(question), [])
         self.replies += 1
-        self.tokens += plan.tokens if status != "cancelled" else content.count(" ")
-        self.ends[status] = self.ends.get(status, 0) + 1
-        self.runs += row["attempt"]
-        if status == "cancelled":
-            ledger.check(row["id"] in ledger.stopped, "truncated", f"{what}: nobody stopped it")
-            ledger.check(plan.whole.startswith(content), "wrong", what)
-            told = any(run.text.startswith(content) for run in runs) or not content
-            ledger.check(told, "wrong", f"{what}: the model never said that")
+        self.ends[row["status"]] = self.ends.get(row["status"], 0) + 1
+        what = f"reply {row['id']}"
+        if row["status"] not in FINAL:
+            ledger.violate("lost", f"{what} ({row['status']}) has not ended")
             return
-        if status not in FINAL:
-            ledger.violate("lost", f"{what} has not ended")
-            return
-        if status != plan.status:
-            error = row["error_code"] or "no error"
-            ledger.violate("lost", f"{what}: {plan.status} was due; {error}")
-        ledger.compare(plan.text, content, what)
-        # The model's own record of a run: what it said in full, if it could.
-        told = any(run.text == content for run in runs)
-        ledger.check(told, "wrong", f"{what}: the model never said that")
-        if status in {"complete", "interrupted"}:
+        ledger.ended(row)
+        ends = ledger.ends_of(row["id"])
+        self.continued += len(ends) - 1
+        self.runs += row["attempt"] - (len(ends) - 1)
+        stopped = sum(end.status == "cancelled" for end in ends)
+        asked = stopped <= ledger.stops[row["id"]]
+        ledger.check(asked, "truncated", f"{what}: stopped {stopped} times, and not asked to")
+        before, billed = "", 0
+        for end in ends:
+            plan = plan_of(question, before)
+            told = f"{what} ({plan.fault or 'plain'}, {end.status}, attempt {end.attempt})"
+            self._end(end, question, before, told)
+            if end.status in {"complete", "interrupted"}:
+                billed += plan.tokens
+            self.tokens += (
+                plan.tokens if end.status != "cancelled" else end.content[len(before) :].count(" ")
+            )
+            before = end.content
+        if row["status"] == "failed" and row["error_code"] == "worker_lost":
+            ledger.violate("lost", f"{what} lost too many workers")
+        if row["status"] in {"complete", "interrupted"}:
             usage = row["usage"]
             ledger.check(usage is not None, "wrong", f"{what}: no usage")
             if usage is not None and not usage["estimated"]:
-                billed = usage["output_tokens"] == plan.tokens
-                ledger.check(billed, "wrong", f"{what}: billed for {usage['output_tokens']}")
+                right = usage["output_tokens"] == billed
+                ledger.check(right, "wrong", f"{what}: billed for {usage['output_tokens']}")
+
+    def _end(self, end: End, question: str, before: str, what: str) -> None:
+        """Check one end of a reply that had said `before` when it was to go on."""
+        ledger, plan = self._ledger, plan_of(question, before)
+        if not end.content.startswith(before):
+            ledger.violate("truncated", f"{what}: it does not begin with what it had said")
+            return
+        added = end.content[len(before) :]
+        # The model's own record of the run: what it said in full, if it could.
+        runs = [
+            run
+            for run in self._said.get(directive_in(question), [])
+            if run.said.strip() == before.strip()
+        ]
+        if end.status == "cancelled":
+            ledger.check(plan.whole.startswith(added), "wrong", what)
+            told = any(run.text.startswith(added) for run in runs) or not added
+            ledger.check(told, "wrong", f"{what}: the model never said that")
+            return
+        if end.status != plan.status:
+            ledger.violate("lost", f"{what}: {plan.status} was due")
+        kind = difference(plan.text, added)
+        lengths = f"{len(added)} characters of {len(plan.text)} after {len(before)}"
+        ledger.check(kind is None, kind or "wrong", f"{what}: {lengths}")
+        told = any(run.text == added for run in runs)
+        ledger.check(told, "wrong", f"{what}: the model never said that")
 
     def _siblings(self, stored: Rows) -> None:
         """Of the replies to one turn, each was asked for after the one before had ended."""
-        last: dict[str, dict[str, Any]] = {}
+        last: dict[str, Row] = {}
         for row in stored:
             if row["role"] != "assistant":
                 continue
             before = last.get(row["parent"])
             if before is not None:
                 what = f"replies {before['id']} and {row['id']} were made at once"
-                self._ledger.check(row["created_seq"] > before["seq"], "doubled", what)
+                first = min((end.seq for end in self._ledger.ends_of(before["id"])), default=0)
+                ended = first or before["seq"]
+                self._ledger.check(row["created_seq"] > ended, "doubled", what)
             last[row["parent"]] = row
+
+    def _runs(self, room: Room, stored: Rows, by_id: dict[str, Row]) -> None:
+        """The model was asked no more often than replies were claimed, and about their branch."""
+        claims: dict[str, int] = {}
+        asked_by: dict[str, Row] = {}
+        for row in stored:
+            if row["role"] == "assistant":
+                question = directive_in(by_id[row["parent"]]["content"])
+                continued = len(self._ledger.ends_of(row["id"])) - 1
+                claims[question] = claims.get(question, 0) + row["attempt"] - continued
+                asked_by[question] = by_id[row["parent"]]
+        for question, most in claims.items():
+            runs = self._said.get(question, [])
+            what = f"the model was asked {len(runs)} times, {most} due: {question}"
+            self._ledger.check(len(runs) <= most, "doubled", what)
+            if room.is_group:
+                continue
+            branch = _branch(asked_by[question], by_id)
+            for run in runs:
+                # A long history is cut at its beginning.
+                right = branch[len(branch) - len(run.directives) :] == list(run.directives)
+                what = f"the model was told of another branch: {question}"
+                self._ledger.check(right, "wrong", what)
 
     def _counter(self, room: Room, stored: Rows, changes: dict[str, Any]) -> None:
         """Every number that the conversation counted belongs to a change, and none is missing.
 
         Not known from the rows is only how often a reply was handed back: at most once for each
-        attempt that did not end it. Read marks cannot be counted, so groups are left out.
+        attempt that did not end it. Read marks and edits in place cannot be counted, so groups are
+        left out.
         """
         if room.is_group:
             return
@@ -214,15 +312,20 @@ class Reckoning:
         for row in stored:
             counted += 1
             if row["role"] == "assistant":
-                counted += row["attempt"] + 1
-                spare += max(0, row["attempt"] - 1)
-                # Stopped while it waited again for a worker.
-                spare += row["status"] == "cancelled" and row["attempt"] > 0
+                ends = self._ledger.ends_of(row["id"])
+                # To be continued is a change, which raises the attempt, and then it ends again.
+                continued = max(0, len(ends) - 1)
+                counted += row["attempt"] + 1 + continued
+                spare += max(0, row["attempt"] - continued - len(ends))
+                # Stopped while it waited, for the first time or again, for a worker.
+                spare += sum(
+                    end.status == "cancelled" and (end.attempt > 0 or continued > 0) for end in ends
+                )
         seq = changes["seq"]
         what = f"room {room.number} counted {seq} changes, {counted} to {counted + spare} known"
         self._ledger.check(counted <= seq <= counted + spare, "lost", what)
 
-    def _device(self, device: Device, by_id: dict[str, dict[str, Any]]) -> None:
+    def _device(self, device: Device, by_id: dict[str, Row]) -> None:
         """What a client shows is what is stored, no more and no less."""
         ledger, known = self._ledger, device.known
         expected = {key: row for key, row in by_id.items() if row["created_seq"] >= known.oldest}
@@ -236,3 +339,14 @@ class Reckoning:
             what = f"{device.name}, message {key}"
             if ledger.compare(row["content"], known.text(key), what):
                 ledger.check(shown == row, "wrong", f"{what}: its row")
+
+
+def _branch(message: Row, by_id: dict[str, Row]) -> list[str]:
+    """The directives of what people said on the way to a message, oldest first."""
+    branch: list[str] = []
+    place: Row | None = message
+    while place is not None:
+        if place["role"] == "user":
+            branch.append(directive_in(place["content"]))
+        place = by_id.get(place["parent"] or "")
+    return branch[::-1]

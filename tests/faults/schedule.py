@@ -12,9 +12,10 @@ import psycopg
 
 from chatire.stack.postgres import EmbeddedPostgres
 from tests.acceptance.stack import Stack
-from tests.faults.device import Refused, Unreachable
+from tests.faults.device import Refused
 from tests.faults.ledger import Ledger
 from tests.faults.room import Room
+from tests.faults.session import SignedOut, Unreachable
 
 RECOVERY_DEADLINE = 60.0  # seconds
 SPARE = 0.1  # seconds in which what was under way before a fault may still arrive
@@ -89,6 +90,7 @@ class Schedule:
         print(f"{time.monotonic() - began:7.1f} s  {kind}", flush=True)
         struck_at = time.monotonic()
         self._down_until = struck_at
+        self._ledger.calm = False
         over = asyncio.create_task(self.faults[kind]())
         try:
             await asyncio.sleep(SPARE)
@@ -113,6 +115,7 @@ class Schedule:
                 self._ledger.violate("lost", f"after {kind} never caught up: {names}")
         finally:
             await over
+            self._ledger.calm = True
         recovered = time.monotonic() - struck_at
         self.injected.append(
             Injected(kind, struck_at - began, self._down_until - struck_at, recovered)
@@ -120,10 +123,10 @@ class Schedule:
 
     async def _answers(self) -> bool:
         """Whether web answers what a client asks."""
-        person = self._rooms[0].people[0]
+        room = self._rooms[0]
         try:
-            await person.try_once("GET", f"/api/conversations/{self._rooms[0].id}/")
-        except (Unreachable, Refused):
+            await room.people[0].try_once("GET", f"/api/conversations/{room.id}/")
+        except (Unreachable, Refused, SignedOut):
             return False
         return True
 

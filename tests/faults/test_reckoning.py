@@ -1,65 +1,99 @@
 """The fault suite finds what it is there to find: one byte, one message, one number."""
 
+import base64
 import copy
+import json
 import random
 from collections.abc import Callable
 from typing import Any, cast
 
+import httpx
 import pytest
 
 from tests.fakes.openai_server import Record
-from tests.fakes.script import directive
+from tests.fakes.script import directive, directives_in
 from tests.faults.device import Device
 from tests.faults.ledger import Ledger, Sent
 from tests.faults.plans import plan_of
 from tests.faults.reckoning import Reckoning
 from tests.faults.room import Person, Room
+from tests.faults.session import Session, SignedOut, Unreachable
 
-CONTENT = f"Go on. {directive(tokens=30, seed=5, id='n1')}"
+CONTENT = f"Go on. {directive(tokens=30, seed=5, finish='length', id='n1')}"
 TEXT = plan_of(CONTENT).text
+REST = plan_of(CONTENT, TEXT).text
+WHOLE = TEXT + REST
+REWORDED = f"Go on. {directive(tokens=20, seed=6, id='n2')}"
 Row = dict[str, Any]
 
 
 class Scene:
-    """A conversation of one message and its reply, with everyone agreeing on it."""
+    """A conversation in which everyone agrees on everything.
+
+    A message, a reply that was cut off and then went on, and another wording of the message with a
+    reply of its own.
+    """
 
     def __init__(self) -> None:
-        common = {"conversation": "c", "error_code": "", "attempt": 0, "usage": None}
+        common = {"conversation": "c", "error_code": "", "usage": None, "edited_at": None}
+        question = {**common, "role": "user", "status": "complete", "attempt": 0, "parent": None}
+        answer = {**common, "role": "assistant", "status": "complete", "client_id": None}
         self.message: Row = {
-            **common,
+            **question,
             "id": "m",
-            "role": "user",
             "content": CONTENT,
-            "status": "complete",
             "client_id": "x",
-            "parent": None,
             "seq": 3,
             "created_seq": 3,
         }
-        usage = {"input_tokens": 1, "output_tokens": 30, "estimated": False}
+        usage = {"input_tokens": 1, "output_tokens": 60, "estimated": False}
         self.reply: Row = {
-            **common,
+            **answer,
             "id": "r",
-            "role": "assistant",
-            "content": TEXT,
-            "status": "complete",
-            "client_id": None,
+            "content": WHOLE,
             "parent": "m",
-            "seq": 6,
+            "seq": 9,
             "created_seq": 4,
-            "attempt": 1,
+            "attempt": 3,
+            "finish_reason": "stop",
             "usage": usage,
         }
-        self.stored = [self.message, self.reply]
+        self.branch: Row = {
+            **question,
+            "id": "m2",
+            "content": REWORDED,
+            "client_id": "y",
+            "seq": 10,
+            "created_seq": 10,
+        }
+        self.other: Row = {
+            **answer,
+            "id": "r2",
+            "content": plan_of(REWORDED).text,
+            "parent": "m2",
+            "seq": 13,
+            "created_seq": 11,
+            "attempt": 1,
+            "finish_reason": "stop",
+            "usage": {**usage, "output_tokens": 20},
+        }
+        self.stored = [self.message, self.reply, self.branch, self.other]
         self.ledger = Ledger()
-        sent = self.ledger.sent["x"] = Sent("c", "x", CONTENT, wants_reply=True)
-        sent.message = "m"
-        messages = [{"role": "user", "content": CONTENT}]
-        self.record = Record("1", {}, {"messages": messages}, 0.0, status=200, text=TEXT)
+        self.sent = Sent("c", "x", CONTENT, wants_reply=True, message="m")
+        self.reworded = Sent("c", "y", REWORDED, wants_reply=True, message="m2", instead_of="m")
+        self.ledger.sent["c"].update(x=self.sent, y=self.reworded)
+        self.ledger.ended({**self.reply, "content": TEXT, "seq": 6, "attempt": 1})
+        self.records = [
+            _record(CONTENT, "", TEXT),
+            _record(CONTENT, TEXT, REST),
+            _record(REWORDED, "", plan_of(REWORDED).text),
+        ]
+        person = Person("", self.ledger, random.Random(0))
         self.device = Device(
             "the client",
             url="",
-            token="",
+            session=person.session,
+            http=person.http,
             conversation="c",
             ledger=self.ledger,
             source=random.Random(0),
@@ -67,7 +101,7 @@ class Scene:
         self.changes: Row = {
             "epoch": "e",
             "since": None,
-            "seq": 6,
+            "seq": 13,
             "reset": False,
             "complete": True,
             "more_before": False,
@@ -82,7 +116,7 @@ class Scene:
         self.device.known.load({**self.changes, "messages": self.shown})
         room = Room(1, [cast(Person, self)], self.ledger, random.Random(0))
         room.id, room.devices = "c", [self.device]
-        await Reckoning(self.ledger, [self.record]).room(room)
+        await Reckoning(self.ledger).room(room, self.records)
         return [kind for kind, _ in self.ledger.violations]
 
     async def ask(self, method: str, path: str) -> Row:
@@ -90,6 +124,11 @@ class Scene:
         if path.endswith("/changes/"):
             return self.changes
         return {"results": self.stored, "more_after": False}
+
+
+def _record(question: str, said: str, text: str) -> Record:
+    directives = tuple(directives_in(question))
+    return Record("1", {}, {}, 0.0, status=200, text=text, directives=directives, said=said)
 
 
 async def test_where_all_agree_nothing_is_found() -> None:
@@ -106,21 +145,24 @@ def _another(scene: Scene, of: Row, **changed: Any) -> None:
 SABOTAGE: dict[str, tuple[str, Callable[[Scene], object]]] = {
     "a stored reply lacks its last byte": (
         "truncated",
-        lambda scene: scene.reply.update(content=TEXT[:-1]),
+        lambda scene: scene.other.update(content=scene.other["content"][:-1]),
     ),
     "a stored reply has a byte too many": (
         "doubled",
-        lambda scene: scene.reply.update(content=TEXT + TEXT[-1]),
+        lambda scene: scene.other.update(content=scene.other["content"] + "."),
     ),
     "a stored reply has another byte": (
         "wrong",
-        lambda scene: scene.reply.update(content="#" + TEXT[1:]),
+        lambda scene: scene.other.update(content="#" + scene.other["content"][1:]),
     ),
     "a client shows a byte less": (
         "truncated",
-        lambda scene: scene.shown[1].update(content=TEXT[:-1]),
+        lambda scene: scene.shown[1].update(content=WHOLE[:-1]),
     ),
-    "a client shows text twice": ("doubled", lambda scene: scene.shown[1].update(content=TEXT * 2)),
+    "a client shows text twice": (
+        "doubled",
+        lambda scene: scene.shown[1].update(content=WHOLE * 2),
+    ),
     "a client lacks a message": ("lost", lambda scene: scene.shown.pop(0)),
     "a client shows another status": (
         "wrong",
@@ -128,15 +170,17 @@ SABOTAGE: dict[str, tuple[str, Callable[[Scene], object]]] = {
     ),
     "a message is stored twice": (
         "doubled",
-        lambda scene: _another(scene, scene.message, id="m2", created_seq=7, seq=7),
+        lambda scene: _another(scene, scene.message, id="m3", created_seq=14, seq=14),
     ),
     "two replies to one turn at once": (
         "doubled",
-        lambda scene: _another(scene, scene.reply, id="r2", created_seq=5, seq=7),
+        lambda scene: _another(scene, scene.reply, id="r3", created_seq=5, seq=14),
     ),
     "an acknowledged message is not stored": (
         "lost",
-        lambda scene: scene.ledger.sent.update(y=Sent("c", "y", "hello", False, message="gone")),
+        lambda scene: scene.ledger.sent["c"].update(
+            z=Sent("c", "z", "hello", False, message="gone")
+        ),
     ),
     "a reply is left streaming": ("lost", lambda scene: scene.reply.update(status="streaming")),
     "a reply failed that should not": ("lost", lambda scene: scene.reply.update(status="failed")),
@@ -147,15 +191,69 @@ SABOTAGE: dict[str, tuple[str, Callable[[Scene], object]]] = {
     "a message without its reply": ("lost", lambda scene: scene.stored.pop(1)),
     "the conversation counted a change that is nowhere": (
         "lost",
-        lambda scene: scene.changes.update(seq=7),
+        lambda scene: scene.changes.update(seq=14),
     ),
     "the model said something else": (
         "wrong",
-        lambda scene: setattr(scene.record, "text", TEXT[:-1]),
+        lambda scene: setattr(scene.records[2], "text", scene.records[2].text[:-1]),
     ),
     "a reply is billed twice": (
         "wrong",
-        lambda scene: scene.reply["usage"].update(output_tokens=60),
+        lambda scene: scene.other["usage"].update(output_tokens=40),
+    ),
+    "a continued reply has lost what it had said": (
+        "truncated",
+        lambda scene: scene.reply.update(content=REST),
+    ),
+    "a continued reply has a byte of what it had said twice": (
+        "doubled",
+        lambda scene: scene.reply.update(content=TEXT + TEXT[-1] + REST),
+    ),
+    "a continued reply lacks its last byte": (
+        "truncated",
+        lambda scene: scene.reply.update(content=WHOLE[:-1]),
+    ),
+    "a continued reply begins anew": (
+        "wrong",
+        lambda scene: scene.reply.update(content=TEXT + TEXT),
+    ),
+    "a continued reply went on, and nobody had asked the model": (
+        "wrong",
+        lambda scene: scene.records.pop(1),
+    ),
+    "of a continued reply only the last run is billed": (
+        "wrong",
+        lambda scene: scene.reply["usage"].update(output_tokens=30),
+    ),
+    "a reply ended otherwise for somebody": (
+        "wrong",
+        lambda scene: scene.ledger.ended({**scene.reply, "content": WHOLE[:-1]}),
+    ),
+    "two clicks made two runs": (
+        "doubled",
+        lambda scene: scene.records.append(scene.records[1]),
+    ),
+    "the model was told of another branch": (
+        "wrong",
+        lambda scene: setattr(
+            scene.records[2], "directives", (*directives_in(CONTENT), *directives_in(REWORDED))
+        ),
+    ),
+    "another wording has another place": ("wrong", lambda scene: scene.branch.update(parent="r")),
+    "a message was said under another than its sender saw": (
+        "wrong",
+        lambda scene: setattr(scene.sent, "parent", "r2"),
+    ),
+    "a message that followed the newest hangs elsewhere": (
+        "wrong",
+        lambda scene: (
+            _another(scene, scene.message, id="m3", client_id="z", created_seq=14, seq=14),
+            scene.ledger.sent["c"].update(z=Sent("c", "z", CONTENT, True, message="m3")),
+        ),
+    ),
+    "a message was edited by nobody": (
+        "wrong",
+        lambda scene: scene.message.update(edited_at="2026-01-01"),
     ),
 }
 
@@ -171,15 +269,88 @@ async def test_what_does_not_agree_is_found(sabotage: str) -> None:
 
 async def test_a_client_that_shows_text_twice_while_it_streams_is_found() -> None:
     scene = Scene()
-    scene.shown[1].update(status="streaming", content="")
+    hear = _streaming(scene, attempt=1, content="")
+
+    hear(0, TEXT[:10])
+    hear(1, TEXT[10:20])
+    assert scene.ledger.violations == []
+    hear(2, TEXT[10:20])
+
+    assert [kind for kind, _ in scene.ledger.violations] == ["wrong"]
+
+
+async def test_a_client_that_shows_a_continued_reply_begin_anew_is_found() -> None:
+    scene = Scene()
+    hear = _streaming(scene, attempt=3, content=TEXT)
+
+    hear(0, TEXT)
+    hear(1, REST[:10])
+    assert scene.ledger.violations == []
+    hear(2, TEXT[:10])
+
+    assert [kind for kind, _ in scene.ledger.violations] == ["wrong"]
+
+
+def _streaming(scene: Scene, *, attempt: int, content: str) -> Callable[[int, str], None]:
+    """Let the reply stream to the client; return what hears its deltas."""
+    scene.ledger.ends.clear()
+    scene.shown[1].update(status="streaming", content=content, attempt=attempt)
     device = scene.device
     device.known.load({**scene.changes, "messages": scene.shown})
     device.subscribed = True
+    delta = {"type": "reply.delta", "conversation": "c", "message": "r", "attempt": attempt}
+    return lambda index, text: device._hear({**delta, "index": index, "text": text})
 
-    delta = {"type": "reply.delta", "conversation": "c", "message": "r", "attempt": 1}
-    for index, text in enumerate([TEXT[:10], TEXT[10:20]]):
-        device._hear({**delta, "index": index, "text": text})
-    assert scene.ledger.violations == []
-    device._hear({**delta, "index": 2, "text": TEXT[10:20]})
 
-    assert [kind for kind, _ in scene.ledger.violations] == ["wrong"]
+@pytest.mark.parametrize(
+    ("answers", "kind"),
+    [
+        ([{"attempt": 2, "status": "pending"}, {"attempt": 4, "status": "pending"}], "doubled"),
+        ([{"attempt": 1, "status": "complete"}], "lost"),
+        ([{"attempt": 2, "status": "pending", "content": ""}], "truncated"),
+        ([{"attempt": 2, "status": "pending"}, {"attempt": 3, "status": "streaming"}], None),
+    ],
+)
+async def test_two_clicks_that_do_not_make_one_run_are_found(
+    answers: list[Row], kind: str | None
+) -> None:
+    scene = Scene()
+    room = Room(1, [cast(Person, scene)], scene.ledger, random.Random(0))
+    before = {**scene.reply, "content": TEXT, "attempt": 1}
+
+    room._heard(before, [{"message": {**before, **answer}} for answer in answers], calm=True)
+
+    assert [kind for kind, _ in scene.ledger.violations] == ([] if kind is None else [kind])
+
+
+async def test_a_session_that_is_refused_is_found() -> None:
+    ledger = Ledger()
+    refusal = httpx.MockTransport(lambda _: httpx.Response(401, json={"code": "session_revoked"}))
+
+    async with httpx.AsyncClient(transport=refusal, base_url="http://server") as http:
+        with pytest.raises(SignedOut):
+            await Session(ledger, random.Random(0)).access(http)
+
+    assert [kind for kind, _ in ledger.violations] == ["lost"]
+
+
+async def test_a_refresh_whose_answer_is_lost_is_asked_again_with_the_same_token() -> None:
+    ledger = Ledger()
+    asked = []
+    claims = base64.urlsafe_b64encode(b'{"iat": 0, "exp": 20}').decode()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(json.loads(request.content)["refresh"])
+        if len(asked) == 1:
+            raise httpx.ReadError("cut")
+        return httpx.Response(200, json={"access": f"a.{claims}.c", "refresh": "next"})
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://server")
+    session = Session(ledger, random.Random(1))
+    async with http:
+        with pytest.raises(Unreachable):
+            await session.access(http)
+        assert await session.access(http) == f"a.{claims}.c"
+
+    assert asked == ["", ""]
+    assert ledger.counts["tokens renewed"] == 1
