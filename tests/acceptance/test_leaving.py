@@ -95,6 +95,31 @@ async def test_a_killed_worker_loses_its_reply_to_another_and_text_starts_afresh
         assert room.faults == []
 
 
+async def test_a_stop_from_a_device_that_has_just_come_back_keeps_the_text_so_far(
+    stack: Stack,
+) -> None:
+    """Losing the connection stops nothing; whoever comes back does, by a later socket."""
+    async with person(stack) as guest:
+        first = await guest.connect("phone")
+        chat = await guest.open_chat()
+        room = await first.follow(chat)
+        sent = await guest.say(chat, f"On and on {directive(tokens=5000, seed=24)}")
+        reply_id = sent["reply"]["id"]
+        await first.until(lambda: room.replies[reply_id].deltas >= 5)
+        await first.drop()
+
+        async with guest.device("phone") as again:
+            again.rooms[chat] = room
+            room = await again.follow(chat)
+            shown = len(room.replies[reply_id].text)
+            await again.until(lambda: len(room.replies[reply_id].text) > shown)
+            assert (await again.command("reply.stop", message=reply_id))["type"] == "ack"
+            reply = await again.finished(chat, reply_id)
+    assert reply.status == "cancelled"
+    assert reply.final == reply.text
+    assert expected_text(24, 5000).startswith(reply.final or "?")
+
+
 def streaming_worker(stack: Stack) -> str:
     """Return the name of the worker that has a reply under its hands."""
     import urllib.request
