@@ -1,6 +1,6 @@
 """How long a first token takes, and whether many replies at once keep the model's pace.
 
-    python -m tests.faults.latency [--replies 100] [--probes 100] [--workers 1]
+    python -m tests.faults.latency [--replies 100] [--probes 300] [--workers 1]
 
 The Procfile's processes on a PostgreSQL of their own, with durable commits. The model, the clients
 that load the stack and the client that measures are processes of their own, so that none of them
@@ -37,7 +37,8 @@ from tests.faults.run import prepare
 
 RATE = 50.0  # tokens a second
 PROBE_TOKENS = 3
-REPLY_SECONDS = 20.0  # of each reply of the load
+REPLY_SECONDS = 40.0  # of each reply of the load
+QUESTIONS = 100  # in one conversation: people do not ask on for ever, and history costs
 _numbers = itertools.count(1)
 
 
@@ -162,12 +163,13 @@ async def probe(url: str, ws: str, times: int, until: float | None = None) -> li
     """Ask for short replies, one after another."""
     seen: list[Seen] = []
     async with contextlib.AsyncExitStack() as leaving:
-        talker = await Talker.arrive(leaving, url, ws)
         seeds = plain_seeds()
-        await talker.ask(PROBE_TOKENS, next(seeds))
-        for _ in range(times):
+        for number in range(times):
             if until is not None and time.monotonic() > until:
                 break
+            if number % QUESTIONS == 0:
+                talker = await Talker.arrive(leaving, url, ws)
+                await talker.ask(PROBE_TOKENS, next(seeds))
             seen.append(await talker.ask(PROBE_TOKENS, next(seeds)))
             await asyncio.sleep(0.05)
     return seen
@@ -290,7 +292,7 @@ def main() -> None:
     """Measure, print the table."""
     parser = argparse.ArgumentParser(prog="make bench-latency")
     parser.add_argument("--replies", type=int, default=100)
-    parser.add_argument("--probes", type=int, default=100)
+    parser.add_argument("--probes", type=int, default=300)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--load", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
