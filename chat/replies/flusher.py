@@ -14,6 +14,7 @@ is UNLOGGED.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -72,6 +73,8 @@ class Flusher:
         self._replies: dict[UUID, ActiveReply] = {}
         # Those with a piece that is taken, and not yet stored and published.
         self._in_flight: set[UUID] = set()
+        # Those that begin or end, and so do not wait for the next tick.
+        self._hurried: set[UUID] = set()
         self._urgent = asyncio.Event()
         self._occupied = asyncio.Event()
         self._last_flush = 0.0
@@ -92,7 +95,7 @@ class Flusher:
             message_id=message_id,
             conversation_id=conversation_id,
             attempt=attempt,
-            hurry=self._urgent.set,
+            hurry=partial(self._hurry, message_id),
             before=before,
         )
         self._replies[message_id] = reply
@@ -119,7 +122,7 @@ class Flusher:
         waits = reply.has_more or reply.message_id in self._in_flight
         if waits and reply.halt_reason is not Halt.FENCED:
             reply.drained = asyncio.Event()
-            self._urgent.set()
+            self._hurry(reply.message_id)
             await reply.drained.wait()
 
     async def run(self) -> None:
@@ -142,13 +145,29 @@ class Flusher:
                 pass
         self._urgent.clear()
 
+    def _hurry(self, message_id: UUID) -> None:
+        self._hurried.add(message_id)
+        self._urgent.set()
+
+    def _due(self) -> tuple[Iterable[ActiveReply], bool]:
+        """Whose turn it is, and whether the silent ones of them are to be asked about.
+
+        At a tick everyone's; before it only that of those in a hurry, whose words would otherwise
+        be stored and sent among everyone else's, as the last of a long statement.
+        """
+        now = time.monotonic()
+        hurried, self._hurried = self._hurried, set()
+        if hurried and now < self._last_flush + INTERVAL:
+            return [self._replies[each] for each in hurried if each in self._replies], False
+        self._last_flush = now
+        return self._replies.values(), now - self._last_check >= CHECK_INTERVAL
+
     async def _flush(self) -> None:
-        self._last_flush = now = time.monotonic()
-        checking = now - self._last_check >= CHECK_INTERVAL
+        replies, checking = self._due()
         rows: list[_Row] = []
         asked: list[ActiveReply] = []
         pieces: list[tuple[ActiveReply, Piece]] = []
-        for reply in self._replies.values():
+        for reply in replies:
             piece = reply.take()
             if piece is not None:
                 pieces.append((reply, piece))
@@ -161,7 +180,7 @@ class Flusher:
         if not rows:
             return
         if checking:
-            self._last_check = now
+            self._last_check = self._last_flush
         (metrics.FLUSHES if pieces else metrics.CHECKS).inc()
         self._in_flight = {reply.message_id for reply, _ in pieces}
         try:
@@ -177,7 +196,7 @@ class Flusher:
             if reply.drained is not None and (not reply.has_more or reply.message_id not in held):
                 reply.drained.set()
             elif reply.drained is not None:
-                self._urgent.set()
+                self._hurry(reply.message_id)
 
     def _heed(self, asked: Sequence[ActiveReply], held: dict[UUID, bool]) -> None:
         for reply in asked:

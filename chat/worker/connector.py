@@ -44,10 +44,16 @@ def _pool(**options: Any) -> psycopg_pool.AsyncConnectionPool[Any]:
     return psycopg_pool.AsyncConnectionPool(**{**options, "check": None, "reconnect_timeout": 0.0})
 
 
+async def _commit_lazily(connection: psycopg.AsyncConnection[Any]) -> None:
+    await connection.execute("SET synchronous_commit TO off")
+
+
 class SteadyConnector(PsycopgConnector):
     """For one worker. `params` are psycopg's for queries, `listen_params` for LISTEN.
 
-    `on_signal` gets what `chatire.jobs.signal_workers_on_commit` sends.
+    `on_signal` gets what `chatire.jobs.signal_workers_on_commit` sends. With `lazy_commits` no
+    query waits for the disk: a crash of the database may forget that a job was fetched or has
+    ended, and then it runs again. For connections that keep their settings, so not PgBouncer's.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class SteadyConnector(PsycopgConnector):
         params: Mapping[str, Any],
         listen_params: Mapping[str, Any],
         on_signal: SignalHandler,
+        lazy_commits: bool = False,
     ) -> None:
         super().__init__(
             pool_factory=_pool,
@@ -63,6 +70,7 @@ class SteadyConnector(PsycopgConnector):
             min_size=1,
             max_size=4,
             timeout=_POOL_SECONDS,
+            configure=_commit_lazily if lazy_commits else None,
         )
         self._listen_params = dict(listen_params)
         self._on_signal = on_signal

@@ -84,6 +84,8 @@ class WorkerProcess:
             params=_pooled_params("chatire-worker"),
             listen_params=_direct_params("chatire-worker-listen"),
             on_signal=self._on_signal,
+            # What a job does is safe to repeat and commits on other connections.
+            lazy_commits=settings.DIRECT_DATABASE is None,
         )
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""A reply ends only once its last piece is stored and published."""
+"""When replies are flushed: all of them at a tick, one alone that begins or ends."""
 
 import asyncio
 from typing import Any
@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from chat.llm import Delta
+from chat.replies import flusher as flushing
 from chat.replies.flusher import Flusher
 
 DEADLINE = 10.0  # seconds
@@ -53,6 +54,43 @@ async def test_the_end_of_a_reply_waits_for_a_piece_that_is_on_its_way(
 
     assert published == ["the last word"]
     flusher.close(reply)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_first_word_goes_out_alone_and_before_the_next_tick(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Among the pieces of a hundred others it would be stored and sent as one of the last."""
+    # Longer than this machine may stall.
+    monkeypatch.setattr(flushing, "INTERVAL", 1.0)
+    flusher = Flusher(_no_connection)
+    old, new = (flusher.open(message_id=uuid4(), conversation_id=uuid4(), attempt=1) for _ in "12")
+    published: asyncio.Queue[list[str]] = asyncio.Queue()
+
+    async def write(rows: Any) -> dict[Any, bool]:
+        return {row[0]: False for row in rows}
+
+    async def publish(pieces: Any) -> None:
+        if pieces:
+            await published.put([piece.text for _, piece in pieces])
+
+    monkeypatch.setattr(flusher, "_write", write)
+    monkeypatch.setattr(flusher, "_publish", publish)
+    running = asyncio.create_task(flusher.run())
+    async with asyncio.timeout(DEADLINE):
+        old.add(Delta("one", ""))
+        assert await published.get() == ["one"]
+        old.add(Delta(" two", ""))
+        new.add(Delta("uno", ""))
+        assert await published.get() == ["uno"]
+        new.add(Delta(" due", ""))
+        assert await published.get() == [" two", " due"]
+        old.add(Delta(" three", ""))
+        new.add(Delta(" tre", ""))
+        await flusher.drain(new)
+        assert published.get_nowait() == [" tre"]
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
