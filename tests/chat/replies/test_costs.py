@@ -53,6 +53,8 @@ async def cost(say: Callable[..., Message], **wanted: Any) -> tuple[Message, dic
     """Let one reply be written; return it and the statements that it took."""
     before = statements()
     reply = await ended(await in_thread(say, **wanted))
+    # What goes out after the commit that ended it is part of it.
+    await eventually(lambda: value("chatire_replies_active"), lambda count: count == 0)
     return reply, grown(before)
 
 
