@@ -331,3 +331,32 @@ async def test_in_a_group_an_edited_message_says_so(
             await expect(own(device, "Tomorrow at ten")).to_contain_text("edited")
             await expect(own(device, "Tomorow")).to_have_count(0)
             await expect(device.get_by_role("button", name="Earlier wording")).to_have_count(0)
+
+
+async def test_branches_are_made_and_chosen_by_the_keyboard_alone(page: Page) -> None:
+    await register(page)
+    wanted, old = plain("a", 5)
+    await say(page, f"First {wanted}")
+    await expect_words(page, old)
+    wanted, new = plain("b", 5)
+    await reword(page, "First", f"Reworded {wanted}")
+    await expect_words(page, new)
+    await expect(page.get_by_label("Message", exact=True)).to_be_focused()
+
+    await page.get_by_role("button", name="Earlier wording").focus()
+    await page.keyboard.press("Enter")
+    await expect_words(page, old)
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await expect_words(page, new)
+    await expect(page.get_by_role("button", name="Later wording")).to_be_focused()
+
+    # Back over the pager to the pencil, and out again with nothing changed.
+    for _ in range(2):
+        await page.keyboard.press("Shift+Tab")
+    await page.keyboard.press("Enter")
+    await expect(editor(page)).to_be_focused()
+    await page.keyboard.type(" and this")
+    await page.keyboard.press("Escape")
+    await expect(own(page, "Reworded")).not_to_contain_text("and this")
+    await expect(page.get_by_role("button", name="Edit", exact=True)).to_be_focused()

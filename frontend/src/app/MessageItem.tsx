@@ -55,8 +55,6 @@ export const TurnItem = memo(
     if (message.author?.type === "user" && message.author.id === me) {
       return (
         <OwnMessage
-          // Another wording is another message.
-          key={message.id}
           message={message}
           pager={pager}
           branches={shown !== null}
@@ -128,27 +126,43 @@ function Pager({
   of: number;
   onGo: (at: number) => void;
 }): ReactElement {
-  const small = "size-7! [&_svg]:size-4!";
   return (
     <span className="flex items-center text-muted text-xs tabular-nums">
-      <IconButton
-        label={`Earlier ${what}`}
-        className={small}
-        disabled={at === 0}
-        onClick={() => onGo(at - 1)}
-      >
+      <PagerButton label={`Earlier ${what}`} to={at - 1} of={of} onGo={onGo}>
         <ChevronLeft aria-hidden />
-      </IconButton>
+      </PagerButton>
       {at + 1} / {of}
-      <IconButton
-        label={`Later ${what}`}
-        className={small}
-        disabled={at === of - 1}
-        onClick={() => onGo(at + 1)}
-      >
+      <PagerButton label={`Later ${what}`} to={at + 1} of={of} onGo={onGo}>
         <ChevronRight aria-hidden />
-      </IconButton>
+      </PagerButton>
     </span>
+  );
+}
+
+/** At an end it does nothing, but keeps the focus of whoever got there by the keyboard. */
+function PagerButton({
+  label,
+  to,
+  of,
+  onGo,
+  children,
+}: {
+  label: string;
+  to: number;
+  of: number;
+  onGo: (to: number) => void;
+  children: ReactNode;
+}): ReactElement {
+  const possible = to >= 0 && to < of;
+  return (
+    <IconButton
+      label={label}
+      className="size-7! aria-disabled:cursor-default! aria-disabled:opacity-40 aria-disabled:hover:bg-transparent [&_svg]:size-4!"
+      aria-disabled={!possible}
+      onClick={() => possible && onGo(to)}
+    >
+      {children}
+    </IconButton>
   );
 }
 

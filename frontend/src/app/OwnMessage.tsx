@@ -36,6 +36,8 @@ export function OwnMessage({
     return (
       <article aria-label={label} className="py-1">
         <MessageEditor
+          // Another wording is another message.
+          key={message.id}
           message={message}
           edit={edit}
           branches={branches}
