@@ -1,6 +1,7 @@
 """TCP ports on this machine: which are free, and who has those that are not."""
 
 import errno
+import random
 import socket
 
 import psutil
@@ -8,13 +9,21 @@ import psutil
 from chatire.stack.errors import StackError
 
 LOOPBACK = "127.0.0.1"
+# Below those that systems give to outgoing connections (Linux from 32768, others from 49152): a
+# server takes a second to start, and one of those could be gone by then.
+_PORTS = range(15_000, 32_000)
 
 
 def free_port() -> int:
-    """Return a loopback port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback port that nothing uses now. Raises StackError if there seems to be none."""
+    for port in random.sample(_PORTS, 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return port
+    raise StackError("No port is free on this machine.", "Stop some of what listens on it.")
 
 
 def require_free(port: int, *, user: str, variable: str, host: str = LOOPBACK) -> None:

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from chatire.stack.ports import free_port
 from tests.acceptance.client import person
 from tests.acceptance.conftest import StartStack
-from tests.acceptance.stack import ROOT, Stack, free_port
+from tests.acceptance.stack import ROOT, Stack
 from tests.fakes.script import directive
 from tests.fakes.text import expected_text
 

@@ -21,3 +21,8 @@ def test_taken_port_names_its_owner_and_the_way_out():
 
 def test_free_port_is_accepted():
     require_free(free_port(), user="web", variable="WEB_PORT")
+
+
+def test_free_port_is_none_that_an_outgoing_connection_could_take():
+    """A server takes a while to start; by then it would be gone."""
+    assert all(free_port() < 32_768 for _ in range(50))  # where Linux's begin
