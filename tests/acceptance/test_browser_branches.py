@@ -18,6 +18,7 @@ from tests.acceptance.browser import (
     say,
 )
 from tests.acceptance.stack import Stack
+from tests.fakes.script import directive
 
 pytestmark = MARKS
 
@@ -360,3 +361,20 @@ async def test_branches_are_made_and_chosen_by_the_keyboard_alone(page: Page) ->
     await page.keyboard.press("Escape")
     await expect(own(page, "Reworded")).not_to_contain_text("and this")
     await expect(page.get_by_role("button", name="Edit", exact=True)).to_be_focused()
+
+
+async def test_a_shorter_branch_has_its_end_in_view(page: Page, stack: Stack) -> None:
+    await register(page)
+    paragraphs = [f"p{number}\n\n" for number in range(80)]
+    await say(page, f"Long {directive(pieces=paragraphs, rate=0)}")
+    await expect(page.get_by_text("p79", exact=True)).to_be_visible()
+    await own(page, "Long").scroll_into_view_if_needed()
+    newest = page.get_by_role("button", name="Jump to newest")
+    await expect(newest).to_be_visible()
+    wanted, text = plain("s", 3)
+    await reword(page, "Long", f"Short {wanted}")
+    await expect_words(page, text)
+    await expect(newest).to_have_count(0)
+    # Whoever is at the end goes along with it.
+    await say(page, f"Again {directive(pieces=paragraphs, rate=200)}")
+    await expect(page.get_by_text("p79", exact=True)).to_be_in_viewport()

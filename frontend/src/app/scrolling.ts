@@ -26,6 +26,7 @@ export function useScrolling(first: string | undefined, onStart: () => void): Sc
   const box = useRef<HTMLDivElement>(null);
   const content = useRef<HTMLDivElement>(null);
   const following = useRef(true);
+  const staying = useRef(false);
   const measured = useRef({ first, height: 0, top: 0 });
   const [atEnd, setAtEnd] = useState(true);
 
@@ -53,8 +54,14 @@ export function useScrolling(first: string | undefined, onStart: () => void): Sc
 
   const stay = useCallback(() => {
     following.current = false;
+    staying.current = true;
     // Unless that is the end afterwards.
-    requestAnimationFrame(() => requestAnimationFrame(onScroll));
+    requestAnimationFrame(() =>
+      requestAnimationFrame(() => {
+        staying.current = false;
+        onScroll();
+      }),
+    );
   }, [onScroll]);
 
   useLayoutEffect(() => {
@@ -73,8 +80,14 @@ export function useScrolling(first: string | undefined, onStart: () => void): Sc
     if (!element || !inner) return;
     const follow = () => {
       if (following.current) element.scrollTop = element.scrollHeight;
-      measured.current.height = element.scrollHeight;
-      measured.current.top = element.scrollTop;
+      const { scrollTop, scrollHeight, clientHeight } = element;
+      // Where content became shorter, as on another branch, the end has come to the reader.
+      if (!staying.current && scrollHeight - scrollTop - clientHeight <= NEAR) {
+        following.current = true;
+        setAtEnd(true);
+      }
+      measured.current.height = scrollHeight;
+      measured.current.top = scrollTop;
     };
     const observer = new ResizeObserver(follow);
     observer.observe(inner);
