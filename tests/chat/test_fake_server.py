@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes.openai_server import RunningServer
 from tests.fakes.script import FAULTS, Directive, directive, parse_directive
-from tests.fakes.text import expected_text, text_pieces
+from tests.fakes.text import continued_seed, expected_text, text_pieces
 
 
 def ask(server: RunningServer, prompt: str, **parameters: Any) -> httpx.Response:
@@ -101,6 +101,25 @@ def test_records_can_be_cleared_and_a_default_set(fake_model: RunningServer) -> 
     httpx.delete(f"{control}/requests")
     assert httpx.get(f"{control}/requests").json() == []
     assert ask(fake_model, directive(rate=0), stream=True).status_code == 200
+
+
+def test_asked_to_go_on_it_says_what_follows_from_what_it_had_said(
+    fake_model: RunningServer,
+) -> None:
+    question = directive(rate=0, tokens=9, seed=4, fault="no_finish", then="error_data_after:5")
+    turns = [("user", question), ("assistant", "So far, "), ("user", "Go on.")]
+    body = {
+        "model": "m",
+        "stream": True,
+        "messages": [{"role": role, "content": content} for role, content in turns],
+    }
+    with pytest.raises(httpx.RemoteProtocolError):
+        httpx.post(f"{fake_model.base_url}/chat/completions", json=body)
+    [record] = fake_model.records
+    assert record.said == "So far, "
+    assert record.text == "".join(text_pieces(continued_seed(4, "So far, "), 5))
+    assert record.text != expected_text(4, 5)
+    assert record.end == "cut"
 
 
 def test_without_a_directive_the_text_depends_on_the_prompt(fake_model: RunningServer) -> None:

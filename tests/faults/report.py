@@ -7,7 +7,7 @@ from collections import Counter
 
 from tests.faults.ledger import KINDS
 from tests.faults.run import Run
-from tests.faults.usage import Watch
+from tests.faults.usage import WARM, Watch
 
 OF_CLIENTS = (
     "client flaps",
@@ -103,7 +103,8 @@ def usage_table(watch: Watch) -> list[str]:
         memory = ", ".join(f"{one.memory:.0f}" for one in samples)
         files = ", ".join(str(one.files) for one in samples)
         age = time.monotonic() - usage.since
-        grown = usage.last.memory - usage.young.memory
-        since = f"{age:.0f} s old, {grown:+.0f} MB since"
+        since = f"{age:.0f} s old"
+        if usage.warm is not None:
+            since += f", {usage.last.memory - usage.warm.memory:+.0f} MB since {WARM:.0f} s"
         lines.append(f"| {name} | {memory} | {files} | {since} |")
     return lines

@@ -138,8 +138,9 @@ async def test_where_all_agree_nothing_is_found() -> None:
     assert scene.ledger.passed > 8
 
 
-def _another(scene: Scene, of: Row, **changed: Any) -> None:
+def _another(scene: Scene, of: Row, **changed: Any) -> Row:
     scene.stored.append({**of, **changed})
+    return scene.stored[-1]
 
 
 SABOTAGE: dict[str, tuple[str, Callable[[Scene], object]]] = {

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.acceptance.stack import Stack
 
 PERIOD = 5.0  # seconds between samples
+WARM = 20.0  # seconds after which a process has loaded what it needs
 SUITE = "suite and model"
 _PROC = Path("/proc")
 
@@ -30,10 +31,10 @@ class Usage:
     first: Sample
     last: Sample
     most: Sample
-    # When the process that was sampled last was seen first, and how it was then.
+    # When the process that was sampled last was seen first, and how it was when it was warm.
     pid: int
     since: float
-    young: Sample
+    warm: Sample | None
 
 
 class Watch:
@@ -67,15 +68,16 @@ class Watch:
     def _note(self, name: str, pid: int, sample: Sample) -> None:
         usage = self.usages.get(name)
         if usage is None:
-            now = time.monotonic()
-            self.usages[name] = Usage(sample, sample, sample, pid, now, sample)
+            self.usages[name] = Usage(sample, sample, sample, pid, time.monotonic(), None)
             return
         usage.last = sample
         usage.most = Sample(
             max(usage.most.memory, sample.memory), max(usage.most.files, sample.files)
         )
         if usage.pid != pid:
-            usage.pid, usage.since, usage.young = pid, time.monotonic(), sample
+            usage.pid, usage.since, usage.warm = pid, time.monotonic(), None
+        if usage.warm is None and time.monotonic() - usage.since > WARM:
+            usage.warm = sample
 
 
 def _children() -> dict[int, list[int]]:
