@@ -1,9 +1,13 @@
 # The channel layer's benchmark, and the tests it borrows; included by the Makefile.
-.PHONY: bench-layer bench-stops borrowed-tests
+.PHONY: bench-costs bench-layer bench-stops borrowed-tests
 
 bench-layer: ## compare the channel layer with channels_postgres and channels_redis, ten minutes
 	@$(BOOTSTRAP) dev
 	$(BIN)/python -m bench.layer $(ARGS)
+
+bench-costs: ## measure what streaming replies cost the database, three minutes
+	@$(BOOTSTRAP) dev
+	$(BIN)/python -m bench.costs
 
 bench-stops: ## measure how long a stop takes to reach the model's connection, a minute
 	@$(BOOTSTRAP) dev
