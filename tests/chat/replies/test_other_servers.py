@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -84,7 +85,9 @@ def aimock_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [node, str(AIMOCK), "--port", str(port), "--fixtures", str(path), "--strict"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+    # In a group of its own: Node.js from a wheel runs as the child of a script.
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
         deadline = time.monotonic() + DEADLINE
         while True:
             assert process.poll() is None, "aimock ended"
@@ -95,7 +98,9 @@ def aimock_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             except OSError:
                 time.sleep(0.05)
         yield f"http://127.0.0.1:{port}"
-        process.terminate()
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(DEADLINE)
 
 
 @pytest.fixture
