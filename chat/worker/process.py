@@ -349,6 +349,11 @@ async def _connect_flusher() -> psycopg.AsyncConnection[tuple[Any, ...]]:
     connection = await psycopg.AsyncConnection.connect(
         **_direct_params("chatire-flusher"), autocommit=True
     )
-    # A crash empties the chunks' table in any case, so nobody waits for the disk.
-    await connection.execute("SET synchronous_commit TO off")
+    try:
+        # A crash empties the chunks' table in any case, so nobody waits for the disk.
+        await connection.execute("SET synchronous_commit TO off")
+    except BaseException:
+        # Nobody else knows of it yet, also where the worker is stopped just now.
+        await connection.close()
+        raise
     return connection

@@ -4,11 +4,13 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from chat.llm import Delta
 from chat.replies import flusher as flushing
 from chat.replies.flusher import Flusher
+from chat.worker import process
 
 DEADLINE = 10.0  # seconds
 
@@ -94,3 +96,24 @@ async def test_a_first_word_goes_out_alone_and_before_the_next_tick(
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_worker_stopped_while_its_flusher_connects_leaves_no_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened: list[psycopg.AsyncConnection[Any]] = []
+    begun = asyncio.Event()
+
+    async def hang(connection: psycopg.AsyncConnection[Any], *_: object) -> None:
+        opened.append(connection)
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "execute", hang)
+    connecting = asyncio.create_task(process._connect_flusher())
+    await asyncio.wait_for(begun.wait(), DEADLINE)
+    connecting.cancel()
+    await asyncio.wait({connecting})
+    assert connecting.cancelled()
+    assert opened[0].closed
