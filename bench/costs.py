@@ -8,23 +8,17 @@ ends. Nothing is asserted; tests/chat/replies/test_costs.py does that.
 """
 
 import asyncio
-import contextlib
-import os
 import re
-import shutil
 import time
 import urllib.request
 from collections import Counter
 
 import psutil
 
-from chatire.stack.environment import state_folder
-from chatire.stack.postgres import EmbeddedPostgres
 from tests.acceptance.client import person
 from tests.acceptance.stack import Process, Stack
 from tests.fakes.script import directive
-from tests.faults.latency import fake_model
-from tests.faults.run import prepare
+from tests.faults.latency import measured_stack
 
 CASES = [(1, 50), (1, 500), (20, 50), (100, 10), (100, 50), (200, 20)]  # replies, tokens/s of each
 WINDOW = 10.0  # seconds
@@ -104,20 +98,7 @@ async def measure(stack: Stack, replies: int, rate: int) -> str:
 
 def main() -> None:
     """Measure, print the table."""
-    name = f"costs-{os.getpid()}"
-    logs = state_folder() / f"{name}-logs"
-    logs.mkdir(parents=True)
-    postgres = EmbeddedPostgres(state_folder(), name=name)
-    with contextlib.ExitStack() as leaving:
-        leaving.callback(shutil.rmtree, logs, ignore_errors=True)
-        leaving.callback(postgres.destroy)
-        postgres.start()
-        model = leaving.enter_context(fake_model())
-        stack = Stack(
-            database_url=postgres.url, model_url=model, logs=logs, CHATIRE_MAX_REPLY_TOKENS="20000"
-        )
-        prepare(stack)
-        leaving.enter_context(stack)
+    with measured_stack("costs", CHATIRE_MAX_REPLY_TOKENS="20000") as (stack, _):
         print(
             "| replies × tokens/s | tokens/s | statements/s for them | by the clock"
             " | bytes stored per token | bytes of a frame | of them text"

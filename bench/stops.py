@@ -10,22 +10,13 @@ and the clients that load the stack are processes of their own. Nothing is asser
 
 import argparse
 import asyncio
-import contextlib
 import itertools
-import os
-import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 
-from chatire.stack.environment import state_folder
-from chatire.stack.postgres import EmbeddedPostgres
 from tests.acceptance.client import Device, Person, person
-from tests.acceptance.stack import ROOT, Stack
+from tests.acceptance.stack import Stack
 from tests.fakes.script import directive
-from tests.faults.latency import REPLY_SECONDS, fake_model, line, records_of
-from tests.faults.run import prepare
+from tests.faults.latency import REPLY_SECONDS, line, measured_stack, records_of, streaming
 
 AT_ONCE = 4  # people who stop replies while others stream
 _numbers = itertools.count(1)
@@ -67,31 +58,6 @@ async def stops(stack: Stack, model: str, times: int, until: float | None = None
     return [1000 * (records[key]["ended_at"] - at) for key, at in sent.items()]
 
 
-@contextlib.contextmanager
-def load(stack: Stack, replies: int) -> Iterator[float]:
-    """Let others' replies stream; give the moment at which they begin to end."""
-    with subprocess.Popen(
-        [
-            *(sys.executable, "-m", "tests.faults.latency", "--load", stack.url, stack.ws_url),
-            *("--replies", str(replies)),
-        ],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as loading:
-        assert loading.stdin is not None
-        assert loading.stdout is not None
-        if loading.stdout.readline().strip() != "ready":
-            raise SystemExit("the load did not start")
-        loading.stdin.write("go\n")
-        loading.stdin.flush()
-        began = time.monotonic()
-        time.sleep(3)
-        yield began + REPLY_SECONDS - 1
-        loading.stdout.read()
-
-
 async def stops_at_once(stack: Stack, model: str, times: int, until: float) -> list[float]:
     """As `stops`, by several people at once."""
     found = await asyncio.gather(*(stops(stack, model, times, until) for _ in range(AT_ONCE)))
@@ -104,30 +70,14 @@ def main() -> None:
     parser.add_argument("--stops", type=int, default=100)
     parser.add_argument("--replies", type=int, default=100)
     arguments = parser.parse_args()
-    name = f"stops-{os.getpid()}"
-    logs = state_folder() / f"{name}-logs"
-    logs.mkdir(parents=True)
-    postgres = EmbeddedPostgres(state_folder(), name=name)
-    with contextlib.ExitStack() as leaving:
-        leaving.callback(shutil.rmtree, logs, ignore_errors=True)
-        leaving.callback(postgres.destroy)
-        postgres.start()
-        model = leaving.enter_context(fake_model())
-        stack = Stack(
-            database_url=postgres.url,
-            model_url=model,
-            logs=logs,
-            THROTTLE_GUEST="1000000/min",
-        )
-        prepare(stack)
-        leaving.enter_context(stack)
-        one, five, _ = os.getloadavg()
-        print(f"Load of the machine before: {one:.1f}, {five:.1f}; cores: {os.cpu_count()}")
+    with measured_stack("stops") as (stack, model):
         print("| | n | median | p99 | most |\n| --- | ---: | ---: | ---: | ---: |")
         idle = asyncio.run(stops(stack, model, arguments.stops))
         print(line("stop to the model's connection, idle", idle, "ms"), flush=True)
-        with load(stack, arguments.replies) as until:
+        with streaming(stack, arguments.replies) as (said, began):
+            until = began + REPLY_SECONDS - 1
             busy = asyncio.run(stops_at_once(stack, model, arguments.stops, until))
+            said.read()
         print(line(f"the same, {arguments.replies} streaming", busy, "ms"))
 
 

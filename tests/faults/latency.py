@@ -20,7 +20,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 import httpx
@@ -191,6 +191,51 @@ def fake_model() -> Iterator[str]:
             process.terminate()
 
 
+@contextlib.contextmanager
+def measured_stack(name: str, *, workers: int = 1, **env: str) -> Iterator[tuple[Stack, str]]:
+    """A whole stack on a PostgreSQL of its own, and the base URL of its fake model."""
+    name = f"{name}-{os.getpid()}"
+    logs = state_folder() / f"{name}-logs"
+    logs.mkdir(parents=True)
+    postgres = EmbeddedPostgres(state_folder(), name=name)
+    with contextlib.ExitStack() as leaving:
+        leaving.callback(shutil.rmtree, logs, ignore_errors=True)
+        leaving.callback(postgres.destroy)
+        postgres.start()
+        model = leaving.enter_context(fake_model())
+        env = {"THROTTLE_GUEST": "1000000/min", **env}
+        stack = Stack(database_url=postgres.url, model_url=model, logs=logs, workers=workers, **env)
+        prepare(stack)
+        leaving.enter_context(stack)
+        one, five, _ = os.getloadavg()
+        print(f"Load of the machine before: {one:.1f}, {five:.1f}; cores: {os.cpu_count()}")
+        yield stack, model
+
+
+@contextlib.contextmanager
+def streaming(stack: Stack, replies: int) -> Iterator[tuple[IO[str], float]]:
+    """Let others' replies stream; give what is said of them, and when they began."""
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-m", "tests.faults.latency", "--load", stack.url, stack.ws_url),
+            *("--replies", str(replies)),
+        ],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as loading:
+        assert loading.stdin is not None
+        assert loading.stdout is not None
+        if loading.stdout.readline().strip() != "ready":
+            raise SystemExit("the load did not start")
+        began = time.monotonic()
+        loading.stdin.write("go\n")
+        loading.stdin.flush()
+        time.sleep(3)
+        yield loading.stdout, began
+
+
 def records_of(model: str) -> dict[str, dict[str, Any]]:
     """The model's own record of each run, by the id in its directive."""
     control = model.removesuffix("/v1") + "/control/requests"
@@ -254,27 +299,11 @@ def measure(stack: Stack, model: str, replies: int, probes: int) -> list[str]:
     rows = ["| | n | median | p99 | most |", "| --- | ---: | ---: | ---: | ---: |"]
     idle = asyncio.run(probe(stack.url, stack.ws_url, probes))
     rows += first_deltas("idle", idle, records_of(model))
-    with subprocess.Popen(
-        [
-            *(sys.executable, "-m", "tests.faults.latency", "--load", stack.url, stack.ws_url),
-            *("--replies", str(replies)),
-        ],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as loading:
-        assert loading.stdin is not None
-        assert loading.stdout is not None
-        if loading.stdout.readline().strip() != "ready":
-            raise SystemExit("the load did not start")
+    with streaming(stack, replies) as (said, streaming_since):
         before, began = cpu_seconds(stack), time.monotonic()
-        loading.stdin.write("go\n")
-        loading.stdin.flush()
-        time.sleep(3)
-        end = began + REPLY_SECONDS - 1
+        end = streaming_since + REPLY_SECONDS - 1
         busy = asyncio.run(probe(stack.url, stack.ws_url, probes, end))
-        loaded = [Seen(**one) for one in json.loads(loading.stdout.readline())]
+        loaded = [Seen(**one) for one in json.loads(said.readline())]
         after, took = cpu_seconds(stack), time.monotonic() - began
     records = records_of(model)
     rows += first_deltas(f"{replies} streaming", busy, records)
@@ -300,26 +329,7 @@ def main() -> None:
         url, ws = arguments.load
         asyncio.run(load(url, ws, arguments.replies, REPLY_SECONDS))
         return
-    name = f"latency-{os.getpid()}"
-    logs = state_folder() / f"{name}-logs"
-    logs.mkdir(parents=True)
-    postgres = EmbeddedPostgres(state_folder(), name=name)
-    with contextlib.ExitStack() as leaving:
-        leaving.callback(shutil.rmtree, logs, ignore_errors=True)
-        leaving.callback(postgres.destroy)
-        postgres.start()
-        model = leaving.enter_context(fake_model())
-        stack = Stack(
-            database_url=postgres.url,
-            model_url=model,
-            logs=logs,
-            workers=arguments.workers,
-            THROTTLE_GUEST="1000000/min",
-        )
-        prepare(stack)
-        leaving.enter_context(stack)
-        one, five, _ = os.getloadavg()
-        print(f"Load of the machine before: {one:.1f}, {five:.1f}; cores: {os.cpu_count()}")
+    with measured_stack("latency", workers=arguments.workers) as (stack, model):
         print("\n".join(measure(stack, model, arguments.replies, arguments.probes)))
 
 
