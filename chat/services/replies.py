@@ -35,8 +35,7 @@ MAX_ATTEMPTS = 5
 MAX_WAITING_REPLIES = 8
 
 _Status = Message.Status
-# What a reply that may go on has ended with; of the complete ones, those that were cut off.
-RESUMABLE = (_Status.CANCELLED, _Status.INTERRUPTED, _Status.FAILED, _Status.COMPLETE)
+_ENDED = (_Status.CANCELLED, _Status.INTERRUPTED, _Status.FAILED, _Status.COMPLETE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ def resume_reply(*, change: Change, reply: Message) -> Message:
         change,
         reply.pk,
         reply.attempt,
-        RESUMABLE,
+        _ENDED,
         {
             "status": _Status.PENDING,
             # A worker that has not heard that it ended this reply may not end it again.

@@ -10,7 +10,6 @@ from chat.models import Assistant, Message
 from chat.selectors.messages import messages_with_authors
 from chat.services.changes import Change, changing, conversation_of
 from chat.services.replies import (
-    RESUMABLE,
     cancel_waiting_reply,
     resume_reply,
     start_reply,
@@ -87,9 +86,7 @@ def continue_reply(*, user: User, message_id: UUID) -> Message:
         reply = _reply(change, user, message_id, "Only a reply can go on.")
         if reply.status in Message.ACTIVE:
             return reply
-        if reply.status not in RESUMABLE or (
-            reply.status == _Status.COMPLETE and reply.finish_reason != "length"
-        ):
+        if reply.status == _Status.COMPLETE and reply.finish_reason != "length":
             raise Conflict("This reply is complete.")
         _turn_of(reply)
         _present_assistant(change, reply)
