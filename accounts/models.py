@@ -20,6 +20,18 @@ validate_display_name = RegexValidator(
 )
 
 
+class UserQuerySet(models.QuerySet["User"]):
+    """People by whether they may sign in, and with what."""
+
+    def active(self) -> "UserQuerySet":
+        """Those that were not deactivated."""
+        return self.filter(is_active=True)
+
+    def with_accounts(self) -> "UserQuerySet":
+        """Those that are no guests."""
+        return self.filter(is_guest=False)
+
+
 class User(AbstractUser):
     """A person; a guest is one without an account, who may claim one later and keep everything."""
 
@@ -34,7 +46,9 @@ class User(AbstractUser):
     display_name = models.CharField(max_length=80, blank=True, validators=[validate_display_name])
     is_guest = models.BooleanField(default=False)
 
+    # Makes people; `people` reads them.
     objects: ClassVar[UserManager["User"]] = UserManager()  # type: ignore[assignment]
+    people = UserQuerySet.as_manager()
 
     class Meta(AbstractUser.Meta):
         constraints: ClassVar[list[models.BaseConstraint]] = [
@@ -65,6 +79,18 @@ class User(AbstractUser):
         return self.display_name or ("Guest" if self.is_guest else self.username)
 
 
+class SessionQuerySet(models.QuerySet["Session"]):
+    """Sessions by whether their tokens are worth something."""
+
+    def unrevoked(self) -> "SessionQuerySet":
+        """Those that were not ended."""
+        return self.filter(revoked_at=None)
+
+    def live(self) -> "SessionQuerySet":
+        """Those that were not ended, of people who may sign in."""
+        return self.unrevoked().filter(user__is_active=True)
+
+
 class Session(models.Model):
     """One sign-in on one device. Its id is the `sid` claim of every token made from it.
 
@@ -80,6 +106,8 @@ class Session(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
     # The id of the refresh token that was spent last: of its successors, none has been used yet.
     spent = models.CharField(max_length=64, blank=True, editable=False)
+
+    objects = SessionQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"{self.user} since {self.created_at:%Y-%m-%d}"

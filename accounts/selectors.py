@@ -44,10 +44,11 @@ def user_by_login(login: str) -> User | None:
 
     Guests have no login.
     """
-    people = User.objects.filter(is_guest=False)
+    people = User.people.with_accounts()
     if "@" in login:
         # The exclusion is the condition of the index.
-        people = people.exclude(email="").alias(key=Lower("email"))
-        return people.filter(key=Lower(Value(login.strip()))).first()
+        by_email = people.exclude(email="").annotate(key=Lower("email"))
+        return by_email.filter(key=Lower(Value(login.strip()))).first()
     username = User.normalize_username(login)
-    return people.alias(key=Lower("username")).filter(key=Lower(Value(username))).first()
+    by_username = people.annotate(key=Lower("username"))
+    return by_username.filter(key=Lower(Value(username))).first()

@@ -43,7 +43,7 @@ class MemberInline(admin.TabularInline):  # type: ignore[type-arg]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
         """Leave out those who left."""
-        return super().get_queryset(request).filter(left_at=None)
+        return Member.objects.present()
 
 
 @admin.register(Conversation)

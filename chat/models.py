@@ -12,6 +12,14 @@ from django.db.models import F, Q
 from uuid_utils.compat import uuid7
 
 
+class AssistantQuerySet(models.QuerySet["Assistant"]):
+    """Assistants by whether they may be talked to."""
+
+    def active(self) -> "AssistantQuerySet":
+        """Those that are switched on."""
+        return self.filter(is_active=True)
+
+
 class Assistant(models.Model):
     """A persona over a model. Its key is named by an environment variable, never stored."""
 
@@ -45,6 +53,8 @@ class Assistant(models.Model):
     )
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = AssistantQuerySet.as_manager()
 
     class Meta:
         ordering: ClassVar = ["name"]
@@ -85,6 +95,18 @@ class Conversation(models.Model):
         return self.title or f"{self.kind} {self.id}"
 
 
+class MemberQuerySet(models.QuerySet["Member"]):
+    """Memberships by whether they last, and by who has them."""
+
+    def present(self) -> "MemberQuerySet":
+        """Those that have not ended."""
+        return self.filter(left_at=None)
+
+    def people(self) -> "MemberQuerySet":
+        """Those of people, not of assistants."""
+        return self.filter(user__isnull=False)
+
+
 class Member(models.Model):
     """A person's or an assistant's place in a conversation; `left_at` ends it."""
 
@@ -122,6 +144,8 @@ class Member(models.Model):
     last_read_seq = models.BigIntegerField(default=0)
     seq = models.BigIntegerField(default=0)
 
+    objects = MemberQuerySet.as_manager()
+
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(
@@ -148,6 +172,22 @@ class Member(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user or self.assistant} in {self.conversation_id}"
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    """Messages by what is to be seen of them, and by where a reply stands."""
+
+    def live(self) -> "MessageQuerySet":
+        """Those that were not deleted."""
+        return self.filter(deleted_at=None)
+
+    def active(self) -> "MessageQuerySet":
+        """Replies that wait to be written or are being written."""
+        return self.filter(status__in=Message.ACTIVE)
+
+    def with_authors(self) -> "MessageQuerySet":
+        """Read with their authors, ready to be told to clients."""
+        return self.select_related("author_user", "author_assistant")
 
 
 class Message(models.Model):
@@ -212,6 +252,8 @@ class Message(models.Model):
     deleted_at = models.DateTimeField(null=True, blank=True)
     created_seq = models.BigIntegerField()
     seq = models.BigIntegerField()
+
+    objects = MessageQuerySet.as_manager()
 
     class Meta:
         constraints: ClassVar = [

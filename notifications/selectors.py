@@ -33,4 +33,4 @@ def missing_ids(user: User, ids: Iterable[UUID]) -> list[UUID]:
 
 def count_unread(user_id: UUID) -> int:
     """Return how many notifications a person has not read."""
-    return Notification.objects.filter(recipient_id=user_id, is_read=False).count()
+    return Notification.objects.all_unread().filter(recipient=user_id).count()

@@ -1,17 +1,15 @@
 """Locking people. Locks are taken on the user first, then on sessions."""
 
-from django.db.models import QuerySet
-
-from accounts.models import User
+from accounts.models import User, UserQuerySet
 
 
-def users_for_update() -> QuerySet[User]:
+def users_for_update() -> UserQuerySet:
     """People, locked as they are read.
 
     NO KEY leaves room for the key-share locks of rows that refer to them, such as a token that
     is being spent: without it, that and a change of password could deadlock.
     """
-    return User.objects.select_for_update(no_key=True)
+    return User.people.select_for_update(no_key=True)
 
 
 def locked(user: User) -> User:

@@ -108,7 +108,7 @@ def reset_password(*, uid: str, token: str, new_password: str) -> None:
 
     Raises ResetLinkInvalid or Invalid.
     """
-    user = users_for_update().filter(pk=_decoded(uid), is_active=True, is_guest=False).first()
+    user = users_for_update().active().with_accounts().filter(pk=_decoded(uid)).first()
     if user is None or not default_token_generator.check_token(user, token):
         raise ResetLinkInvalid
     set_password(user, new_password, field="new_password")

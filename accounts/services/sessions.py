@@ -8,12 +8,11 @@ from uuid import UUID
 import structlog
 from django.contrib.auth import authenticate
 from django.db import transaction
-from django.db.models import QuerySet
 from django.utils import timezone
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
 from accounts.errors import InvalidCredentials, SessionRevoked, TokenExpired, UserInactive
-from accounts.models import Session, User
+from accounts.models import Session, SessionQuerySet, User
 from accounts.selectors import live_session
 from accounts.services.locks import users_for_update
 from accounts.signals import session_revoked
@@ -53,10 +52,8 @@ def sign_in(*, login: str, password: str, user_agent: str = "") -> Tokens:
     with transaction.atomic():
         # Slow hashing came before: the password may have been changed meanwhile, or the person
         # locked out, and their sessions revoked without this one.
-        unchanged = users_for_update().filter(
-            pk=user.pk, password=user.password, is_active=True, is_guest=False
-        )
-        found = unchanged.first()
+        unchanged = users_for_update().filter(pk=user.pk, password=user.password)
+        found = unchanged.active().with_accounts().first()
         if found is None:
             raise InvalidCredentials
         return open_session(user=found, user_agent=user_agent)
@@ -191,10 +188,10 @@ def _spend(claims: Claims) -> None:
 
 
 @transaction.atomic
-def _revoke(sessions: QuerySet[Session], user_id: UUID) -> None:
+def _revoke(sessions: SessionQuerySet, user_id: UUID) -> None:
     """Revoke those of `sessions` that are the user's and live; say so once it is committed."""
-    live = sessions.filter(user_id=user_id, revoked_at=None)
-    ids = list(live.select_for_update().order_by("id").values_list("id", flat=True))
+    unrevoked = sessions.unrevoked().filter(user=user_id)
+    ids = list(unrevoked.select_for_update().order_by("id").values_list("id", flat=True))
     if not ids:
         return
     Session.objects.filter(pk__in=ids).update(revoked_at=timezone.now())

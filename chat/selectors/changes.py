@@ -5,11 +5,10 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
 
 from accounts.models import User
 from chat import protocol
-from chat.models import Conversation, Installation, Member, Message
+from chat.models import Conversation, Installation, Member, MemberQuerySet, Message
 from chat.selectors.conversations import require_member
 from chat.selectors.messages import messages_with_authors
 from chat.states import conversation_state, member_state, message_state
@@ -64,7 +63,7 @@ def _first_load(
         .order_by("-created_seq")[: protocol.PAGE + 1]
     )
     messages = newest[: protocol.PAGE][::-1]
-    members = _members(conversation).filter(left_at=None)
+    members = _members(conversation).present()
     return protocol.Changes(
         epoch=epoch,
         conversation=conversation_state(conversation),
@@ -118,7 +117,7 @@ def _later(epoch: UUID, conversation: Conversation, since: int) -> protocol.Chan
     )
 
 
-def _members(conversation: Conversation) -> QuerySet[Member]:
+def _members(conversation: Conversation) -> MemberQuerySet:
     return Member.objects.filter(conversation=conversation).select_related("user", "assistant")
 
 

@@ -18,14 +18,15 @@ def visible_conversations(user: User) -> QuerySet[Conversation]:
 
     Each carries `preview`, `own_role`, `own_level` and `own_last_read_seq`.
     """
-    own = Member.objects.filter(conversation=OuterRef("pk"), user=user, left_at=None)
+    own = Member.objects.present().filter(conversation=OuterRef("pk"), user=user)
     newest = (
-        Message.objects.filter(conversation=OuterRef("pk"), deleted_at=None)
+        Message.objects.live()
+        .filter(conversation=OuterRef("pk"))
         .exclude(content="")
         .order_by("-created_seq")
     )
     return (
-        Conversation.objects.filter(members__user=user, members__left_at=None)
+        Conversation.objects.filter(members__in=Member.objects.present().filter(user=user))
         .annotate(
             preview=Subquery(newest.annotate(start=Left("content", PREVIEW)).values("start")[:1]),
             own_role=Subquery(own.values("role")[:1]),
@@ -55,7 +56,8 @@ class Standing(NamedTuple):
 def require_member(user_id: UUID, conversation_id: UUID) -> Standing:
     """Return the person's present membership. Raises NotFound."""
     found = (
-        Member.objects.filter(conversation_id=conversation_id, user_id=user_id, left_at=None)
+        Member.objects.present()
+        .filter(conversation=conversation_id, user=user_id)
         .values_list("conversation_id", "pk", "role")
         .first()
     )
@@ -71,7 +73,8 @@ def members_of(user: User, conversation_id: UUID) -> QuerySet[Member]:
     """
     require_member(user.pk, conversation_id)
     return (
-        Member.objects.filter(conversation_id=conversation_id, left_at=None)
+        Member.objects.present()
+        .filter(conversation=conversation_id)
         .select_related("user", "assistant")
         .order_by("joined_at", "pk")
     )
@@ -79,17 +82,13 @@ def members_of(user: User, conversation_id: UUID) -> QuerySet[Member]:
 
 def active_assistants() -> QuerySet[Assistant]:
     """The assistants a conversation may be opened with."""
-    return Assistant.objects.filter(is_active=True).order_by("created_at", "pk")
+    return Assistant.objects.active().order_by("created_at", "pk")
 
 
 def followable(
     user_id: UUID, session_id: UUID, conversation_ids: list[UUID]
 ) -> tuple[bool, set[UUID]]:
     """Say whether a session is still good, and which conversations its person may still follow."""
-    alive = Session.objects.filter(
-        pk=session_id, user_id=user_id, user__is_active=True, revoked_at=None
-    ).exists()
-    present = Member.objects.filter(
-        user_id=user_id, conversation_id__in=conversation_ids, left_at=None
-    ).values_list("conversation_id", flat=True)
-    return alive, set(present)
+    signed_in = Session.objects.live().filter(pk=session_id, user=user_id)
+    present = Member.objects.present().filter(user=user_id, conversation__in=conversation_ids)
+    return signed_in.exists(), set(present.values_list("conversation_id", flat=True))

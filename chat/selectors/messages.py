@@ -4,10 +4,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import QuerySet
 
 from accounts.models import User
-from chat.models import Assistant, Message
+from chat.models import Assistant, Message, MessageQuerySet
 from chat.protocol import PAGE
 from chat.selectors.conversations import require_member
 from chatire.errors import NotFound
@@ -30,9 +29,9 @@ class MessagePage(NamedTuple):
     more_after: bool
 
 
-def messages_with_authors() -> QuerySet[Message]:
+def messages_with_authors() -> MessageQuerySet:
     """Messages ready to be told to clients."""
-    return Message.objects.select_related("author_user", "author_assistant")
+    return Message.objects.with_authors()
 
 
 def active_reply(message_id: UUID) -> Message | None:

@@ -107,9 +107,11 @@ def _branch(message_id: UUID) -> Iterator[list[_Row]]:
 
 def _newest_said(turns: list[UUID | None]) -> dict[UUID | None, _Row]:
     """The newest reply to each of these turns that said something."""
-    replies = Message.objects.filter(
-        parent__in=turns, role=Message.Role.ASSISTANT, status__in=_SAID, deleted_at=None
-    ).exclude(content="")
+    replies = (
+        Message.objects.live()
+        .filter(parent__in=turns, role=Message.Role.ASSISTANT, status__in=_SAID)
+        .exclude(content="")
+    )
     rows = replies.order_by("created_seq").values_list(*_Row._fields)
     return {row[1]: _Row(*row) for row in rows}
 

@@ -61,7 +61,8 @@ class Change:
         """Return the user's present membership. Raises NotFound, whose reason is not told."""
         member = (
             Member.objects.select_related("user", "assistant")
-            .filter(conversation=self.conversation, user=user, left_at=None)
+            .present()
+            .filter(conversation=self.conversation, user=user)
             .first()
         )
         if member is None:
@@ -72,7 +73,8 @@ class Change:
         """Return a present member of the conversation. Raises NotFound."""
         member = (
             Member.objects.select_related("user", "assistant")
-            .filter(pk=member_id, conversation=self.conversation, left_at=None)
+            .present()
+            .filter(pk=member_id, conversation=self.conversation)
             .first()
         )
         if member is None:

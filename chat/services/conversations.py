@@ -73,11 +73,11 @@ def _assistant(slug: str | None, *, required: bool) -> Assistant | None:
     if slug is None:
         if not required:
             return None
-        first = Assistant.objects.filter(is_active=True).order_by("created_at", "id").first()
+        first = Assistant.objects.active().order_by("created_at", "id").first()
         if first is None:
             raise Invalid("No assistant is set up yet.", field="assistant")
         return first
-    found = Assistant.objects.filter(slug=slug, is_active=True).first()
+    found = Assistant.objects.active().filter(slug=slug).first()
     if found is None:
         raise Invalid("There is no such assistant.", field="assistant")
     return found
@@ -87,7 +87,7 @@ def _people(ids: Sequence[UUID], *, besides: User) -> list[User]:
     wanted = set(ids) - {besides.pk}
     if len(wanted) > MAX_MEMBERS_AT_ONCE:
         raise Invalid("Too many members at once.", field="members", most=MAX_MEMBERS_AT_ONCE)
-    people = list(User.objects.filter(pk__in=wanted, is_active=True).order_by("pk"))
+    people = list(User.people.active().filter(pk__in=wanted).order_by("pk"))
     if len(people) != len(wanted):
         raise Invalid("One of these people does not exist.", field="members")
     return people
@@ -132,10 +132,8 @@ def end_conversation(*, change: Change) -> None:
     """Delete a locked conversation, and tell everyone who was in it."""
     conversation_id = change.conversation.pk
     event = protocol.ConversationDeleted(conversation=conversation_id, seq=change.next_seq())
-    people = Member.objects.filter(
-        conversation_id=conversation_id, left_at=None, user__isnull=False
-    ).values_list("user_id", flat=True)
+    people = Member.objects.present().people().filter(conversation=conversation_id)
     # On everyone's own group: that reaches their sockets whether they follow it or not.
-    for person in people:
+    for person in people.values_list("user_id", flat=True):
         change.publish_also(to_user(person, event))
     change.delete()

@@ -64,7 +64,7 @@ def add_member(*, user: User, conversation_id: UUID, person: UUID) -> Member:
         require_manager(change.member(user))
         if change.conversation.kind == Conversation.Kind.ASSISTANT:
             raise Invalid("A conversation with an assistant has one person.", field="user")
-        added = User.objects.filter(pk=person, is_active=True).first()
+        added = User.people.active().filter(pk=person).first()
         if added is None:
             raise Invalid("There is no such person.", field="user")
         member = new_member(change=change, user=added)
@@ -107,9 +107,8 @@ def end_membership(*, change: Change, member: Member) -> None:
 
 
 def _require_another_owner(leaving: Member) -> None:
-    others = Member.objects.filter(
-        conversation_id=leaving.conversation_id, left_at=None, user__isnull=False
-    ).exclude(pk=leaving.pk)
+    present = Member.objects.present().people().filter(conversation=leaving.conversation_id)
+    others = present.exclude(pk=leaving.pk)
     if leaving.role != Member.Role.OWNER or others.filter(role=Member.Role.OWNER).exists():
         return
     if others.exists():

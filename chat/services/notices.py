@@ -28,8 +28,8 @@ def notify_added(*, conversation: Conversation, member: Member, by: User) -> Non
 def notify_reply_finished(*, conversation: Conversation, reply: Message) -> None:
     """Tell whoever asked that the reply to them is there; others see it in their lists."""
     asked = reply.parent.author_user if reply.parent is not None else None
-    present = Member.objects.filter(
-        conversation=conversation, user=asked, left_at=None, level__in=_HEARS_OF_REPLIES
+    present = Member.objects.present().filter(
+        conversation=conversation, user=asked, level__in=_HEARS_OF_REPLIES
     )
     if asked is None or not present.exists():
         return

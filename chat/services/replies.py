@@ -146,8 +146,7 @@ def cancel_waiting_reply(*, change: Change, reply: Message) -> Message | None:
 
 def _require_room(conversation: Conversation, waiting: int | None = None) -> None:
     if waiting is None:
-        active = Message.objects.filter(conversation=conversation, status__in=Message.ACTIVE)
-        waiting = active.count()
+        waiting = Message.objects.active().filter(conversation=conversation).count()
     if waiting >= MAX_WAITING_REPLIES:
         raise Conflict("Too many replies are still to be written here; stop one or wait.")
 
@@ -249,7 +248,7 @@ def hand_back_reply(*, message_id: UUID, conversation_id: UUID, attempt: int) ->
 
 def enqueue_lost_reply(*, message_id: UUID) -> bool:
     """Give a reply that has not ended and has no job a job again. For the reaper."""
-    message = Message.objects.filter(pk=message_id, status__in=Message.ACTIVE).first()
+    message = Message.objects.active().filter(pk=message_id).first()
     if message is None:
         return False
     _enqueue(message, priority=AGAIN_PRIORITY)

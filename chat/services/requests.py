@@ -2,11 +2,10 @@
 
 from uuid import UUID
 
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts.models import User
-from chat.models import Assistant, Message
+from chat.models import Assistant, Member, Message, MessageQuerySet
 from chat.selectors.messages import messages_with_authors
 from chat.services.changes import Change, changing, conversation_of
 from chat.services.replies import (
@@ -95,11 +94,12 @@ def continue_reply(*, user: User, message_id: UUID) -> Message:
         return resumed
 
 
-def active_replies(turn: Message) -> QuerySet[Message]:
+def active_replies(turn: Message) -> MessageQuerySet:
     """Replies to a turn that are being made, oldest first."""
     return (
         messages_with_authors()
-        .filter(parent=turn, role=Message.Role.ASSISTANT, status__in=Message.ACTIVE)
+        .active()
+        .filter(parent=turn, role=Message.Role.ASSISTANT)
         .order_by("created_seq")
     )
 
@@ -123,12 +123,10 @@ def _turn_of(reply: Message) -> Message:
 
 
 def _present_assistant(change: Change, reply: Message) -> Assistant:
-    assistant = Assistant.objects.filter(
-        memberships__conversation=change.conversation,
-        memberships__assistant=reply.author_assistant,
-        memberships__left_at=None,
-        is_active=True,
-    ).first()
+    present = Member.objects.present().filter(
+        conversation=change.conversation, assistant=reply.author_assistant
+    )
+    assistant = Assistant.objects.active().filter(memberships__in=present).first()
     if assistant is None:
         raise Conflict("That assistant is not here any more.")
     return assistant

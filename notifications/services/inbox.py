@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from django.db import models, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
 from chatire.errors import NotFound
 from notifications import events, selectors
-from notifications.models import Notification
+from notifications.models import Notification, NotificationQuerySet
 
 
 @transaction.atomic
@@ -50,9 +50,11 @@ def mark_all_read(*, user: User) -> int:
     return marked
 
 
-def _mark(user: User, notifications: models.QuerySet[Notification]) -> int:
-    return notifications.filter(recipient=user, is_read=False).update(
-        is_read=True, update_date=timezone.now()
+def _mark(user: User, notifications: NotificationQuerySet) -> int:
+    return (
+        notifications.all_unread()
+        .filter(recipient=user)
+        .update(is_read=True, update_date=timezone.now())
     )
 
 

@@ -65,7 +65,7 @@ def _queue() -> str:
 def _models() -> str:
     from chat.models import Assistant
 
-    variables = Assistant.objects.filter(is_active=True).values_list("api_key_variable", flat=True)
+    variables = Assistant.objects.active().values_list("api_key_variable", flat=True)
     missing = sorted(
         name for name in {name or "OPENAI_API_KEY" for name in variables} if name not in os.environ
     )
