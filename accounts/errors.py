@@ -1,6 +1,6 @@
 """What can go wrong with accounts, sessions and tokens, as clients see it."""
 
-from chatire.errors import ChatireError, Conflict
+from core.errors import ChatireError, Conflict
 
 
 class NotSignedIn(ChatireError):

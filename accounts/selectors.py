@@ -7,7 +7,7 @@ from django.db.models.functions import Lower
 from accounts.errors import SessionRevoked, UserInactive
 from accounts.models import Session, User
 from accounts.tokens import Claims
-from chatire.rows import Columns
+from core.columns import Columns
 
 _SESSION = Columns(Session, "s")
 _USER = Columns(User, "u")

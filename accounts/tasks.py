@@ -4,7 +4,7 @@ from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
 from accounts import services
-from chatire.threads import in_slow_thread
+from core.threads import in_slow_thread
 
 
 @app.task(name=services.RESET_MAIL_TASK, retry=RetryStrategy(max_attempts=5, exponential_wait=5))

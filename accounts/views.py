@@ -26,7 +26,7 @@ from accounts.serializers import (
     UserSerializer,
 )
 from accounts.tokens import Claims
-from chatire.schema import errors
+from core.schema import errors
 
 S = TypeVar("S", bound=serializers.BaseSerializer[Any])
 

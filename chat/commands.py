@@ -13,8 +13,8 @@ from chat.services.members import mark_read
 from chat.services.messages import SentMessage, edit_message, send_message
 from chat.services.requests import continue_reply, regenerate, request_stop
 from chat.states import message_state
-from chatire.errors import ChatireError, NotFound
-from chatire.threads import in_thread
+from core.errors import ChatireError, NotFound
+from core.threads import in_thread
 
 
 class TooManySubscriptions(ChatireError):

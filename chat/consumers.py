@@ -26,10 +26,10 @@ from chat.selectors.changes import installation_epoch
 from chat.selectors.conversations import followable
 from chat.states import person_state
 from chatire.auth import SocketAuth, authenticate_token
-from chatire.errors import RETRY_AFTER, ChatireError, NotAllowed, NotFound, error_body
-from chatire.groups import conversation_group, user_group
 from chatire.layers import LayerError, PushMixin
-from chatire.threads import in_thread
+from core.errors import RETRY_AFTER, ChatireError, NotAllowed, NotFound, error_body
+from core.groups import conversation_group, user_group
+from core.threads import in_thread
 
 logger = structlog.get_logger(__name__)
 

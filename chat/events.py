@@ -16,8 +16,8 @@ from channels.layers import get_channel_layer
 from django.db import transaction
 
 from chat import protocol
-from chatire.groups import conversation_group, user_group
-from chatire.metrics import EVENTS, STATEMENTS
+from core.groups import conversation_group, user_group
+from core.metrics import EVENTS, STATEMENTS
 
 logger = structlog.get_logger(__name__)
 

@@ -23,7 +23,7 @@ from chat.protocol import (
     validation_fields,
 )
 from chat.states import conversation_state
-from chatire.errors import Invalid
+from core.errors import Invalid
 
 B = TypeVar("B", bound=BaseModel)
 

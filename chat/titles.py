@@ -12,7 +12,7 @@ from chat.llm import Delta, ModelConnectionLost, ModelError, ModelSpec, Timeouts
 from chat.models import Message
 from chat.replies.prompt import model_spec
 from chat.services.titles import name_conversation
-from chatire.threads import in_thread
+from core.threads import in_thread
 
 logger = structlog.get_logger(__name__)
 

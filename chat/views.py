@@ -32,8 +32,8 @@ from chat.services.members import add_member, change_member, mark_read, remove_m
 from chat.services.messages import SentMessage, edit_message, send_message
 from chat.services.requests import continue_reply, regenerate, request_stop
 from chat.states import assistant_state, member_state, message_state
-from chatire.errors import Invalid
-from chatire.schema import errors
+from core.errors import Invalid
+from core.schema import errors
 
 MAX_PAGE = 200
 _CURSOR = OpenApiParameter("cursor", str, description="From `next` or `previous`.")

@@ -11,7 +11,7 @@ class ChatireConfig(AppConfig):
 
     def ready(self) -> None:
         """Begin to count what goes to the database, and spare it a question before each request."""
-        from chatire import metrics, threads
+        from core import metrics, threads
 
         metrics.watch()
-        request_started.connect(threads.trust_connections, dispatch_uid="chatire.threads")
+        request_started.connect(threads.trust_connections, dispatch_uid="core.threads")

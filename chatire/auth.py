@@ -24,7 +24,7 @@ from accounts.models import User
 from accounts.selectors import live_session
 from accounts.tokens import bearer_token, read_access_token
 from chat.protocol import CloseCode
-from chatire.threads import in_thread
+from core.threads import in_thread
 
 logger = structlog.get_logger(__name__)
 

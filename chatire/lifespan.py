@@ -11,10 +11,10 @@ from django.conf import settings
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from chat import sockets, touches
-from chatire import threads
-from chatire.health import database_answers, encode_health
-from chatire.pauses import avoid_pauses
-from chatire.threads import in_thread
+from core import threads
+from core.health import database_answers, encode_health
+from core.threads import in_thread
+from core.tuning import avoid_pauses
 
 logger = structlog.get_logger(__name__)
 

@@ -31,4 +31,4 @@ urlpatterns = [
     re_path(r"^(?!api/|admin/|static/|assets/|ws/|metrics/?$).*$", app_page, name="app"),
 ]
 
-handler404 = "chatire.errors.no_such_page"
+handler404 = "core.errors.no_such_page"

@@ -6,8 +6,8 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.urls import get_resolver
 
-from chatire.metrics import with_metrics_port
-from chatire.pauses import avoid_pauses
+from core.metrics import with_metrics_port
+from core.tuning import avoid_pauses
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatire.settings")
 application = with_metrics_port(get_wsgi_application(), settings.WEB_METRICS_PORT)

@@ -11,7 +11,7 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.core.serializers.json import DjangoJSONEncoder
 
-from chatire.groups import user_group
+from core.groups import user_group
 
 
 def created_frame(notification: dict[str, Any], unread: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from accounts.models import User
-from chatire.errors import NotFound
+from core.errors import NotFound
 from notifications.models import Notification, NotificationQuerySet
 
 

@@ -12,7 +12,7 @@ from procrastinate.jobs import Job
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 from procrastinate.utils import utcnow
 
-from chatire.threads import SLOW_THREADS, in_slow_thread, in_thread
+from core.threads import SLOW_THREADS, in_slow_thread, in_thread
 from notifications import default_settings, services
 
 QUEUE: str = default_settings.NOTIFICATIONS_QUEUE_NAME

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import User
-from chatire.schema import errors
+from core.schema import errors
 from notifications import selectors, services
 from notifications.models import Notification, NotificationQuerySet
 from notifications.pagination import InboxPagination

@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from accounts import services
 from accounts.models import User
-from chatire import threads
+from core import threads
 
 pytest_plugins = ["tests.fakes.fixtures"]
 

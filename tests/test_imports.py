@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = ("accounts", "chat", "chatire", "notifications", "tests", "bench")
+PROJECT = ("accounts", "chat", "chatire", "core", "notifications", "tests", "bench")
 # Parts that do without Django, so that they can be read, tested and used anywhere.
 WITHOUT_DJANGO = ("protocol", "llm", "history", "stack")
 DJANGO = {"django", "rest_framework", "channels", "procrastinate"}
@@ -21,9 +21,9 @@ DJANGO = {"django", "rest_framework", "channels", "procrastinate"}
 PARTS = {
     # What everyone may use, and the wiring that no one may.
     "common": {
-        *("chatire", "chatire.environment", "chatire.errors", "chatire.groups", "chatire.health"),
-        *("chatire.jobs", "chatire.metrics", "chatire.pauses", "chatire.rows"),
-        *("chatire.logs", "chatire.parsers", "chatire.rest", "chatire.schema", "chatire.threads"),
+        *("core", "chatire", "chatire.environment", "core.errors", "core.groups", "core.health"),
+        *("core.jobs", "core.metrics", "core.tuning", "core.columns"),
+        *("chatire.logs", "core.parsers", "core.rest", "core.schema", "core.threads"),
     },
     "layers": {"chatire.layers"},
     "stack": {"chatire.stack"},

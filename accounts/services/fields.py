@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from accounts.models import User
-from chatire.errors import Invalid
+from core.errors import Invalid
 
 
 def check_fields(user: User) -> None:

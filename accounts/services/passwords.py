@@ -18,7 +18,7 @@ from accounts.selectors import user_by_login
 from accounts.services.fields import invalid
 from accounts.services.locks import locked, users_for_update
 from accounts.services.sessions import revoke_all
-from chatire.jobs import enqueue_named
+from core.jobs import enqueue_named
 
 PASSWORD_MAX_LENGTH = 128
 # The task that calls `send_password_reset`.

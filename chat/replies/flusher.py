@@ -27,7 +27,7 @@ from chat.protocol import ReplyDelta
 from chat.replies import metrics
 from chat.replies.active import NOTHING, ActiveReply, Halt, Piece
 from chatire.layers.connection import backoff
-from chatire.metrics import CONNECTIONS, CONNECTIONS_BUSY
+from core.metrics import CONNECTIONS, CONNECTIONS_BUSY
 
 logger = structlog.get_logger(__name__)
 

@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge
 
-from chatire.metrics import STATEMENTS
+from core.metrics import STATEMENTS
 
 REPLIES = Counter("chatire_replies", "Replies that ended here, by how.", ["status"])
 ACTIVE = Gauge("chatire_replies_active", "Replies being written here now.")

@@ -10,7 +10,7 @@ from django.db import connection, transaction
 
 from chat.replies import metrics
 from chat.services.replies import AGAIN_PRIORITY, STREAM_TASK, enqueue_lost_reply
-from chatire.jobs import announce_jobs
+from core.jobs import announce_jobs
 
 logger = structlog.get_logger(__name__)
 

@@ -33,8 +33,8 @@ from chat.replies.flusher import Flusher
 from chat.replies.prompt import CannotAsk, Prompt, prompt_for
 from chat.services.replies import Claim, Outcome, claim_reply, finish_reply, hand_back_reply
 from chatire.layers.connection import backoff
-from chatire.metrics import statements_for
-from chatire.threads import in_thread
+from core.metrics import statements_for
+from core.threads import in_thread
 
 logger = structlog.get_logger(__name__)
 

@@ -8,7 +8,7 @@ from django.db.models.functions import Left
 
 from accounts.models import Session, User
 from chat.models import Assistant, Conversation, Member, Message
-from chatire.errors import NotFound
+from core.errors import NotFound
 
 PREVIEW = 140  # characters of the newest message in a list
 

@@ -9,8 +9,8 @@ from accounts.models import User
 from chat.models import Assistant, Message, MessageQuerySet
 from chat.protocol import PAGE
 from chat.selectors.conversations import require_member
-from chatire.errors import NotFound
-from chatire.rows import Columns
+from core.columns import Columns
+from core.errors import NotFound
 
 _REPLY = Columns(Message, "m")
 _ASSISTANT = Columns(Assistant, "a")

@@ -7,7 +7,7 @@ from django.db import connection
 
 from accounts.models import User
 from chat.models import Assistant, Conversation
-from chatire.rows import Columns
+from core.columns import Columns
 
 _ASSISTANT = Columns(Assistant, "a")
 _STANDING = f"""

@@ -12,8 +12,8 @@ from chat import touches
 from chat.events import Publication, publish_on_commit, to_conversation
 from chat.models import Conversation, Member, Message
 from chat.protocol import Event
-from chatire.errors import NotFound
-from chatire.rows import Columns
+from core.columns import Columns
+from core.errors import NotFound
 
 _CONVERSATION = Columns(Conversation, "c")
 _LOCK = f"SELECT {_CONVERSATION} FROM chat_conversation c WHERE c.id = %s FOR UPDATE"  # noqa: S608

@@ -14,7 +14,7 @@ from chat.services.changes import Change, changing
 from chat.services.members import new_member, require_manager
 from chat.services.notices import notify_added
 from chat.states import conversation_state
-from chatire.errors import Invalid, NotAllowed
+from core.errors import Invalid, NotAllowed
 
 MAX_MEMBERS_AT_ONCE = 100
 

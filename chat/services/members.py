@@ -12,7 +12,7 @@ from chat.selectors.unread import unread_of_user
 from chat.services.changes import Change, changing
 from chat.services.notices import notify_added
 from chat.states import member_state
-from chatire.errors import Conflict, Invalid, NotAllowed
+from core.errors import Conflict, Invalid, NotAllowed
 
 _MANAGERS = (Member.Role.OWNER, Member.Role.ADMIN)
 

@@ -15,7 +15,7 @@ from chat.services.conversations import require_model
 from chat.services.replies import start_reply
 from chat.services.requests import active_replies, stop_reply
 from chat.states import message_state
-from chatire.errors import Conflict, Invalid, NotAllowed, NotFound
+from core.errors import Conflict, Invalid, NotAllowed, NotFound
 
 
 class SentMessage(NamedTuple):

@@ -20,8 +20,8 @@ from chat.selectors.messages import active_reply, messages_with_authors
 from chat.services.changes import Change, changing
 from chat.services.notices import notify_reply_finished
 from chat.states import message_state
-from chatire.errors import Conflict, NotFound
-from chatire.jobs import enqueue_named
+from core.errors import Conflict, NotFound
+from core.jobs import enqueue_named
 
 STREAM_TASK = "chat.stream_reply"
 TITLE_TASK = "chat.write_title"

@@ -13,8 +13,8 @@ from chat.services.replies import (
     resume_reply,
     start_reply,
 )
-from chatire.errors import Conflict, Invalid, NotFound
-from chatire.jobs import signal_workers_on_commit
+from core.errors import Conflict, Invalid, NotFound
+from core.jobs import signal_workers_on_commit
 
 STOP_SIGNAL = "stop"
 

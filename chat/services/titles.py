@@ -6,7 +6,7 @@ from chat import protocol
 from chat.models import Conversation
 from chat.services.changes import changing
 from chat.states import conversation_state
-from chatire.errors import NotFound
+from core.errors import NotFound
 
 
 def name_conversation(*, conversation_id: UUID, title: str) -> bool:

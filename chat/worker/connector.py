@@ -18,9 +18,9 @@ from procrastinate import connector, exceptions, sql
 from procrastinate.psycopg_connector import PsycopgConnector
 from psycopg import sql as composing
 
-from chatire.jobs import SIGNALS
 from chatire.layers.connection import backoff
-from chatire.metrics import CONNECTIONS, CONNECTIONS_BUSY, STATEMENTS
+from core.jobs import SIGNALS
+from core.metrics import CONNECTIONS, CONNECTIONS_BUSY, STATEMENTS
 
 logger = structlog.get_logger(__name__)
 
@@ -51,7 +51,7 @@ async def _commit_lazily(connection: psycopg.AsyncConnection[Any]) -> None:
 class SteadyConnector(PsycopgConnector):
     """For one worker. `params` are psycopg's for queries, `listen_params` for LISTEN.
 
-    `on_signal` gets what `chatire.jobs.signal_workers_on_commit` sends. With `lazy_commits` no
+    `on_signal` gets what `core.jobs.signal_workers_on_commit` sends. With `lazy_commits` no
     query waits for the disk: a crash of the database may forget that a job was fetched or has
     ended, and then it runs again. For connections that keep their settings, so not PgBouncer's.
     """

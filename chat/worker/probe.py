@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from chatire.health import health_body
+from core.health import health_body
 
 # What a health check found: whether all is well, and details for whoever reads it.
 Health = tuple[bool, dict[str, Any]]

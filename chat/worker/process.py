@@ -31,10 +31,10 @@ from chat.replies.runner import Runner
 from chat.services.requests import STOP_SIGNAL
 from chat.worker.connector import SteadyConnector
 from chat.worker.probe import Health, serve_probe
-from chatire.health import database_answers
-from chatire.jobs import announce_jobs
 from chatire.layers.connection import Database, connection_params
-from chatire.threads import in_thread
+from core.health import database_answers
+from core.jobs import announce_jobs
+from core.threads import in_thread
 
 logger = structlog.get_logger(__name__)
 

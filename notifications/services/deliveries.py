@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 from procrastinate.contrib.django.models import ProcrastinateJob
 
-from chatire.jobs import enqueue_named
+from core.jobs import enqueue_named
 from notifications import NotificationError, default_settings
 from notifications.models import Delivery, Notification
 from notifications.providers import BaseNotificationProvider

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
-from chatire.errors import NotFound
+from core.errors import NotFound
 from notifications import events, selectors
 from notifications.models import Notification, NotificationQuerySet
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from accounts.models import User
-from chatire.errors import Invalid
+from core.errors import Invalid
 from notifications.channels import BaseNotificationChannel
 from notifications.models import Notification
 

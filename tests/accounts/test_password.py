@@ -9,7 +9,7 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 from accounts import services
 from accounts.models import User
 from accounts.tasks import send_password_reset
-from chatire.threads import in_thread
+from core.threads import in_thread
 from tests.conftest import PASSWORD
 
 CHANGE = "/api/auth/password/change/"

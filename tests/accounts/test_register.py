@@ -8,7 +8,7 @@ from django.db import connection
 
 from accounts import services
 from accounts.models import Session, User
-from chatire.errors import Invalid
+from core.errors import Invalid
 
 URL = "/api/auth/register/"
 DANA = {"username": "dana", "email": "dana@example.org", "password": "correct-horse-battery"}

@@ -16,7 +16,7 @@ from chat.replies.prompt import prompt_for
 from chat.services.messages import edit_message, send_message
 from chat.services.replies import MAX_WAITING_REPLIES, Claim, Outcome, claim_reply, finish_reply
 from chat.services.requests import continue_reply, regenerate
-from chatire.errors import Conflict
+from core.errors import Conflict
 
 Api = Callable[..., APIClient]
 pytestmark = pytest.mark.django_db

@@ -14,7 +14,7 @@ from chat.services.conversations import rename_conversation
 from chat.services.members import mark_read, remove_member
 from chat.services.messages import send_message
 from chat.services.replies import claim_reply
-from chatire.errors import NotFound
+from core.errors import NotFound
 
 Api = Callable[..., APIClient]
 pytestmark = pytest.mark.django_db(transaction=True)

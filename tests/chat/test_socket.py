@@ -21,7 +21,7 @@ from chat.services.conversations import delete_conversation, rename_conversation
 from chat.services.members import add_member, remove_member
 from chat.services.messages import send_message
 from chat.services.replies import claim_reply
-from chatire.threads import in_thread
+from core.threads import in_thread
 from tests.chat.client import Socket
 
 Token = Callable[[User], str]

@@ -30,7 +30,7 @@ from chat.models import Assistant, Conversation, Member, Message, ReplyChunk
 from chat.selectors.changes import changes_since
 from chat.services import conversations, members, messages, replies, requests, staff, titles
 from chat.services.replies import Claim, Outcome
-from chatire.groups import user_group
+from core.groups import user_group
 from tests.faults.known import Frame, Known
 
 pytestmark = pytest.mark.django_db(transaction=True)

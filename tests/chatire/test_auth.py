@@ -16,8 +16,9 @@ from websockets.asyncio.client import connect
 from accounts import services
 from accounts.errors import SessionRevoked, TokenExpired, TokenInvalid, UserInactive
 from accounts.tokens import new_access_token
-from chatire import auth, threads
+from chatire import auth
 from chatire.auth import JwtAuthMiddleware, SocketAuth, authenticate_token
+from core import threads
 
 
 class Echo(AsyncJsonWebsocketConsumer):

@@ -8,7 +8,7 @@ from channels.layers import get_channel_layer
 from django.core import mail
 from django.db import transaction
 
-from chatire.threads import in_thread
+from core.threads import in_thread
 from notifications import NotificationError
 from notifications.channels import BaseNotificationChannel
 from notifications.models import Delivery, Notification

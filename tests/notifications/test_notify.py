@@ -8,9 +8,9 @@ import pytest
 from channels.layers import get_channel_layer
 from django.db import connection, transaction
 
-from chatire.errors import Invalid
-from chatire.groups import user_group
-from chatire.threads import in_thread
+from core.errors import Invalid
+from core.groups import user_group
+from core.threads import in_thread
 from notifications import services
 from notifications.models import Delivery, Notification
 from notifications.serializers import NotificationSerializer

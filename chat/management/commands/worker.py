@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from chatire.pauses import avoid_pauses
+from core.tuning import avoid_pauses
 
 
 class Command(BaseCommand):

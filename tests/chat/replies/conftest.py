@@ -24,9 +24,9 @@ from chat.models import Assistant, Conversation, Message
 from chat.services.conversations import create_conversation
 from chat.services.messages import send_message
 from chat.worker.process import WorkerProcess
-from chatire.groups import conversation_group
 from chatire.layers.connection import connection_params
-from chatire.threads import in_thread
+from core.groups import conversation_group
+from core.threads import in_thread
 from tests.fakes.openai_server import RunningServer
 from tests.fakes.script import directive
 

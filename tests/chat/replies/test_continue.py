@@ -9,7 +9,7 @@ from chat.models import Assistant, Message
 from chat.replies import active
 from chat.services.requests import continue_reply, request_stop
 from chat.worker.process import WorkerProcess
-from chatire.threads import in_thread
+from core.threads import in_thread
 from tests.chat.replies.conftest import (
     Follower,
     Room,

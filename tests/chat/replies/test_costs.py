@@ -19,7 +19,7 @@ from chat.models import Assistant, Message
 from chat.replies import metrics
 from chat.replies.flusher import CHECK_INTERVAL, INTERVAL
 from chat.worker.process import WorkerProcess
-from chatire.threads import in_thread
+from core.threads import in_thread
 from tests.chat.replies.conftest import (
     Follower,
     Room,

@@ -20,7 +20,7 @@ from chat.models import Assistant, Message
 from chat.replies import runner
 from chat.services.requests import request_stop
 from chat.worker.process import WorkerProcess
-from chatire.threads import in_thread
+from core.threads import in_thread
 from tests.chat.replies.conftest import Follower, Room, ended, eventually, text_so_far
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -9,7 +9,7 @@ import pytest
 from chat.models import Message
 from chat.replies import metrics
 from chat.worker.process import WorkerProcess
-from chatire.threads import in_thread
+from core.threads import in_thread
 from tests.chat.replies.conftest import (
     Follower,
     Room,

@@ -12,8 +12,8 @@ from accounts.models import User
 from chat.models import Conversation, Message
 from chat.services.requests import regenerate, request_stop
 from chat.worker.process import WorkerProcess
-from chatire.errors import Conflict, Invalid, NotFound
-from chatire.threads import in_thread
+from core.errors import Conflict, Invalid, NotFound
+from core.threads import in_thread
 from tests.chat.replies.conftest import (
     Follower,
     Room,

@@ -20,7 +20,7 @@ from chat.services.replies import (
 )
 from chat.services.requests import request_stop
 from chat.worker import process
-from chatire.threads import in_thread
+from core.threads import in_thread
 from notifications.models import Notification
 from tests.chat.replies.conftest import (
     Follower,

@@ -10,7 +10,7 @@ from chat.services.conversations import create_conversation, rename_conversation
 from chat.services.titles import name_conversation
 from chat.titles import MAX_CHARACTERS, clean_title, fallback_title
 from chat.worker.process import WorkerProcess
-from chatire.threads import in_thread
+from core.threads import in_thread
 from tests.chat.replies.conftest import Follower, Room, ended, eventually
 from tests.fakes.openai_server import RunningServer
 from tests.fakes.script import directive

@@ -5,7 +5,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from procrastinate.contrib.django import app
 
-from chatire.jobs import enqueue_named
+from core.jobs import enqueue_named
 
 
 def waiting() -> int:

@@ -10,7 +10,7 @@ from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from chatire.errors import ChatireError, Invalid, error_body
+from core.errors import ChatireError, Invalid, error_body
 
 
 class TooLarge(ChatireError):

@@ -1,7 +1,7 @@
 """The one error shape, `{code, message, details}`, and the errors everyone shares.
 
 Free of REST framework, which imports the authentication classes that raise these.
-`chatire.rest` answers with them.
+`core.rest` answers with them.
 """
 
 from collections.abc import Callable

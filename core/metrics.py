@@ -136,8 +136,8 @@ CONNECTIONS.labels("threads").set_function(_open_connections)
 
 def watch() -> None:
     """Begin to count statements, connections and exceptions; once, when the apps are loaded."""
-    connection_created.connect(_count_connection, dispatch_uid="chatire.metrics")
-    got_request_exception.connect(_count_exception, dispatch_uid="chatire.metrics")
+    connection_created.connect(_count_connection, dispatch_uid="core.metrics")
+    got_request_exception.connect(_count_exception, dispatch_uid="core.metrics")
 
 
 # --- Showing them ----------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 @extend_schema_serializer(component_name="Error")
 class ErrorSerializer(serializers.Serializer[dict[str, object]]):
-    """The one shape of every error; see `chatire.errors`."""
+    """The one shape of every error; see `core.errors`."""
 
     code = serializers.CharField(help_text="What went wrong, for programs.")
     message = serializers.CharField(help_text="What went wrong, for people.")

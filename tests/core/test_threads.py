@@ -10,8 +10,8 @@ from django.db import InterfaceError, OperationalError, close_old_connections, c
 from django.db.backends.postgresql.base import DatabaseWrapper
 
 from accounts.models import User
-from chatire import threads
-from chatire.threads import in_thread
+from core import threads
+from core.threads import in_thread
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from chatire.metrics import CONNECTIONS_BUSY
+from core.metrics import CONNECTIONS_BUSY
 
 P = ParamSpec("P")
 T = TypeVar("T")

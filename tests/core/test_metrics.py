@@ -15,9 +15,10 @@ from django.test import Client
 from prometheus_client import REGISTRY
 
 from accounts.models import User
-from chatire import gunicorn, metrics
-from chatire.metrics import statements_for, with_metrics_port
-from chatire.threads import in_thread
+from chatire import gunicorn
+from core import metrics
+from core.metrics import statements_for, with_metrics_port
+from core.threads import in_thread
 
 
 def value(name: str, **labels: str) -> float:

@@ -1,0 +1,1 @@
+"""The ground under every app: it knows none of them."""
