@@ -5,7 +5,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from accounts.models import User
-from chat import events, protocol
+from chat import events
 from chat.following import Following
 from chat.selectors.changes import changes_since
 from chat.selectors.conversations import require_member
@@ -15,6 +15,29 @@ from chat.services.requests import continue_reply, regenerate, request_stop
 from chat.states import message_state
 from core.errors import ChatireError, NotFound
 from core.threads import in_thread
+from protocol import limits
+from protocol.commands import (
+    Ack,
+    Auth,
+    AuthAck,
+    Command,
+    ContinueReply,
+    EditMessage,
+    MessageAck,
+    Ping,
+    Pong,
+    Read,
+    RegenerateReply,
+    SendMessage,
+    SendMessageAck,
+    StopReply,
+    Subscribe,
+    SubscribeAck,
+    Typing,
+    Unsubscribe,
+)
+from protocol.events import TypingEvent
+from protocol.states import Changes
 
 
 class TooManySubscriptions(ChatireError):
@@ -34,7 +57,7 @@ class Socket(Protocol):
     async def follow(self, conversation_id: UUID) -> None:
         """Join the conversation's group and hold its events back."""
 
-    def release(self, changes: protocol.Changes) -> None:
+    def release(self, changes: Changes) -> None:
         """Pass on the held events that the changes do not already contain."""
 
     async def unfollow(self, conversation_id: UUID) -> None:
@@ -43,16 +66,16 @@ class Socket(Protocol):
     async def renew(self, token: str) -> float:
         """Take another token of the same person; returns when it expires."""
 
-    def answer(self, frame: protocol.Ack | protocol.Pong) -> None:
+    def answer(self, frame: Ack | Pong) -> None:
         """Queue the answer."""
 
 
-async def subscribe(socket: Socket, command: protocol.Subscribe) -> None:
+async def subscribe(socket: Socket, command: Subscribe) -> None:
     """Authorise, join, read, answer, then let the events through that came meanwhile."""
     conversation_id = command.conversation
     known = conversation_id.hex in socket.following
-    if not known and len(socket.following) >= protocol.MAX_SUBSCRIPTIONS:
-        raise TooManySubscriptions(most=protocol.MAX_SUBSCRIPTIONS)
+    if not known and len(socket.following) >= limits.MAX_SUBSCRIPTIONS:
+        raise TooManySubscriptions(most=limits.MAX_SUBSCRIPTIONS)
     await in_thread(require_member, socket.user.pk, conversation_id)
     await socket.follow(conversation_id)
     try:
@@ -62,17 +85,17 @@ async def subscribe(socket: Socket, command: protocol.Subscribe) -> None:
     except BaseException:
         await socket.unfollow(conversation_id)
         raise
-    socket.answer(protocol.SubscribeAck(id=command.id, changes=changes))
+    socket.answer(SubscribeAck(id=command.id, changes=changes))
     socket.release(changes)
 
 
-async def unsubscribe(socket: Socket, command: protocol.Unsubscribe) -> None:
+async def unsubscribe(socket: Socket, command: Unsubscribe) -> None:
     """Stop following; also when it was not followed."""
     await socket.unfollow(command.conversation)
-    socket.answer(protocol.Ack(id=command.id))
+    socket.answer(Ack(id=command.id))
 
 
-async def send(socket: Socket, command: protocol.SendMessage) -> None:
+async def send(socket: Socket, command: SendMessage) -> None:
     """Store the message, and the reply's job with it."""
     sent = await in_thread(
         send_message,
@@ -88,7 +111,7 @@ async def send(socket: Socket, command: protocol.SendMessage) -> None:
     _answer_sent(socket, command, sent)
 
 
-async def edit(socket: Socket, command: protocol.EditMessage) -> None:
+async def edit(socket: Socket, command: EditMessage) -> None:
     """Reword a message: a branch with an assistant, else in place."""
     edited = await in_thread(
         edit_message,
@@ -102,9 +125,9 @@ async def edit(socket: Socket, command: protocol.EditMessage) -> None:
     _answer_sent(socket, command, edited)
 
 
-def _answer_sent(socket: Socket, command: protocol.Command, sent: SentMessage) -> None:
+def _answer_sent(socket: Socket, command: Command, sent: SentMessage) -> None:
     socket.answer(
-        protocol.SendMessageAck(
+        SendMessageAck(
             id=command.id,
             message=message_state(sent.message),
             reply=message_state(sent.reply) if sent.reply is not None else None,
@@ -112,64 +135,64 @@ def _answer_sent(socket: Socket, command: protocol.Command, sent: SentMessage) -
     )
 
 
-async def stop(socket: Socket, command: protocol.StopReply) -> None:
+async def stop(socket: Socket, command: StopReply) -> None:
     """Stop a reply, wherever it is being written."""
     message = await in_thread(request_stop, user=socket.user, message_id=command.message)
-    socket.answer(protocol.MessageAck(id=command.id, message=message_state(message)))
+    socket.answer(MessageAck(id=command.id, message=message_state(message)))
 
 
-async def another(socket: Socket, command: protocol.RegenerateReply) -> None:
+async def another(socket: Socket, command: RegenerateReply) -> None:
     """Start another reply to the same turn."""
     message = await in_thread(regenerate, user=socket.user, message_id=command.message)
-    socket.answer(protocol.MessageAck(id=command.id, message=message_state(message)))
+    socket.answer(MessageAck(id=command.id, message=message_state(message)))
 
 
-async def go_on(socket: Socket, command: protocol.ContinueReply) -> None:
+async def go_on(socket: Socket, command: ContinueReply) -> None:
     """Let a reply go on from where it ended."""
     message = await in_thread(continue_reply, user=socket.user, message_id=command.message)
-    socket.answer(protocol.MessageAck(id=command.id, message=message_state(message)))
+    socket.answer(MessageAck(id=command.id, message=message_state(message)))
 
 
-async def read(socket: Socket, command: protocol.Read) -> None:
+async def read(socket: Socket, command: Read) -> None:
     """Move the read mark."""
     await in_thread(
         mark_read, user=socket.user, conversation_id=command.conversation, seq=command.seq
     )
-    socket.answer(protocol.Ack(id=command.id))
+    socket.answer(Ack(id=command.id))
 
 
-async def typing(socket: Socket, command: protocol.Typing) -> None:
+async def typing(socket: Socket, command: Typing) -> None:
     """Tell those who follow the conversation; only its followers may."""
     if command.conversation.hex not in socket.following:
         raise NotFound
-    event = protocol.TypingEvent(
+    event = TypingEvent(
         conversation=command.conversation, user=socket.user.pk, active=command.active
     )
     await events.publish_now_async(events.to_conversation(event))
-    socket.answer(protocol.Ack(id=command.id))
+    socket.answer(Ack(id=command.id))
 
 
-async def auth(socket: Socket, command: protocol.Auth) -> None:
+async def auth(socket: Socket, command: Auth) -> None:
     """Renew the token in place."""
     expires_at = await socket.renew(command.token)
-    socket.answer(protocol.AuthAck(id=command.id, expires_at=expires_at))
+    socket.answer(AuthAck(id=command.id, expires_at=expires_at))
 
 
-async def ping(socket: Socket, command: protocol.Ping) -> None:
+async def ping(socket: Socket, command: Ping) -> None:
     """Answer."""
-    socket.answer(protocol.Pong(id=command.id))
+    socket.answer(Pong(id=command.id))
 
 
-HANDLERS: dict[type[protocol.Command], Callable[[Socket, Any], Awaitable[None]]] = {
-    protocol.Subscribe: subscribe,
-    protocol.Unsubscribe: unsubscribe,
-    protocol.SendMessage: send,
-    protocol.EditMessage: edit,
-    protocol.StopReply: stop,
-    protocol.RegenerateReply: another,
-    protocol.ContinueReply: go_on,
-    protocol.Read: read,
-    protocol.Typing: typing,
-    protocol.Auth: auth,
-    protocol.Ping: ping,
+HANDLERS: dict[type[Command], Callable[[Socket, Any], Awaitable[None]]] = {
+    Subscribe: subscribe,
+    Unsubscribe: unsubscribe,
+    SendMessage: send,
+    EditMessage: edit,
+    StopReply: stop,
+    RegenerateReply: another,
+    ContinueReply: go_on,
+    Read: read,
+    Typing: typing,
+    Auth: auth,
+    Ping: ping,
 }

@@ -16,12 +16,11 @@ from structlog.contextvars import bound_contextvars
 from uuid_utils.compat import uuid7
 
 from accounts.models import User
-from chat import protocol, sockets
+from chat import sockets
 from chat.commands import HANDLERS, subscribe
 from chat.following import Following
 from chat.outbox import Outbox, TooSlow
 from chat.parameters import BadParameters, parse_parameters
-from chat.protocol import CloseCode
 from chat.selectors.changes import installation_epoch
 from chat.selectors.conversations import followable
 from chat.states import person_state
@@ -30,6 +29,19 @@ from chatire.layers import LayerError, PushMixin
 from core.errors import RETRY_AFTER, ChatireError, NotAllowed, NotFound, error_body
 from core.groups import conversation_group, user_group
 from core.threads import in_thread
+from protocol import limits
+from protocol.commands import (
+    Ack,
+    AnyCommand,
+    BadCommand,
+    ErrorFrame,
+    Pong,
+    Subscribe,
+    parse_command,
+)
+from protocol.events import Hello, Reconnect, Resync, ServerPing
+from protocol.limits import CloseCode
+from protocol.states import Changes
 
 logger = structlog.get_logger(__name__)
 
@@ -58,11 +70,11 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         self.auth: SocketAuth
         self.following = Following()
         self.defaults: dict[str, Any] = {}
-        self._commands: asyncio.Queue[protocol.AnyCommand] = asyncio.Queue()
+        self._commands: asyncio.Queue[AnyCommand] = asyncio.Queue()
         self._outbox = Outbox(self._transmit)
         self._tasks: set[asyncio.Task[None]] = set()
         self._heard_at = 0.0
-        self._tokens = float(protocol.FRAMES_BURST)
+        self._tokens = float(limits.FRAMES_BURST)
         self._refilled_at = 0.0
         self._closing = False
         self._renewed = asyncio.Event()
@@ -75,7 +87,7 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         self.user = self.scope["user"]
         self._heard_at = self._refilled_at = time.monotonic()
         offered = self.scope.get("subprotocols", [])
-        await self.accept(protocol.PROTOCOL if protocol.PROTOCOL in offered else None)
+        await self.accept(limits.PROTOCOL if limits.PROTOCOL in offered else None)
         sockets.opened(self)
         self._spawn(self._outbox.run())
         try:
@@ -94,7 +106,7 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
             await self._shut(CloseCode.RESTARTING, "unavailable")
             return
         self._put(
-            protocol.Hello(
+            Hello(
                 epoch=epoch,
                 session=self.channel_name.rsplit("!", 1)[-1],
                 user=person_state(self.user),
@@ -109,7 +121,7 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def _open(self, conversation: UUID, since: int | None) -> bool:
         """Subscribe to the route's own conversation; the ack's id is `subscribe`."""
-        command = protocol.Subscribe(
+        command = Subscribe(
             type="subscribe", id="subscribe", conversation=conversation, since=since
         )
         try:
@@ -202,9 +214,9 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         if text_data is None:
             await self._shut(CloseCode.NOT_JSON, "not_json")
             return
-        if len(text_data) > protocol.MAX_FRAME_BYTES or (
-            len(text_data) * 4 > protocol.MAX_FRAME_BYTES
-            and len(text_data.encode()) > protocol.MAX_FRAME_BYTES
+        if len(text_data) > limits.MAX_FRAME_BYTES or (
+            len(text_data) * 4 > limits.MAX_FRAME_BYTES
+            and len(text_data.encode()) > limits.MAX_FRAME_BYTES
         ):
             await self._shut(CloseCode.TOO_BIG, "frame_too_big")
             return
@@ -222,8 +234,8 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
 
     def _enqueue(self, frame: Any) -> None:
         try:
-            command = protocol.parse_command(frame)
-        except protocol.BadCommand as error:
+            command = parse_command(frame)
+        except BadCommand as error:
             self._put_error(
                 error.command_id,
                 error.code,
@@ -231,7 +243,7 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
                 {"fields": error.fields},
             )
             return
-        if self._commands.qsize() >= protocol.MAX_WAITING_COMMANDS:
+        if self._commands.qsize() >= limits.MAX_WAITING_COMMANDS:
             self._put_error(
                 command.id, "too_many_commands", "Wait for the answers to earlier commands.", {}
             )
@@ -241,8 +253,8 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
     def _take_token(self) -> bool:
         now = time.monotonic()
         self._tokens = min(
-            float(protocol.FRAMES_BURST),
-            self._tokens + (now - self._refilled_at) * protocol.FRAMES_PER_SECOND,
+            float(limits.FRAMES_BURST),
+            self._tokens + (now - self._refilled_at) * limits.FRAMES_PER_SECOND,
         )
         self._refilled_at = now
         if self._tokens < 1:
@@ -268,7 +280,7 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
 
     # --- For the commands --------------------------------------------------------------------
 
-    def answer(self, frame: protocol.Ack | protocol.Pong) -> None:
+    def answer(self, frame: Ack | Pong) -> None:
         """Queue the answer to a command."""
         self._put(frame)
 
@@ -278,13 +290,13 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
             group = conversation_group(conversation_id)
             await self.channel_layer.group_add(group, self.channel_name)
 
-    def release(self, changes: protocol.Changes) -> None:
+    def release(self, changes: Changes) -> None:
         """Pass on the held events that the changes do not already contain."""
         news, lost = self.following.release(changes)
         for event in news:
             self._outbox.put_event(event)
         if lost:
-            self._put(protocol.Resync(conversation=changes.conversation.id))
+            self._put(Resync(conversation=changes.conversation.id))
 
     async def unfollow(self, conversation_id: UUID) -> None:
         """Leave a conversation's group; its events are not passed on any more."""
@@ -358,11 +370,11 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         for conversation in following:
             if conversation not in still:
                 await self.unfollow(conversation)
-        self._put(protocol.Resync())
+        self._put(Resync())
 
     async def server_leaving(self, event: dict[str, Any]) -> None:
         """Send the client away in its turn: the process is about to stop."""
-        self._put(protocol.Reconnect(after_ms=event["after_ms"]))
+        self._put(Reconnect(after_ms=event["after_ms"]))
         await self._shut(CloseCode.RESTARTING, "restarting")
 
     # --- The clock ---------------------------------------------------------------------------
@@ -374,22 +386,22 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
             now = time.monotonic()
             if pinged_at is not None and self._heard_at >= pinged_at:
                 pinged_at = None
-            silent_until = self._heard_at + protocol.HEARTBEAT_SECONDS
-            token_left = self.auth.expires_at + protocol.TOKEN_GRACE_SECONDS - time.time()
+            silent_until = self._heard_at + limits.HEARTBEAT_SECONDS
+            token_left = self.auth.expires_at + limits.TOKEN_GRACE_SECONDS - time.time()
             if token_left <= 0:
                 await self._shut(CloseCode.AUTHENTICATE, "token_expired")
                 return
             if pinged_at is not None:
-                beat_left = pinged_at + protocol.HEARTBEAT_GRACE_SECONDS - now
+                beat_left = pinged_at + limits.HEARTBEAT_GRACE_SECONDS - now
                 if beat_left <= 0:
                     await self._shut(CloseCode.NO_HEARTBEAT, "no_heartbeat")
                     return
             else:
                 beat_left = silent_until - now
                 if beat_left <= 0:
-                    self._put(protocol.ServerPing())
+                    self._put(ServerPing())
                     pinged_at = now
-                    beat_left = protocol.HEARTBEAT_GRACE_SECONDS
+                    beat_left = limits.HEARTBEAT_GRACE_SECONDS
             self._renewed.clear()
             try:
                 await asyncio.wait_for(self._renewed.wait(), max(0.01, min(beat_left, token_left)))
@@ -404,7 +416,7 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
     def _put_error(
         self, command_id: str | None, code: str, message: str, details: dict[str, Any]
     ) -> None:
-        self._put(protocol.ErrorFrame(id=command_id, code=code, message=message, details=details))
+        self._put(ErrorFrame(id=command_id, code=code, message=message, details=details))
 
     async def _transmit(self, text: str) -> None:
         await self.base_send({"type": "websocket.send", "text": text})

@@ -15,9 +15,9 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.db import transaction
 
-from chat import protocol
 from core.groups import conversation_group, user_group
 from core.metrics import EVENTS, STATEMENTS
+from protocol.events import Event, MemberLeft, ReplyDelta
 
 logger = structlog.get_logger(__name__)
 
@@ -30,18 +30,18 @@ class Publication:
     message: dict[str, Any] = field(repr=False)
 
 
-def to_conversation(event: protocol.Event) -> Publication:
+def to_conversation(event: Event) -> Publication:
     """Address an event to everyone who follows its conversation."""
     conversation: UUID = event.conversation  # type: ignore[attr-defined]
     return Publication(conversation_group(conversation), _push(event))
 
 
-def to_user(user_id: UUID, event: protocol.Event) -> Publication:
+def to_user(user_id: UUID, event: Event) -> Publication:
     """Address an event to every socket of one person."""
     return Publication(user_group(user_id), _push(event))
 
 
-def removed_from(user_id: UUID, event: protocol.MemberLeft) -> Publication:
+def removed_from(user_id: UUID, event: MemberLeft) -> Publication:
     """Tell a person's sockets to stop following a conversation they were removed from.
 
     The frame comes along, because they will not hear it from the conversation any more.
@@ -57,7 +57,7 @@ def signed_out(user_id: UUID, session_ids: Iterable[UUID] | None) -> Publication
     return Publication(user_group(user_id), {"type": "session.revoked", "sessions": sessions})
 
 
-def _push(event: protocol.Event) -> dict[str, Any]:
+def _push(event: Event) -> dict[str, Any]:
     """Encode an event once, to the text that goes on the wire, with what a consumer steers by."""
     message: dict[str, Any] = {
         "type": "push",
@@ -70,7 +70,7 @@ def _push(event: protocol.Event) -> dict[str, Any]:
     seq = getattr(event, "seq", None)
     if seq is not None:
         message["seq"] = seq
-    if isinstance(event, protocol.ReplyDelta):
+    if isinstance(event, ReplyDelta):
         message["message"] = event.message.hex
         message["attempt"] = event.attempt
         message["index"] = event.index

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from chat import protocol
+from protocol.states import Changes
 
 # Held back per conversation while its subscription is read; more than that asks for a resync.
 _MAX_HELD = 1000
@@ -18,7 +18,7 @@ class _Known:
 
     __slots__ = ("deltas", "seq")
 
-    def __init__(self, changes: protocol.Changes) -> None:
+    def __init__(self, changes: Changes) -> None:
         self.seq = changes.seq
         self.deltas = {
             snapshot.message.hex: (snapshot.attempt, snapshot.index)
@@ -66,7 +66,7 @@ class Following:
         self._held[conversation] = []
         return new
 
-    def release(self, changes: protocol.Changes) -> tuple[list[dict[str, Any]], bool]:
+    def release(self, changes: Changes) -> tuple[list[dict[str, Any]], bool]:
         """Stop keeping: the events that `changes` does not contain, and whether some were lost."""
         conversation = changes.conversation.id.hex
         known = self._known[conversation] = _Known(changes)

@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from chat.protocol import ModelName, Text, validation_fields
+from protocol.commands import validation_fields
+from protocol.fields import ModelName, Text
 
 
 class BadParameters(ValueError):

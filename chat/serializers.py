@@ -6,24 +6,11 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chat.models import Conversation
-from chat.protocol import (
-    AssistantState,
-    ClientId,
-    Content,
-    ConversationState,
-    Kind,
-    Level,
-    MemberState,
-    MessageState,
-    ModelName,
-    Role,
-    Seq,
-    Text,
-    Title,
-    validation_fields,
-)
 from chat.states import conversation_state
 from core.errors import Invalid
+from protocol.commands import validation_fields
+from protocol.fields import ClientId, Content, Kind, Level, ModelName, Role, Seq, Text, Title
+from protocol.states import AssistantState, ConversationState, MemberState, MessageState
 
 B = TypeVar("B", bound=BaseModel)
 

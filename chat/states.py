@@ -1,18 +1,26 @@
 """Rows as clients see them: from the models to the protocol's states."""
 
 from accounts.models import User
-from chat import protocol
 from chat.models import Assistant, Conversation, Member, Message
+from protocol.states import (
+    AssistantState,
+    AuthorState,
+    ConversationState,
+    MemberState,
+    MessageState,
+    PersonState,
+    UsageState,
+)
 
 
-def person_state(user: User) -> protocol.PersonState:
+def person_state(user: User) -> PersonState:
     """Return what other members see of a person."""
-    return protocol.PersonState(id=user.pk, name=user.name, is_guest=user.is_guest)
+    return PersonState(id=user.pk, name=user.name, is_guest=user.is_guest)
 
 
-def assistant_state(assistant: Assistant) -> protocol.AssistantState:
+def assistant_state(assistant: Assistant) -> AssistantState:
     """Return what members see of an assistant: no key, no address, no system prompt."""
-    return protocol.AssistantState(
+    return AssistantState(
         id=assistant.pk,
         slug=assistant.slug,
         name=assistant.name,
@@ -24,30 +32,30 @@ def assistant_state(assistant: Assistant) -> protocol.AssistantState:
     )
 
 
-def author_state(message: Message) -> protocol.AuthorState | None:
+def author_state(message: Message) -> AuthorState | None:
     """Return who wrote a message, or None if they are gone."""
     if message.author_user is not None:
         user = message.author_user
-        return protocol.AuthorState(type="user", id=user.pk, name=user.name, avatar="")
+        return AuthorState(type="user", id=user.pk, name=user.name, avatar="")
     if message.author_assistant is not None:
         assistant = message.author_assistant
-        return protocol.AuthorState(
+        return AuthorState(
             type="assistant", id=assistant.pk, name=assistant.name, avatar=assistant.avatar
         )
     return None
 
 
-def message_state(message: Message) -> protocol.MessageState:
+def message_state(message: Message) -> MessageState:
     """Return a message whole. A deleted one keeps its place and loses its text."""
     usage = None
     if message.input_tokens is not None and message.output_tokens is not None:
-        usage = protocol.UsageState(
+        usage = UsageState(
             input_tokens=message.input_tokens,
             output_tokens=message.output_tokens,
             estimated=message.usage_estimated,
         )
     gone = message.deleted_at is not None
-    return protocol.MessageState(
+    return MessageState(
         id=message.pk,
         conversation=message.conversation_id,
         seq=message.seq,
@@ -72,9 +80,9 @@ def message_state(message: Message) -> protocol.MessageState:
     )
 
 
-def member_state(member: Member) -> protocol.MemberState:
+def member_state(member: Member) -> MemberState:
     """Return a member; their notification level is their own business and stays out."""
-    return protocol.MemberState(
+    return MemberState(
         id=member.pk,
         conversation=member.conversation_id,
         seq=member.seq,
@@ -88,9 +96,9 @@ def member_state(member: Member) -> protocol.MemberState:
     )
 
 
-def conversation_state(conversation: Conversation) -> protocol.ConversationState:
+def conversation_state(conversation: Conversation) -> ConversationState:
     """Return a conversation as all its members see it."""
-    return protocol.ConversationState(
+    return ConversationState(
         id=conversation.pk,
         kind=conversation.kind,  # type: ignore[arg-type]
         title=conversation.title,

@@ -17,9 +17,9 @@ from django.db import close_old_connections, connection
 from django.db.utils import Error as DatabaseError
 
 from chat.events import publish_now, to_user
-from chat.protocol import ConversationTouched
 from chat.selectors.unread import unread_of_members
 from chatire.layers.errors import PublishError
+from protocol.events import ConversationTouched
 
 logger = structlog.get_logger(__name__)
 

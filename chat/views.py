@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import User
-from chat import protocol, serializers
+from chat import serializers
 from chat.pagination import ByActivity, ByCreation, ByJoining
 from chat.selectors.changes import changes_since
 from chat.selectors.conversations import (
@@ -34,6 +34,8 @@ from chat.services.requests import continue_reply, regenerate, request_stop
 from chat.states import assistant_state, member_state, message_state
 from core.errors import Invalid
 from core.schema import errors
+from protocol import limits
+from protocol.states import Changes, MemberState, MessageState
 
 MAX_PAGE = 200
 _CURSOR = OpenApiParameter("cursor", str, description="From `next` or `previous`.")
@@ -180,7 +182,7 @@ class MessagesView(APIView):
             conversation_id=conversation_id,
             before=_number(request, "before"),
             after=_number(request, "after"),
-            limit=min(max(limit, 1), MAX_PAGE) if limit is not None else protocol.PAGE,
+            limit=min(max(limit, 1), MAX_PAGE) if limit is not None else limits.PAGE,
         )
         return _body(
             serializers.MessagePageBody(
@@ -214,7 +216,7 @@ class ChangesView(APIView):
     @extend_schema(
         operation_id="conversations_changes",
         parameters=[_number_parameter("since", "The last `seq` known; absent: a first load.")],
-        responses={200: protocol.Changes, **errors(400, 401, 404)},
+        responses={200: Changes, **errors(400, 401, 404)},
     )
     def get(self, request: Request, conversation_id: UUID) -> Response:
         """Return the rows changed since; the same answer as `subscribe` gives."""
@@ -230,7 +232,7 @@ class ReadView(APIView):
     @extend_schema(
         operation_id="conversations_read",
         request=serializers.ReadMark,
-        responses={200: protocol.MemberState, **errors(400, 401, 404)},
+        responses={200: MemberState, **errors(400, 401, 404)},
     )
     def post(self, request: Request, conversation_id: UUID) -> Response:
         """Mark everything up to `seq` as read."""
@@ -258,7 +260,7 @@ class MembersView(APIView):
     @extend_schema(
         operation_id="members_create",
         request=serializers.NewMember,
-        responses={201: protocol.MemberState, **errors(400, 401, 403, 404, 409)},
+        responses={201: MemberState, **errors(400, 401, 403, 404, 409)},
     )
     def post(self, request: Request, conversation_id: UUID) -> Response:
         """Add a person."""
@@ -275,7 +277,7 @@ class MemberView(APIView):
     @extend_schema(
         operation_id="members_update",
         request=serializers.MemberPatch,
-        responses={200: protocol.MemberState, **errors(400, 401, 403, 404, 409)},
+        responses={200: MemberState, **errors(400, 401, 403, 404, 409)},
     )
     def patch(self, request: Request, conversation_id: UUID, member_id: UUID) -> Response:
         """Change a role, a nickname or what one is notified of."""
@@ -303,7 +305,7 @@ class MessageView(APIView):
 
     @extend_schema(
         operation_id="messages_retrieve",
-        responses={200: protocol.MessageState, **errors(401, 404)},
+        responses={200: MessageState, **errors(401, 404)},
     )
     def get(self, request: Request, message_id: UUID) -> Response:
         """Read a message."""

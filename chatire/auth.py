@@ -23,8 +23,8 @@ from accounts.errors import NotSignedIn, TokenMissing
 from accounts.models import User
 from accounts.selectors import live_session
 from accounts.tokens import bearer_token, read_access_token
-from chat.protocol import CloseCode
 from core.threads import in_thread
+from protocol.limits import CloseCode
 
 logger = structlog.get_logger(__name__)
 

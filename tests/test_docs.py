@@ -12,9 +12,23 @@ import pytest
 from pydantic import BaseModel
 
 from accounts.serializers import GuestSerializer
-from chat import protocol
 from chat.parameters import Parameters
 from chat.serializers import NewConversation, NewMessage
+from protocol import limits
+from protocol.commands import (
+    Ack,
+    AuthAck,
+    Command,
+    ErrorFrame,
+    MessageAck,
+    Pong,
+    SendMessageAck,
+    SubscribeAck,
+    parse_command,
+)
+from protocol.events import Event
+from protocol.limits import CloseCode
+from protocol.states import Changes, Snapshot
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -84,12 +98,12 @@ def row_of(name: str, heading: str) -> str:
     return found[0]
 
 
-@pytest.mark.parametrize("frame", list(frames(protocol.Command)), ids=frame_type)
+@pytest.mark.parametrize("frame", list(frames(Command)), ids=frame_type)
 def test_every_command_is_documented_with_its_fields(frame):
     assert set(frame.model_fields) - {"type", "id"} <= names(row_of(frame_type(frame), "Commands"))
 
 
-@pytest.mark.parametrize("frame", list(frames(protocol.Event)), ids=frame_type)
+@pytest.mark.parametrize("frame", list(frames(Event)), ids=frame_type)
 def test_every_event_is_documented_with_its_fields(frame):
     assert set(frame.model_fields) - {"type"} <= names(row_of(frame_type(frame), "Events"))
 
@@ -97,16 +111,16 @@ def test_every_event_is_documented_with_its_fields(frame):
 @pytest.mark.parametrize(
     ("command", "answer"),
     [
-        ("subscribe", protocol.SubscribeAck),
-        ("message.send", protocol.SendMessageAck),
-        ("message.edit", protocol.SendMessageAck),
-        ("reply.stop", protocol.MessageAck),
-        ("reply.continue", protocol.MessageAck),
-        ("reply.regenerate", protocol.MessageAck),
-        ("auth", protocol.AuthAck),
-        ("ack", protocol.Ack),
-        ("pong", protocol.Pong),
-        ("error", protocol.ErrorFrame),
+        ("subscribe", SubscribeAck),
+        ("message.send", SendMessageAck),
+        ("message.edit", SendMessageAck),
+        ("reply.stop", MessageAck),
+        ("reply.continue", MessageAck),
+        ("reply.regenerate", MessageAck),
+        ("auth", AuthAck),
+        ("ack", Ack),
+        ("pong", Pong),
+        ("error", ErrorFrame),
     ],
 )
 def test_every_answer_is_documented_with_its_fields(command, answer):
@@ -117,14 +131,12 @@ def test_every_answer_is_documented_with_its_fields(command, answer):
 
 def test_what_an_answer_to_subscribe_carries_is_documented():
     documented = set().union(*(names(row[0]) for row in rows(PROTOCOL)))
-    assert set(protocol.Changes.model_fields) <= documented
-    assert set(protocol.Snapshot.model_fields) <= names(row_of("snapshots", "Staying up to date"))
+    assert set(Changes.model_fields) <= documented
+    assert set(Snapshot.model_fields) <= names(row_of("snapshots", "Staying up to date"))
 
 
 def test_every_frame_that_is_documented_exists():
-    known = {
-        frame_type(frame) for base in (protocol.Command, protocol.Event) for frame in frames(base)
-    }
+    known = {frame_type(frame) for base in (Command, Event) for frame in frames(base)}
     known |= {"ack", "error", "pong"}
     for heading in ("Commands", "Answers", "Events"):
         documented = {
@@ -136,7 +148,7 @@ def test_every_frame_that_is_documented_exists():
 def test_close_codes_are_exactly_those_of_the_code():
     text = section(PROTOCOL, "Close codes")
     documented = {int(row[0]) for row in rows(text)[2:]}
-    assert documented == {int(code) for code in protocol.CloseCode}
+    assert documented == {int(code) for code in CloseCode}
 
 
 def test_every_parameter_is_documented_with_its_alias():
@@ -153,19 +165,19 @@ def test_every_parameter_is_documented_with_its_alias():
 @pytest.mark.parametrize(
     ("limit", "text"),
     [
-        (protocol.MAX_FRAME_BYTES, "{:,} bytes"),
-        (protocol.MAX_CONTENT, "{:,} characters"),
-        (protocol.MAX_TITLE, "{} characters"),
-        (protocol.MAX_SUBSCRIPTIONS, "| {} |"),
-        (protocol.MAX_WAITING_COMMANDS, "| {} |"),
-        (protocol.FRAMES_PER_SECOND, "{:.0f} a second"),
-        (protocol.FRAMES_BURST, "{} in a burst"),
-        (protocol.MAX_CHANGES, "| {}, and"),
-        (protocol.MAX_CHANGES_TEXT, "{:,} characters of text"),
-        (protocol.PAGE, "newest {} messages"),
-        (protocol.HEARTBEAT_SECONDS, "nothing for {} seconds"),
-        (protocol.HEARTBEAT_GRACE_SECONDS, "{} more seconds"),
-        (protocol.TOKEN_GRACE_SECONDS, "{} seconds after expiry"),
+        (limits.MAX_FRAME_BYTES, "{:,} bytes"),
+        (limits.MAX_CONTENT, "{:,} characters"),
+        (limits.MAX_TITLE, "{} characters"),
+        (limits.MAX_SUBSCRIPTIONS, "| {} |"),
+        (limits.MAX_WAITING_COMMANDS, "| {} |"),
+        (limits.FRAMES_PER_SECOND, "{:.0f} a second"),
+        (limits.FRAMES_BURST, "{} in a burst"),
+        (limits.MAX_CHANGES, "| {}, and"),
+        (limits.MAX_CHANGES_TEXT, "{:,} characters of text"),
+        (limits.PAGE, "newest {} messages"),
+        (limits.HEARTBEAT_SECONDS, "nothing for {} seconds"),
+        (limits.HEARTBEAT_GRACE_SECONDS, "{} more seconds"),
+        (limits.TOKEN_GRACE_SECONDS, "{} seconds after expiry"),
     ],
 )
 def test_limits_are_stated_as_they_are(limit, text):
@@ -193,7 +205,7 @@ def test_examples_of_commands_are_commands():
             continue
         if "conversation" in frame:
             frame["conversation"] = "01900000-0000-7000-8000-000000000000"
-        protocol.parse_command(frame)
+        parse_command(frame)
 
 
 # --- settings.md ---------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = ("accounts", "chat", "chatire", "core", "notifications", "tests", "bench")
+PROJECT = ("accounts", "chat", "chatire", "core", "notifications", "protocol", "tests", "bench")
 # Parts that do without Django, so that they can be read, tested and used anywhere.
 WITHOUT_DJANGO = ("protocol", "llm", "history", "stack")
 DJANGO = {"django", "rest_framework", "channels", "procrastinate"}
@@ -61,7 +61,7 @@ PARTS = {
     "notifications_worker": {"notifications.tasks", "notifications.apps"},
     "notifications_admin": {"notifications.admin"},
     "notifications_migrations": {"notifications.migrations"},
-    "protocol": {"chat", "chat.protocol"},
+    "protocol": {"chat", "protocol"},
     "llm": {"chat.llm"},
     "history": {"chat.history"},
     "models": {"chat.models"},

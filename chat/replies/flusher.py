@@ -23,11 +23,11 @@ import structlog
 
 from chat.events import Publication, publish_now_async, to_conversation
 from chat.llm import Delta
-from chat.protocol import ReplyDelta
 from chat.replies import metrics
 from chat.replies.active import NOTHING, ActiveReply, Halt, Piece
 from chatire.layers.connection import backoff
 from core.metrics import CONNECTIONS, CONNECTIONS_BUSY
+from protocol.events import ReplyDelta
 
 logger = structlog.get_logger(__name__)
 

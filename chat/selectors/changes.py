@@ -7,11 +7,12 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from accounts.models import User
-from chat import protocol
 from chat.models import Conversation, Installation, Member, MemberQuerySet, Message
 from chat.selectors.conversations import require_member
 from chat.selectors.messages import messages_with_authors
 from chat.states import conversation_state, member_state, message_state
+from protocol import limits
+from protocol.states import Changes, Snapshot
 
 _SNAPSHOTS = """
 SELECT m.id, m.attempt,
@@ -39,7 +40,7 @@ def consistent_read() -> Iterator[None]:
         yield
 
 
-def changes_since(*, user: User, conversation_id: UUID, since: int | None) -> protocol.Changes:
+def changes_since(*, user: User, conversation_id: UUID, since: int | None) -> Changes:
     """Return what a client that knows everything up to `since` lacks (None: a first load).
 
     Raises NotFound. Not inside a transaction: it needs one of its own.
@@ -56,15 +57,15 @@ def changes_since(*, user: User, conversation_id: UUID, since: int | None) -> pr
 
 def _first_load(
     epoch: UUID, conversation: Conversation, since: int | None, *, reset: bool
-) -> protocol.Changes:
+) -> Changes:
     newest = list(
         messages_with_authors()
         .filter(conversation=conversation)
-        .order_by("-created_seq")[: protocol.PAGE + 1]
+        .order_by("-created_seq")[: limits.PAGE + 1]
     )
-    messages = newest[: protocol.PAGE][::-1]
+    messages = newest[: limits.PAGE][::-1]
     members = _members(conversation).present()
-    return protocol.Changes(
+    return Changes(
         epoch=epoch,
         conversation=conversation_state(conversation),
         since=since,
@@ -74,12 +75,12 @@ def _first_load(
         messages=[message_state(message) for message in messages],
         members=[member_state(member) for member in members],
         snapshots=_snapshots(messages),
-        more_before=len(newest) > protocol.PAGE,
+        more_before=len(newest) > limits.PAGE,
     )
 
 
-def _later(epoch: UUID, conversation: Conversation, since: int) -> protocol.Changes:
-    most = protocol.MAX_CHANGES
+def _later(epoch: UUID, conversation: Conversation, since: int) -> Changes:
+    most = limits.MAX_CHANGES
     messages = list(
         messages_with_authors()
         .filter(conversation=conversation, seq__gt=since)
@@ -94,11 +95,11 @@ def _later(epoch: UUID, conversation: Conversation, since: int) -> protocol.Chan
     length = 0
     for message in messages:
         length += len(message.content) + len(message.reasoning)
-        if length > protocol.MAX_CHANGES_TEXT and message is not messages[0]:
+        if length > limits.MAX_CHANGES_TEXT and message is not messages[0]:
             cut = min(cut, message.seq - 1)
             break
     messages = [message for message in messages if message.seq <= cut]
-    return protocol.Changes(
+    return Changes(
         epoch=epoch,
         conversation=conversation_state(conversation),
         since=since,
@@ -121,15 +122,13 @@ def _members(conversation: Conversation) -> MemberQuerySet:
     return Member.objects.filter(conversation=conversation).select_related("user", "assistant")
 
 
-def _snapshots(messages: Iterable[Message]) -> list[protocol.Snapshot]:
+def _snapshots(messages: Iterable[Message]) -> list[Snapshot]:
     streaming = [message.pk for message in messages if message.status == Message.Status.STREAMING]
     if not streaming:
         return []
     with connection.cursor() as cursor:
         cursor.execute(_SNAPSHOTS, [streaming])
         return [
-            protocol.Snapshot(
-                message=row[0], attempt=row[1], index=row[2], text=row[3], reasoning=row[4]
-            )
+            Snapshot(message=row[0], attempt=row[1], index=row[2], text=row[3], reasoning=row[4])
             for row in cursor.fetchall()
         ]

@@ -7,10 +7,10 @@ from django.db import connection
 
 from accounts.models import User
 from chat.models import Assistant, Message, MessageQuerySet
-from chat.protocol import PAGE
 from chat.selectors.conversations import require_member
 from core.columns import Columns
 from core.errors import NotFound
+from protocol.limits import PAGE
 
 _REPLY = Columns(Message, "m")
 _ASSISTANT = Columns(Assistant, "a")

@@ -11,9 +11,9 @@ from accounts.models import User
 from chat import touches
 from chat.events import Publication, publish_on_commit, to_conversation
 from chat.models import Conversation, Member, Message
-from chat.protocol import Event
 from core.columns import Columns
 from core.errors import NotFound
+from protocol.events import Event
 
 _CONVERSATION = Columns(Conversation, "c")
 _LOCK = f"SELECT {_CONVERSATION} FROM chat_conversation c WHERE c.id = %s FOR UPDATE"  # noqa: S608

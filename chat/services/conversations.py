@@ -7,7 +7,6 @@ from django.conf import settings
 from django.db import transaction
 
 from accounts.models import User
-from chat import protocol
 from chat.events import to_user
 from chat.models import Assistant, Conversation, Member
 from chat.services.changes import Change, changing
@@ -15,6 +14,7 @@ from chat.services.members import new_member, require_manager
 from chat.services.notices import notify_added
 from chat.states import conversation_state
 from core.errors import Invalid, NotAllowed
+from protocol.events import ConversationDeleted, ConversationUpdated
 
 MAX_MEMBERS_AT_ONCE = 100
 
@@ -110,7 +110,7 @@ def retitle(*, change: Change, title: str) -> None:
     conversation.changed_seq = change.next_seq()
     conversation.save(update_fields=["title"])
     change.publish(
-        protocol.ConversationUpdated(
+        ConversationUpdated(
             conversation=conversation.pk,
             seq=conversation.seq,
             state=conversation_state(conversation),
@@ -131,7 +131,7 @@ def delete_conversation(*, user: User, conversation_id: UUID) -> None:
 def end_conversation(*, change: Change) -> None:
     """Delete a locked conversation, and tell everyone who was in it."""
     conversation_id = change.conversation.pk
-    event = protocol.ConversationDeleted(conversation=conversation_id, seq=change.next_seq())
+    event = ConversationDeleted(conversation=conversation_id, seq=change.next_seq())
     people = Member.objects.present().people().filter(conversation=conversation_id)
     # On everyone's own group: that reaches their sockets whether they follow it or not.
     for person in people.values_list("user_id", flat=True):

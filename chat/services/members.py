@@ -5,7 +5,6 @@ from uuid import UUID
 from django.utils import timezone
 
 from accounts.models import User
-from chat import protocol
 from chat.events import removed_from, to_user
 from chat.models import Assistant, Conversation, Member
 from chat.selectors.unread import unread_of_user
@@ -13,6 +12,7 @@ from chat.services.changes import Change, changing
 from chat.services.notices import notify_added
 from chat.states import member_state
 from core.errors import Conflict, Invalid, NotAllowed
+from protocol.events import ConversationTouched, MemberJoined, MemberLeft, MemberUpdated
 
 _MANAGERS = (Member.Role.OWNER, Member.Role.ADMIN)
 
@@ -47,9 +47,7 @@ def new_member(
     member.seq = change.next_seq()
     member.save()
     change.publish(
-        protocol.MemberJoined(
-            conversation=conversation.pk, seq=member.seq, member=member_state(member)
-        )
+        MemberJoined(conversation=conversation.pk, seq=member.seq, member=member_state(member))
     )
     return member
 
@@ -97,7 +95,7 @@ def end_membership(*, change: Change, member: Member) -> None:
     member.left_at = timezone.now()
     member.seq = change.next_seq()
     member.save(update_fields=["left_at", "seq"])
-    event = protocol.MemberLeft(
+    event = MemberLeft(
         conversation=change.conversation.pk, seq=member.seq, member=member_state(member)
     )
     if member.user is not None:
@@ -157,7 +155,7 @@ def save_member(*, change: Change, member: Member) -> None:
     member.seq = change.next_seq()
     member.save(update_fields=["role", "nickname", "level", "seq"])
     change.publish(
-        protocol.MemberUpdated(
+        MemberUpdated(
             conversation=change.conversation.pk, seq=member.seq, member=member_state(member)
         )
     )
@@ -176,7 +174,7 @@ def mark_read(*, user: User, conversation_id: UUID, seq: int) -> Member:
             member.seq = change.next_seq()
             member.save(update_fields=["last_read_seq", "seq"])
             change.publish(
-                protocol.MemberUpdated(
+                MemberUpdated(
                     conversation=conversation_id, seq=member.seq, member=member_state(member)
                 )
             )
@@ -184,7 +182,7 @@ def mark_read(*, user: User, conversation_id: UUID, seq: int) -> Member:
             change.publish_also(
                 to_user(
                     user.pk,
-                    protocol.ConversationTouched(
+                    ConversationTouched(
                         conversation=conversation_id,
                         seq=change.conversation.seq,
                         unread=unread_of_user(user.pk, [conversation_id])[conversation_id],

@@ -6,7 +6,6 @@ from uuid import UUID
 from django.utils import timezone
 
 from accounts.models import User
-from chat import protocol
 from chat.models import Assistant, Conversation, Message
 from chat.selectors.messages import messages_with_authors
 from chat.selectors.standing import Standing, standing_of
@@ -16,6 +15,7 @@ from chat.services.replies import start_reply
 from chat.services.requests import active_replies, stop_reply
 from chat.states import message_state
 from core.errors import Conflict, Invalid, NotAllowed, NotFound
+from protocol.events import MessageCreated, MessageUpdated
 
 
 class SentMessage(NamedTuple):
@@ -141,9 +141,7 @@ def _say(
         seq=seq,
     )
     change.publish(
-        protocol.MessageCreated(
-            conversation=change.conversation.pk, seq=seq, message=message_state(message)
-        )
+        MessageCreated(conversation=change.conversation.pk, seq=seq, message=message_state(message))
     )
     reply = None
     if assistant is not None:
@@ -167,9 +165,7 @@ def _reword(change: Change, message: Message, content: str) -> Message:
     message.content, message.edited_at, message.seq = content, timezone.now(), seq
     message.save(update_fields=["content", "edited_at", "seq"])
     change.publish(
-        protocol.MessageUpdated(
-            conversation=change.conversation.pk, seq=seq, message=message_state(message)
-        )
+        MessageUpdated(conversation=change.conversation.pk, seq=seq, message=message_state(message))
     )
     change.touch()
     return message

@@ -14,7 +14,6 @@ from uuid import UUID
 from django.db import connection
 from structlog.contextvars import get_contextvars
 
-from chat import protocol
 from chat.models import Assistant, Conversation, Message
 from chat.selectors.messages import active_reply, messages_with_authors
 from chat.services.changes import Change, changing
@@ -22,6 +21,7 @@ from chat.services.notices import notify_reply_finished
 from chat.states import message_state
 from core.errors import Conflict, NotFound
 from core.jobs import enqueue_named
+from protocol.events import MessageCreated, MessageUpdated
 
 STREAM_TASK = "chat.stream_reply"
 TITLE_TASK = "chat.write_title"
@@ -96,9 +96,7 @@ def start_reply(
         seq=seq,
     )
     change.publish(
-        protocol.MessageCreated(
-            conversation=change.conversation.pk, seq=seq, message=message_state(reply)
-        )
+        MessageCreated(conversation=change.conversation.pk, seq=seq, message=message_state(reply))
     )
     _enqueue(reply)
     return reply
@@ -282,9 +280,7 @@ def _move(
         for name, value in values.items():
             setattr(message, name, value)
     change.publish(
-        protocol.MessageUpdated(
-            conversation=change.conversation.pk, seq=seq, message=message_state(message)
-        )
+        MessageUpdated(conversation=change.conversation.pk, seq=seq, message=message_state(message))
     )
     return message
 
@@ -345,7 +341,7 @@ def _publish_again(change: Change, message_id: UUID, attempt: int, outcome: Outc
     if message is None:
         return False
     change.publish(
-        protocol.MessageUpdated(
+        MessageUpdated(
             conversation=change.conversation.pk, seq=message.seq, message=message_state(message)
         )
     )

@@ -2,11 +2,12 @@
 
 from uuid import UUID
 
-from chat import protocol
 from chat.models import Conversation
 from chat.services.changes import changing
 from chat.states import conversation_state
 from core.errors import NotFound
+from protocol import limits
+from protocol.events import ConversationUpdated
 
 
 def name_conversation(*, conversation_id: UUID, title: str) -> bool:
@@ -15,14 +16,14 @@ def name_conversation(*, conversation_id: UUID, title: str) -> bool:
         with changing(conversation_id) as change:
             seq = change.conversation.seq + 1
             won = Conversation.objects.filter(pk=conversation_id, title="").update(
-                title=title[: protocol.MAX_TITLE]
+                title=title[: limits.MAX_TITLE]
             )
             if not won:
                 return False
-            change.conversation.title = title[: protocol.MAX_TITLE]
+            change.conversation.title = title[: limits.MAX_TITLE]
             change.conversation.changed_seq = change.next_seq()
             change.publish(
-                protocol.ConversationUpdated(
+                ConversationUpdated(
                     conversation=conversation_id,
                     seq=seq,
                     state=conversation_state(change.conversation),

@@ -7,7 +7,6 @@ from django.db import connection
 from rest_framework.test import APIClient
 
 from accounts.models import User
-from chat import protocol
 from chat.models import Conversation, Message, ReplyChunk
 from chat.selectors.changes import changes_since
 from chat.services.conversations import rename_conversation
@@ -15,6 +14,8 @@ from chat.services.members import mark_read, remove_member
 from chat.services.messages import send_message
 from chat.services.replies import claim_reply
 from core.errors import NotFound
+from protocol import limits
+from protocol.states import Changes
 
 Api = Callable[..., APIClient]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,7 +28,7 @@ def say(user: User, conversation: Conversation, client_id: str = "1") -> Message
     ).message
 
 
-def changes(user: User, conversation: Conversation, since: int | None) -> protocol.Changes:
+def changes(user: User, conversation: Conversation, since: int | None) -> Changes:
     """Read the changes."""
     return changes_since(user=user, conversation_id=conversation.pk, since=since)
 
@@ -35,17 +36,17 @@ def changes(user: User, conversation: Conversation, since: int | None) -> protoc
 def test_a_first_load_has_members_and_newest_messages(
     alice: User, bob: User, group: Conversation
 ) -> None:
-    for number in range(protocol.PAGE + 2):
+    for number in range(limits.PAGE + 2):
         say(alice, group, str(number))
 
     loaded = changes(bob, group, None)
 
     assert [row.content for row in loaded.messages] == [
-        str(number) for number in range(2, protocol.PAGE + 2)
+        str(number) for number in range(2, limits.PAGE + 2)
     ]
     assert (loaded.more_before, loaded.complete, loaded.reset) == (True, True, False)
     assert {row.user.name for row in loaded.members if row.user} == {"alice", "bob"}
-    assert loaded.seq == loaded.conversation.seq == group.seq + protocol.PAGE + 2
+    assert loaded.seq == loaded.conversation.seq == group.seq + limits.PAGE + 2
 
 
 def test_nothing_changed_is_an_empty_answer(alice: User, group: Conversation) -> None:
@@ -75,7 +76,7 @@ def test_only_rows_changed_since_are_told(alice: User, bob: User, group: Convers
 def test_many_changes_come_in_parts_that_add_up(
     alice: User, group: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "MAX_CHANGES", 3)
+    monkeypatch.setattr(limits, "MAX_CHANGES", 3)
     for number in range(8):
         say(alice, group, str(number))
 
@@ -173,4 +174,4 @@ def test_rest_gives_the_same_answer_as_the_selector(
     say(alice, group)
     answer = api(alice).get(f"/api/conversations/{group.pk}/changes/", {"since": "0"})
 
-    assert protocol.Changes.model_validate_json(answer.content) == changes(alice, group, 0)
+    assert Changes.model_validate_json(answer.content) == changes(alice, group, 0)

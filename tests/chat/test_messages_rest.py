@@ -10,9 +10,9 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from chat.models import Assistant, Conversation, Member, Message
-from chat.protocol import MAX_CONTENT
 from chat.services.conversations import create_conversation
 from chat.services.replies import MAX_WAITING_REPLIES
+from protocol.limits import MAX_CONTENT
 
 Api = Callable[..., APIClient]
 pytestmark = pytest.mark.django_db

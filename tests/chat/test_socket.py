@@ -13,15 +13,15 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from accounts.models import User
 from accounts.services import revoke_session
-from chat import protocol
 from chat.events import publish_now, to_conversation
 from chat.models import Conversation, Member, Message, ReplyChunk
-from chat.protocol import ReplyDelta
 from chat.services.conversations import delete_conversation, rename_conversation
 from chat.services.members import add_member, remove_member
 from chat.services.messages import send_message
 from chat.services.replies import claim_reply
 from core.threads import in_thread
+from protocol import limits
+from protocol.events import ReplyDelta
 from tests.chat.client import Socket
 
 Token = Callable[[User], str]
@@ -315,7 +315,7 @@ async def test_too_many_frames_close_4013_and_say_when_to_come_back(
     alice: User, token_for: Token
 ) -> None:
     async with Socket(await in_thread(token_for, alice)) as socket:
-        for number in range(protocol.FRAMES_BURST + 50):
+        for number in range(limits.FRAMES_BURST + 50):
             await socket.send(type="ping", id=str(number))
         code, reason = await socket.close_code()
 
@@ -345,7 +345,7 @@ async def test_commands_are_answered_once_each_in_order(
 async def test_more_waiting_commands_than_allowed_are_refused_not_lost_silently(
     alice: User, group: Conversation, token_for: Token
 ) -> None:
-    count = protocol.MAX_WAITING_COMMANDS * 3
+    count = limits.MAX_WAITING_COMMANDS * 3
     async with Socket(await in_thread(token_for, alice)) as socket:
         for number in range(count):
             await socket.send(
@@ -363,7 +363,7 @@ async def test_more_waiting_commands_than_allowed_are_refused_not_lost_silently(
                 answers[frame["id"]] = frame.get("code", "ack")
 
     kept = sum(answer == "ack" for answer in answers.values())
-    assert kept >= protocol.MAX_WAITING_COMMANDS
+    assert kept >= limits.MAX_WAITING_COMMANDS
     assert set(answers.values()) <= {"ack", "too_many_commands"}
     assert await in_thread(Message.objects.count) == kept
 
@@ -411,7 +411,7 @@ async def test_whoever_slept_for_an_hour_wakes_to_all_of_it_in_parts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its token has expired and more has changed than one answer holds."""
-    monkeypatch.setattr(protocol, "MAX_CHANGES", 7)
+    monkeypatch.setattr(limits, "MAX_CHANGES", 7)
     token = AccessToken(await in_thread(token_for, alice))
     async with Socket(str(token)) as phone:
         since = (await phone.command("subscribe", conversation=key(group)))["changes"]["seq"]
@@ -584,7 +584,7 @@ async def test_typing_reaches_those_who_follow(
 async def test_an_expired_token_closes_4001_once_the_grace_is_over(
     alice: User, token_for: Token, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "TOKEN_GRACE_SECONDS", 0)
+    monkeypatch.setattr(limits, "TOKEN_GRACE_SECONDS", 0)
     token = AccessToken(await in_thread(token_for, alice))
     token.set_exp(lifetime=timedelta(seconds=3))
     async with Socket(str(token)) as socket:
@@ -595,7 +595,7 @@ async def test_an_expired_token_closes_4001_once_the_grace_is_over(
 async def test_auth_renews_the_token_in_place(
     alice: User, bob: User, token_for: Token, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "TOKEN_GRACE_SECONDS", 0)
+    monkeypatch.setattr(limits, "TOKEN_GRACE_SECONDS", 0)
     token = AccessToken(await in_thread(token_for, alice))
     token.set_exp(lifetime=timedelta(seconds=2))
     async with Socket(str(token)) as socket:
@@ -633,8 +633,8 @@ def revoke_by_id(user: User, session_id: str) -> None:
 async def test_a_silent_client_is_pinged_then_closed_4012(
     alice: User, token_for: Token, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "HEARTBEAT_SECONDS", 0.2)
-    monkeypatch.setattr(protocol, "HEARTBEAT_GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(limits, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(limits, "HEARTBEAT_GRACE_SECONDS", 0.2)
     async with Socket(await in_thread(token_for, alice)) as socket:
         await socket.until("ping")
         assert await socket.close_code() == (4012, "no_heartbeat")
@@ -643,8 +643,8 @@ async def test_a_silent_client_is_pinged_then_closed_4012(
 async def test_any_frame_answers_the_heartbeat(
     alice: User, token_for: Token, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "HEARTBEAT_SECONDS", 0.2)
-    monkeypatch.setattr(protocol, "HEARTBEAT_GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(limits, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(limits, "HEARTBEAT_GRACE_SECONDS", 0.5)
     async with Socket(await in_thread(token_for, alice)) as socket:
         for _ in range(4):
             await socket.until("ping")

@@ -24,13 +24,15 @@ from hypothesis import strategies as st
 
 import chat.services
 from accounts.models import User
-from chat import events, protocol, touches
+from chat import events, touches
 from chat.events import Publication, to_conversation
 from chat.models import Assistant, Conversation, Member, Message, ReplyChunk
 from chat.selectors.changes import changes_since
 from chat.services import conversations, members, messages, replies, requests, staff, titles
 from chat.services.replies import Claim, Outcome
 from core.groups import user_group
+from protocol import limits
+from protocol.events import ReplyDelta
 from tests.faults.known import Frame, Known
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -90,7 +92,7 @@ class World:
         ReplyChunk.objects.create(**key, index=index, text=text)
         self.heard(
             to_conversation(
-                protocol.ReplyDelta(
+                ReplyDelta(
                     conversation=self.id,
                     message=claim.message.pk,
                     attempt=claim.attempt,
@@ -733,8 +735,8 @@ def test_whatever_happens_and_whoever_reconnects_all_know_the_same(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         # Small, so that answers come in parts and first loads leave history out.
-        patch.setattr(protocol, "MAX_CHANGES", 4)
-        patch.setattr(protocol, "PAGE", 6)
+        patch.setattr(limits, "MAX_CHANGES", 4)
+        patch.setattr(limits, "PAGE", 6)
         for client, fetched in play(open_world(kind), random.Random(seed), steps):
             fresh = loaded(fetched)
             assert client.known.view(fresh.oldest) == fresh.view(client.known.oldest)
@@ -761,8 +763,8 @@ def test_the_frontends_reducer_comes_to_the_same_states(
         inputs += [{"type": "event", "event": event} for event in events]
         cases.append({"name": scenario, "inputs": inputs, "expected": after})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(protocol, "MAX_CHANGES", 4)
-        patch.setattr(protocol, "PAGE", 6)
+        patch.setattr(limits, "MAX_CHANGES", 4)
+        patch.setattr(limits, "PAGE", 6)
         for seed in range(6):
             world = open_world("assistant" if seed % 2 else "group")
             for number, (client, fetched) in enumerate(play(world, random.Random(seed), 30)):

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from chat.protocol.fields import Frame, Kind, Role, Speaker, Status
+from protocol.fields import Frame, Kind, Role, Speaker, Status
 
 
 class PersonState(Frame):

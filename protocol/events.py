@@ -3,8 +3,8 @@
 from typing import Any, Literal
 from uuid import UUID
 
-from chat.protocol.fields import Frame
-from chat.protocol.limits import (
+from protocol.fields import Frame
+from protocol.limits import (
     FRAMES_PER_SECOND,
     HEARTBEAT_SECONDS,
     MAX_CONTENT,
@@ -13,7 +13,7 @@ from chat.protocol.limits import (
     MAX_WAITING_COMMANDS,
     PROTOCOL,
 )
-from chat.protocol.states import ConversationState, MemberState, MessageState, PersonState
+from protocol.states import ConversationState, MemberState, MessageState, PersonState
 
 
 class Limits(Frame):

@@ -1,4 +1,4 @@
-"""What a client sends, and how it is read."""
+"""What a client sends, how it is read, and what it is answered with."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
@@ -6,7 +6,63 @@ from uuid import UUID
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from chat.protocol.fields import ClientId, CommandId, Content, Frame, ModelName, Seq, Text
+from protocol.fields import ClientId, CommandId, Content, Frame, ModelName, Seq, Text
+from protocol.states import Changes, MessageState
+
+
+class Ack(Frame):
+    """The one answer to a command that was carried out."""
+
+    type: Literal["ack"] = "ack"
+    id: str
+
+
+class SubscribeAck(Ack):
+    """Everything needed to follow a conversation from here."""
+
+    changes: Changes
+
+
+class SendMessageAck(Ack):
+    """The stored message, and the reply that was started, if one was."""
+
+    message: MessageState
+    reply: MessageState | None
+
+
+class MessageAck(Ack):
+    """The message as it is now."""
+
+    message: MessageState
+
+
+class AuthAck(Ack):
+    """When the new token expires, in seconds since the epoch."""
+
+    expires_at: float
+
+
+class Pong(Frame):
+    """The answer to `ping`."""
+
+    type: Literal["pong"] = "pong"
+    id: str
+
+
+class HeartbeatAnswer(Frame):
+    """What a client sends when the server's `ping` finds it with nothing to say. No answer."""
+
+    type: Literal["pong"]
+
+
+class ErrorFrame(Frame):
+    """The one answer to a command that was refused. `id` is null if none could be read."""
+
+    type: Literal["error"] = "error"
+    id: str | None
+    code: str
+    message: str
+    details: dict[str, Any]
 
 
 class Command(Frame):

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from chat.protocol.limits import MAX_CONTENT, MAX_TITLE
+from protocol.limits import MAX_CONTENT, MAX_TITLE
 
 
 class Frame(BaseModel):
