@@ -15,4 +15,4 @@ bench-stops: ## measure how long a stop takes to reach the model's connection, a
 
 borrowed-tests: ## run the layer tests of channels_redis and channels_postgres against ours
 	@$(BOOTSTRAP) dev
-	$(BIN)/python -m tests.layers.borrowed $(ARGS)
+	$(BIN)/python -m tests.channels_pgnotify.borrowed $(ARGS)

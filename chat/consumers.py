@@ -16,6 +16,7 @@ from structlog.contextvars import bound_contextvars
 from uuid_utils.compat import uuid7
 
 from accounts.models import User
+from channels_pgnotify import LayerError, PushMixin
 from chat import sockets
 from chat.commands import HANDLERS, subscribe
 from chat.following import Following
@@ -25,7 +26,6 @@ from chat.selectors.changes import installation_epoch
 from chat.selectors.conversations import followable
 from chat.states import person_state
 from chatire.auth import SocketAuth, authenticate_token
-from chatire.layers import LayerError, PushMixin
 from core.errors import RETRY_AFTER, ChatireError, NotAllowed, NotFound, error_body
 from core.groups import conversation_group, user_group
 from core.threads import in_thread

@@ -16,9 +16,9 @@ import structlog
 from django.db import close_old_connections, connection
 from django.db.utils import Error as DatabaseError
 
+from channels_pgnotify.errors import PublishError
 from chat.events import publish_now, to_user
 from chat.selectors.unread import unread_of_members
-from chatire.layers.errors import PublishError
 from protocol.events import ConversationTouched
 
 logger = structlog.get_logger(__name__)

@@ -126,7 +126,7 @@ require(
 )
 CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     "default": {
-        "BACKEND": "chatire.layers.PostgresChannelLayer",
+        "BACKEND": "channels_pgnotify.PostgresChannelLayer",
         "CONFIG": {
             # Without a direct URL the layer connects as the default database does.
             **(DIRECT_DATABASE or {}),

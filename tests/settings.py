@@ -17,7 +17,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # The test run's own database is chosen late, so the layer must ask Django for it.
 CHANNEL_LAYERS = {
     "default": {
-        "BACKEND": "chatire.layers.PostgresChannelLayer",
+        "BACKEND": "channels_pgnotify.PostgresChannelLayer",
         "CONFIG": {"gap_type": "layer.gap"},
     }
 }

@@ -12,7 +12,17 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = ("accounts", "chat", "chatire", "core", "notifications", "protocol", "tests", "bench")
+PROJECT = (
+    "accounts",
+    "channels_pgnotify",
+    "chat",
+    "chatire",
+    "core",
+    "notifications",
+    "protocol",
+    "tests",
+    "bench",
+)
 # Parts that do without Django, so that they can be read, tested and used anywhere.
 WITHOUT_DJANGO = ("protocol", "llm", "history", "stack")
 DJANGO = {"django", "rest_framework", "channels", "procrastinate"}
@@ -25,7 +35,7 @@ PARTS = {
         *("core.jobs", "core.metrics", "core.tuning", "core.columns"),
         *("chatire.logs", "core.parsers", "core.rest", "core.schema", "core.threads"),
     },
-    "layers": {"chatire.layers"},
+    "layers": {"channels_pgnotify"},
     "stack": {"chatire.stack"},
     "wiring": {
         *("chatire.apps", "chatire.asgi", "chatire.gunicorn", "chatire.lifespan"),
@@ -250,5 +260,7 @@ def test_a_forbidden_import_is_seen():
     assert "worker" not in ALLOWED["socket"]
     assert Import("chat.consumers", "chat.commands", 0)[:2] in {found[:2] for found in IMPORTS}
     # Relative ones too, and modules imported from their package.
-    assert ("chatire.layers.core", "chatire.layers.listener") in {found[:2] for found in IMPORTS}
+    assert ("channels_pgnotify.core", "channels_pgnotify.listener") in {
+        found[:2] for found in IMPORTS
+    }
     assert ("chat.commands", "chat.events") in {found[:2] for found in IMPORTS}

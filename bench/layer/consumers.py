@@ -9,7 +9,7 @@ from typing import Any
 from channels import layers
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from chatire.layers import PushMixin
+from channels_pgnotify import PushMixin
 
 from .peers import CHATIRE, close, make_layer
 from .sender import FRAME

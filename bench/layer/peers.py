@@ -19,7 +19,7 @@ CAPACITY = 1_000_000
 def make_layer(name: str) -> Any:
     """A layer of that name, on the servers of DATABASE_URL and REDIS_URL. Needs django.setup()."""
     if name == CHATIRE:
-        from chatire.layers import PostgresChannelLayer
+        from channels_pgnotify import PostgresChannelLayer
 
         capacity = int(os.environ.get("BENCH_CAPACITY", CAPACITY))
         return PostgresChannelLayer(capacity=capacity, **_options())

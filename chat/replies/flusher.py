@@ -21,11 +21,11 @@ from uuid import UUID
 import psycopg
 import structlog
 
+from channels_pgnotify.connection import backoff
 from chat.events import Publication, publish_now_async, to_conversation
 from chat.llm import Delta
 from chat.replies import metrics
 from chat.replies.active import NOTHING, ActiveReply, Halt, Piece
-from chatire.layers.connection import backoff
 from core.metrics import CONNECTIONS, CONNECTIONS_BUSY
 from protocol.events import ReplyDelta
 

@@ -17,6 +17,7 @@ import structlog
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
+from channels_pgnotify.connection import backoff
 from chat.llm import (
     Delta,
     Finish,
@@ -32,7 +33,6 @@ from chat.replies.active import ActiveReply, Halt
 from chat.replies.flusher import Flusher
 from chat.replies.prompt import CannotAsk, Prompt, prompt_for
 from chat.services.replies import Claim, Outcome, claim_reply, finish_reply, hand_back_reply
-from chatire.layers.connection import backoff
 from core.metrics import statements_for
 from core.threads import in_thread
 

@@ -18,7 +18,7 @@ from procrastinate import connector, exceptions, sql
 from procrastinate.psycopg_connector import PsycopgConnector
 from psycopg import sql as composing
 
-from chatire.layers.connection import backoff
+from channels_pgnotify.connection import backoff
 from core.jobs import SIGNALS
 from core.metrics import CONNECTIONS, CONNECTIONS_BUSY, STATEMENTS
 

@@ -22,6 +22,7 @@ from procrastinate.periodic import PeriodicRegistry
 from procrastinate.worker import Worker
 
 from accounts.services.sessions import delete_expired_sessions
+from channels_pgnotify.connection import Database, connection_params
 from chat import touches
 from chat.llm import close_clients
 from chat.replies import reaper
@@ -31,7 +32,6 @@ from chat.replies.runner import Runner
 from chat.services.requests import STOP_SIGNAL
 from chat.worker.connector import SteadyConnector
 from chat.worker.probe import Health, serve_probe
-from chatire.layers.connection import Database, connection_params
 from core.health import database_answers
 from core.jobs import announce_jobs
 from core.threads import in_thread

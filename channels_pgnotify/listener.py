@@ -12,8 +12,8 @@ from psycopg import pq
 
 from .codec import Entry
 from .connection import backoff
+from .delivery import LocalChannels
 from .errors import ListenError, PublishError
-from .local import LocalChannels
 from .publisher import Publisher
 
 logger = logging.getLogger(__name__)

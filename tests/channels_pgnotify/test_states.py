@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, rule
 
-from chatire.layers import PostgresChannelLayer
+from channels_pgnotify import PostgresChannelLayer
 
 from .conftest import DEADLINE
 

@@ -11,7 +11,7 @@ import pytest
 from channels.exceptions import ChannelFull
 from psycopg.conninfo import conninfo_to_dict
 
-from chatire.layers import NotifyQueueFull, PostgresChannelLayer, PublishError
+from channels_pgnotify import NotifyQueueFull, PostgresChannelLayer, PublishError
 from chatire.stack.postgres import EmbeddedPostgres
 
 from .conftest import DEADLINE, MakeLayer, Message, receive, until
@@ -87,7 +87,7 @@ async def test_a_restarted_server_costs_a_gap_and_no_message_published_since(
 async def test_a_server_that_stays_away_fails_the_sender_in_bounded_time(
     server: EmbeddedPostgres, make_layer: MakeLayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatire.layers.publisher.PUBLISH_SECONDS", 0.5)
+    monkeypatch.setattr("channels_pgnotify.publisher.PUBLISH_SECONDS", 0.5)
     layer = make_layer(**_config(server))
     await asyncio.to_thread(_stop, server)
     try:

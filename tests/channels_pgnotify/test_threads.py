@@ -11,7 +11,7 @@ from asgiref.sync import async_to_sync
 from django.db import connection, transaction
 from django.db.transaction import TransactionManagementError
 
-from chatire.layers import PostgresChannelLayer
+from channels_pgnotify import PostgresChannelLayer
 
 from .conftest import DEADLINE, MakeLayer, backends, receive, until
 

@@ -18,7 +18,7 @@ django.setup()
 
 import channels_postgres.core  # noqa: E402
 
-from chatire.layers import PostgresChannelLayer  # noqa: E402
+from channels_pgnotify import PostgresChannelLayer  # noqa: E402
 
 # Each test that does not apply to this layer, and why; the key is its package and name.
 INAPPLICABLE = {

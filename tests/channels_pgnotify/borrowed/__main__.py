@@ -65,9 +65,16 @@ def main() -> int:
     with database() as url:
         environment = os.environ | {
             "DATABASE_URL": url,
-            "DJANGO_SETTINGS_MODULE": "tests.layers.borrowed.settings",
+            "DJANGO_SETTINGS_MODULE": "tests.channels_pgnotify.borrowed.settings",
         }
-        options = ["-p", "tests.layers.borrowed.shim", "-p", "no:django", "-p", "no:cacheprovider"]
+        options = [
+            "-p",
+            "tests.channels_pgnotify.borrowed.shim",
+            "-p",
+            "no:django",
+            "-p",
+            "no:cacheprovider",
+        ]
         # Their settings, not ours: they neither count warnings as errors nor mind their order.
         options += ["-c", os.devnull, "--rootdir", str(FOLDER), "--import-mode", "importlib"]
         options += ["-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"]

@@ -21,8 +21,7 @@ from .codec import Entry, Stream, array_literal, check_size, pg_channel_name
 from .connection import Database
 from .errors import ListenError, NotifyQueueFull, PublishError
 from .listener import Listener
-from .mailbox import GAP, Event, Item, Mailbox, Message
-from .parked import ParkedMessages
+from .mailbox import GAP, Event, Item, Mailbox, Message, ParkedMessages
 from .publisher import Publisher
 from .session import NOTIFY
 from .table import TABLE_CHANNEL, MessageTable

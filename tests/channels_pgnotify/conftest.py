@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from chatire.layers import PostgresChannelLayer
+from channels_pgnotify import PostgresChannelLayer
 
 # How long a test waits for what it expects before it fails.
 DEADLINE = 10.0

@@ -6,7 +6,7 @@ from asgiref.testing import ApplicationCommunicator
 from channels import layers
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from chatire.layers import PostgresChannelLayer, PushMixin
+from channels_pgnotify import PostgresChannelLayer, PushMixin
 
 from .conftest import DEADLINE
 

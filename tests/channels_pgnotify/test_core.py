@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from channels.exceptions import ChannelFull
 
-from chatire.layers import MessageTooLarge, PostgresChannelLayer
+from channels_pgnotify import MessageTooLarge, PostgresChannelLayer
 
 from .conftest import MakeLayer, nothing_more, receive
 

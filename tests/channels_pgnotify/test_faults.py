@@ -5,8 +5,8 @@ import logging
 import psycopg
 import pytest
 
-from chatire.layers import ListenError, PostgresChannelLayer
-from chatire.layers.codec import Entry, Stream
+from channels_pgnotify import ListenError, PostgresChannelLayer
+from channels_pgnotify.codec import Entry, Stream
 
 from .conftest import MakeLayer, backends, nothing_more, receive, until
 
