@@ -13,7 +13,7 @@ from procrastinate.tasks import Task
 
 # The channel every Procrastinate worker listens to, whatever its queues.
 _ANNOUNCEMENTS = "procrastinate_any_queue_v1"
-# Our own channel to every worker process, see `chat.worker.connector`.
+# Our own channel to every worker process, see `chatire.worker.connector`.
 SIGNALS = "chatire_worker_signals"
 
 

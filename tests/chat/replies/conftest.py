@@ -24,7 +24,7 @@ from channels_pgnotify.connection import connection_params
 from chat.models import Assistant, Conversation, Message
 from chat.services.conversations import create_conversation
 from chat.services.messages import send_message
-from chat.worker.process import WorkerProcess
+from chatire.worker.process import WorkerProcess
 from core.groups import conversation_group
 from core.threads import in_thread
 from tests.fakes.openai_server import RunningServer

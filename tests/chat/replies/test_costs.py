@@ -18,7 +18,7 @@ from prometheus_client import REGISTRY
 from chat.models import Assistant, Message
 from chat.replies import metrics
 from chat.replies.flusher import CHECK_INTERVAL, INTERVAL
-from chat.worker.process import WorkerProcess
+from chatire.worker.process import WorkerProcess
 from core.threads import in_thread
 from tests.chat.replies.conftest import (
     Follower,

@@ -10,7 +10,7 @@ import pytest
 from chat.llm import Delta
 from chat.replies import flusher as flushing
 from chat.replies.flusher import Flusher
-from chat.worker import process
+from chatire.worker import process
 
 DEADLINE = 10.0  # seconds
 

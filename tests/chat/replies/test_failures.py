@@ -5,7 +5,7 @@ from django.conf import LazySettings
 
 from chat.models import Message
 from chat.replies import runner
-from chat.worker.process import WorkerProcess
+from chatire.worker.process import WorkerProcess
 from core.threads import in_thread
 from tests.chat.replies.conftest import Follower, Room, ended, text_so_far
 from tests.fakes.openai_server import RunningServer

@@ -19,7 +19,7 @@ from llmock.scenarios import Reply
 from chat.models import Assistant, Message
 from chat.replies import runner
 from chat.services.requests import request_stop
-from chat.worker.process import WorkerProcess
+from chatire.worker.process import WorkerProcess
 from core.threads import in_thread
 from tests.chat.replies.conftest import Follower, Room, ended, eventually, text_so_far
 

@@ -8,7 +8,7 @@ import pytest
 
 from chat.models import Message
 from chat.replies import metrics
-from chat.worker.process import WorkerProcess
+from chatire.worker.process import WorkerProcess
 from core.threads import in_thread
 from tests.chat.replies.conftest import (
     Follower,

@@ -9,7 +9,7 @@ from structlog.contextvars import bound_contextvars
 
 from chat.models import Assistant, Message
 from chat.replies import metrics, runner
-from chat.worker.process import WorkerProcess
+from chatire.worker.process import WorkerProcess
 from core.threads import in_thread
 from notifications.models import Notification
 from tests.chat.replies.conftest import (

@@ -19,7 +19,7 @@ from chat.services.replies import (
     hand_back_reply,
 )
 from chat.services.requests import request_stop
-from chat.worker import process
+from chatire.worker import process
 from core.threads import in_thread
 from notifications.models import Notification
 from tests.chat.replies.conftest import (

@@ -9,7 +9,7 @@ from chat.models import Conversation
 from chat.services.conversations import create_conversation, rename_conversation
 from chat.services.titles import name_conversation
 from chat.titles import MAX_CHARACTERS, clean_title, fallback_title
-from chat.worker.process import WorkerProcess
+from chatire.worker.process import WorkerProcess
 from core.threads import in_thread
 from tests.chat.replies.conftest import Follower, Room, ended, eventually
 from tests.fakes.openai_server import RunningServer

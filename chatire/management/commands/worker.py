@@ -23,7 +23,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         """Run the process."""
-        from chat.worker.process import WorkerFailed, WorkerProcess
+        from chatire.worker.process import WorkerFailed, WorkerProcess
 
         async def run() -> None:
             await WorkerProcess(

@@ -30,8 +30,8 @@ from chat.replies.active import Halt
 from chat.replies.flusher import Flusher
 from chat.replies.runner import Runner
 from chat.services.requests import STOP_SIGNAL
-from chat.worker.connector import SteadyConnector
-from chat.worker.probe import Health, serve_probe
+from chatire.worker.connector import SteadyConnector
+from chatire.worker.probe import Health, serve_probe
 from core.health import database_answers
 from core.jobs import announce_jobs
 from core.threads import in_thread
