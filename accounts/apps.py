@@ -12,4 +12,4 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         """Let drf-spectacular find our security scheme, which registers itself."""
-        import_module("accounts.schema")
+        import_module("accounts.rest.schema")

@@ -13,4 +13,4 @@ class ChatConfig(AppConfig):
         from accounts.signals import session_revoked
         from chat.events import on_session_revoked
 
-        session_revoked.connect(on_session_revoked, dispatch_uid="chat.sockets")
+        session_revoked.connect(on_session_revoked, dispatch_uid="chat.socket.registry")

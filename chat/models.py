@@ -79,7 +79,7 @@ class Conversation(models.Model):
     creator = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
-    # What the seeds call `llm` and `language`: chosen when it was opened; empty: the assistant's.
+    # Chosen when it was opened; empty: the assistant's.
     model = models.CharField(max_length=120, blank=True)
     language = models.CharField(max_length=35, blank=True)
     seq = models.BigIntegerField(default=0)

@@ -26,6 +26,6 @@ async def stream_reply(
 @app.task(name=TITLE_TASK)
 async def write_title(message_id: str) -> None:
     """Let the model name a conversation after its first exchange."""
-    from chat.titles import write_title_after
+    from chat.replies.titles import write_title_after
 
     await write_title_after(UUID(message_id))

@@ -10,7 +10,7 @@ get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter  # noqa: E402
 
-from chatire.auth import JwtAuthMiddleware  # noqa: E402
+from chat.socket.auth import JwtAuthMiddleware  # noqa: E402
 from chatire.lifespan import http, lifespan  # noqa: E402
 from chatire.routing import websocket_router  # noqa: E402
 

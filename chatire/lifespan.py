@@ -10,7 +10,8 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from chat import sockets, touches
+from chat import unread
+from chat.socket import registry
 from core import threads
 from core.health import database_answers, encode_health
 from core.threads import in_thread
@@ -51,7 +52,7 @@ async def lifespan(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     layer = get_channel_layer()
     if hasattr(layer, "close"):
         await layer.close()
-    await in_thread(touches.stop)
+    await in_thread(unread.stop)
     await asyncio.to_thread(threads.shutdown)
     await send({"type": "lifespan.shutdown.complete"})
 
@@ -64,9 +65,9 @@ def _drain_before_stopping() -> None:
     leaving: list[asyncio.Task[None]] = []
 
     async def leave() -> None:
-        logger.info("draining", sockets=sockets.count(), seconds=settings.WS_DRAIN_SECONDS)
+        logger.info("draining", sockets=registry.count(), seconds=settings.WS_DRAIN_SECONDS)
         try:
-            await sockets.send_away(settings.WS_DRAIN_SECONDS if sockets.count() else 0)
+            await registry.send_away(settings.WS_DRAIN_SECONDS if registry.count() else 0)
         finally:
             stop(signal.SIGTERM, None)
 

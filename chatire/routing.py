@@ -2,6 +2,6 @@
 
 from channels.routing import URLRouter
 
-from chat.routing import websocket_urlpatterns
+from chat.socket.routing import websocket_urlpatterns
 
 websocket_router = URLRouter(websocket_urlpatterns)

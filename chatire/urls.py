@@ -24,9 +24,9 @@ urlpatterns = [
         SpectacularRedocView.as_view(url_name="schema", permission_classes=[]),
         name="redoc",
     ),
-    path("api/", include("accounts.urls")),
-    path("api/", include("chat.urls")),
-    path("api/", include("notifications.urls")),
+    path("api/", include("accounts.rest.urls")),
+    path("api/", include("chat.rest.urls")),
+    path("api/", include("notifications.rest.urls")),
     # Every other page is the application's own, whose router reads the path.
     re_path(r"^(?!api/|admin/|static/|assets/|ws/|metrics/?$).*$", app_page, name="app"),
 ]

@@ -11,9 +11,9 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from accounts.serializers import GuestSerializer
-from chat.parameters import Parameters
-from chat.serializers import NewConversation, NewMessage
+from accounts.rest.bodies import GuestSerializer
+from chat.rest.bodies import NewConversation, NewMessage
+from chat.socket.parameters import Parameters
 from protocol import limits
 from protocol.commands import (
     Ack,

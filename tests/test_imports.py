@@ -43,14 +43,14 @@ PARTS = {
         *("chatire.settings", "chatire.urls", "chatire.websocket", "chatire.wsgi", "manage"),
         *("chatire.management", "chatire.migrations"),
     },
-    "socket_auth": {"chatire.auth"},
+    "socket_auth": {"chat.socket.auth"},
     "accounts_models": {"accounts", "accounts.models", "accounts.errors", "accounts.signals"},
     "accounts_selectors": {"accounts.selectors", "accounts.tokens"},
     "accounts_services": {"accounts.services"},
     "accounts_authentication": {
-        *("accounts.authentication", "accounts.backends", "accounts.schema", "accounts.apps"),
+        *("accounts.authentication", "accounts.backends", "accounts.rest.schema", "accounts.apps"),
     },
-    "accounts_http": {"accounts.views", "accounts.serializers", "accounts.urls"},
+    "accounts_http": {"accounts.rest.views", "accounts.rest.bodies", "accounts.rest.urls"},
     "accounts_worker": {"accounts.tasks"},
     "accounts_admin": {"accounts.admin"},
     "accounts_migrations": {"accounts.migrations"},
@@ -65,28 +65,34 @@ PARTS = {
     "notifications_backends": {"notifications.backends"},
     "notifications_face": {"notifications.utils"},
     "notifications_http": {
-        *("notifications.views", "notifications.serializers", "notifications.urls"),
-        "notifications.pagination",
+        *("notifications.rest.views", "notifications.rest.bodies", "notifications.rest.urls"),
+        "notifications.rest.pagination",
     },
     "notifications_worker": {"notifications.tasks", "notifications.apps"},
     "notifications_admin": {"notifications.admin"},
     "notifications_migrations": {"notifications.migrations"},
     "protocol": {"chat", "protocol"},
     "llm": {"chat.llm"},
-    "history": {"chat.history"},
+    "history": {"chat.replies.history"},
     "models": {"chat.models"},
     "states": {"chat.states"},
     "events": {"chat.events"},
     "selectors": {"chat.selectors"},
-    "touches": {"chat.touches"},
+    "touches": {"chat.unread"},
     "services": {"chat.services"},
     "socket": {
-        *("chat.consumers", "chat.commands", "chat.outbox", "chat.parameters", "chat.routing"),
-        "chat.following",
-        "chat.sockets",
+        *(
+            "chat.socket.consumer",
+            "chat.socket.handlers",
+            "chat.socket.send_queue",
+            "chat.socket.parameters",
+            "chat.socket.routing",
+        ),
+        "chat.socket.subscriptions",
+        "chat.socket.registry",
     },
-    "http": {"chat.views", "chat.serializers", "chat.urls", "chat.pagination"},
-    "worker": {"chat.tasks", "chat.titles", "chat.replies", "chatire.worker"},
+    "http": {"chat.rest.views", "chat.rest.bodies", "chat.rest.urls", "chat.rest.pagination"},
+    "worker": {"chat.tasks", "chat.replies.titles", "chat.replies", "chatire.worker"},
     "admin": {"chat.admin"},
     "commands": {"chatire.management", "chat.apps"},
     "migrations": {"chat.migrations"},
@@ -255,12 +261,14 @@ def test_the_parts_form_no_circle():
 
 
 def test_a_forbidden_import_is_seen():
-    assert part_of("chat.consumers") == "socket"
+    assert part_of("chat.socket.consumer") == "socket"
     assert part_of("chat.replies.runner") == "worker"
     assert "worker" not in ALLOWED["socket"]
-    assert Import("chat.consumers", "chat.commands", 0)[:2] in {found[:2] for found in IMPORTS}
+    assert Import("chat.socket.consumer", "chat.socket.handlers", 0)[:2] in {
+        found[:2] for found in IMPORTS
+    }
     # Relative ones too, and modules imported from their package.
     assert ("channels_pgnotify.core", "channels_pgnotify.listener") in {
         found[:2] for found in IMPORTS
     }
-    assert ("chat.commands", "chat.events") in {found[:2] for found in IMPORTS}
+    assert ("chat.socket.handlers", "chat.events") in {found[:2] for found in IMPORTS}

@@ -189,7 +189,7 @@ class Flusher:
             logger.warning("flush_failed", error=type(error).__name__, replies=len(self._replies))
             asked = list(self._replies.values())
             held = await self._recover()
-        self._heed(asked, held)
+        self._apply_marks(asked, held)
         await self._publish([(reply, piece) for reply, piece in pieces if reply.message_id in held])
         self._in_flight = set()
         for reply in asked:
@@ -198,7 +198,7 @@ class Flusher:
             elif reply.drained is not None:
                 self._hurry(reply.message_id)
 
-    def _heed(self, asked: Sequence[ActiveReply], held: dict[UUID, bool]) -> None:
+    def _apply_marks(self, asked: Sequence[ActiveReply], held: dict[UUID, bool]) -> None:
         for reply in asked:
             stop = held.get(reply.message_id)
             if stop is None:

@@ -6,10 +6,10 @@ from typing import Final
 
 from django.conf import settings
 
-from chat.history import PastMessage, build_turns, continuation
 from chat.llm import ModelSpec, Turn, estimate_turns
 from chat.models import Assistant, Conversation, Message
-from chat.selectors.turns import PastTurn, turns_before
+from chat.replies.history import build_turns, continuation
+from chat.replies.past import past_messages
 from chat.services.replies import Claim
 
 # vLLM and SGLang want to be told; llama.cpp sees it and takes no offence.
@@ -50,7 +50,7 @@ def prompt_for(claim: Claim) -> Prompt:
     turns = build_turns(
         assistant.system_prompt,
         claim.message.language or claim.conversation.language or assistant.language,
-        map(_past, turns_before(claim.message, kind)),
+        past_messages(claim.message, kind),
         budget - estimate_turns(ending),
         group=kind != Conversation.Kind.ASSISTANT,
         assistant_id=assistant.pk,
@@ -58,16 +58,6 @@ def prompt_for(claim: Claim) -> Prompt:
     if not any(turn.role == "user" for turn in turns):
         raise CannotAsk("turn_gone")
     return Prompt(spec, turns + ending)
-
-
-def _past(turn: PastTurn) -> PastMessage:
-    return PastMessage(
-        role=turn.role,  # type: ignore[arg-type]
-        content=turn.content,
-        author=turn.author,
-        author_name=turn.author_name,
-        status=turn.status,
-    )
 
 
 def _budget(assistant: Assistant, spec: ModelSpec) -> int:

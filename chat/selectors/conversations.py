@@ -1,6 +1,5 @@
 """Conversations and members, as far as the one who asks may see them."""
 
-from typing import NamedTuple
 from uuid import UUID
 
 from django.db.models import OuterRef, QuerySet, Subquery
@@ -45,25 +44,10 @@ def visible_conversation(user: User, conversation_id: UUID) -> Conversation:
     return found
 
 
-class Standing(NamedTuple):
-    """A person's place in a conversation."""
-
-    conversation_id: UUID
-    member_id: UUID
-    role: str
-
-
-def require_member(user_id: UUID, conversation_id: UUID) -> Standing:
-    """Return the person's present membership. Raises NotFound."""
-    found = (
-        Member.objects.present()
-        .filter(conversation=conversation_id, user=user_id)
-        .values_list("conversation_id", "pk", "role")
-        .first()
-    )
-    if found is None:
+def require_member(user_id: UUID, conversation_id: UUID) -> None:
+    """Return if the person is a member now. Raises NotFound."""
+    if not Member.objects.present().filter(conversation=conversation_id, user=user_id).exists():
         raise NotFound
-    return Standing(*found)
 
 
 def members_of(user: User, conversation_id: UUID) -> QuerySet[Member]:

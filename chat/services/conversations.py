@@ -7,13 +7,14 @@ from django.conf import settings
 from django.db import transaction
 
 from accounts.models import User
+from chat.change import Change, changing
 from chat.events import to_user
 from chat.models import Assistant, Conversation, Member
-from chat.services.changes import Change, changing
 from chat.services.members import new_member, require_manager
 from chat.services.notices import notify_added
 from chat.states import conversation_state
-from core.errors import Invalid, NotAllowed
+from core.errors import Invalid, NotAllowed, NotFound
+from protocol import limits
 from protocol.events import ConversationDeleted, ConversationUpdated
 
 MAX_MEMBERS_AT_ONCE = 100
@@ -117,6 +118,31 @@ def retitle(*, change: Change, title: str) -> None:
         )
     )
     change.touch()
+
+
+def name_conversation(*, conversation_id: UUID, title: str) -> bool:
+    """Set the title of a conversation that has none. False if it has one by now, or is gone."""
+    try:
+        with changing(conversation_id) as change:
+            seq = change.conversation.seq + 1
+            won = Conversation.objects.filter(pk=conversation_id, title="").update(
+                title=title[: limits.MAX_TITLE]
+            )
+            if not won:
+                return False
+            change.conversation.title = title[: limits.MAX_TITLE]
+            change.conversation.changed_seq = change.next_seq()
+            change.publish(
+                ConversationUpdated(
+                    conversation=conversation_id,
+                    seq=seq,
+                    state=conversation_state(change.conversation),
+                )
+            )
+            change.touch()
+            return True
+    except NotFound:
+        return False
 
 
 def delete_conversation(*, user: User, conversation_id: UUID) -> None:

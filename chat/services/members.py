@@ -5,12 +5,12 @@ from uuid import UUID
 from django.utils import timezone
 
 from accounts.models import User
+from chat.change import Change, changing
 from chat.events import removed_from, to_user
 from chat.models import Assistant, Conversation, Member
-from chat.selectors.unread import unread_of_user
-from chat.services.changes import Change, changing
 from chat.services.notices import notify_added
 from chat.states import member_state
+from chat.unread import unread_of_user
 from core.errors import Conflict, Invalid, NotAllowed
 from protocol.events import ConversationTouched, MemberJoined, MemberLeft, MemberUpdated
 

@@ -6,13 +6,12 @@ from uuid import UUID
 from django.utils import timezone
 
 from accounts.models import User
+from chat.change import Change, changing, conversation_of
 from chat.models import Assistant, Conversation, Message
-from chat.selectors.messages import messages_with_authors
-from chat.selectors.standing import Standing, standing_of
-from chat.services.changes import Change, changing, conversation_of
+from chat.selectors.messages import SendPreconditions, messages_with_authors, send_preconditions
 from chat.services.conversations import require_model
 from chat.services.replies import start_reply
-from chat.services.requests import active_replies, stop_reply
+from chat.services.reply_actions import active_replies, stop_reply
 from chat.states import message_state
 from core.errors import Conflict, Invalid, NotAllowed, NotFound
 from protocol.events import MessageCreated, MessageUpdated
@@ -45,21 +44,21 @@ def send_message(
     assistant or model, Conflict if too many replies wait already.
     """
     with changing(conversation_id) as change:
-        standing = standing_of(
+        preconditions = send_preconditions(
             user, change.conversation, client_id=client_id, parent=parent, slug=assistant
         )
-        if not standing.is_member:
+        if not preconditions.is_member:
             raise NotFound
-        if standing.sent_before:
+        if preconditions.sent_before:
             return _sent_before(change.conversation, user, client_id)
         return _say(
             change,
             user,
             client_id=client_id,
             content=content,
-            parent_id=_parent_id(change.conversation, parent, standing),
-            assistant=_replier(change.conversation, assistant, standing),
-            waiting=standing.waiting_replies,
+            parent_id=_parent_id(change.conversation, parent, preconditions),
+            assistant=_replier(change.conversation, assistant, preconditions),
+            waiting=preconditions.waiting_replies,
             model=model,
             language=language,
         )
@@ -96,20 +95,20 @@ def edit_message(
             raise Conflict("This message was deleted.")
         if change.conversation.kind != Conversation.Kind.ASSISTANT:
             return SentMessage(_reword(change, message, content), None, created=False)
-        if standing_of(user, change.conversation, client_id=client_id).sent_before:
+        if send_preconditions(user, change.conversation, client_id=client_id).sent_before:
             return _sent_before(change.conversation, user, client_id)
         for reply in active_replies(message):
             stop_reply(change=change, reply=reply)
         # Those that were stopped do not wait any more.
-        standing = standing_of(user, change.conversation, client_id=client_id)
+        preconditions = send_preconditions(user, change.conversation, client_id=client_id)
         return _say(
             change,
             user,
             client_id=client_id,
             content=content,
             parent_id=message.parent_id,
-            assistant=_replier(change.conversation, None, standing),
-            waiting=standing.waiting_replies,
+            assistant=_replier(change.conversation, None, preconditions),
+            waiting=preconditions.waiting_replies,
             model=model,
             language=language,
         )
@@ -179,8 +178,10 @@ def _sent_before(conversation: Conversation, user: User, client_id: str) -> Sent
     return SentMessage(message, replies.order_by("pk").first(), created=False)
 
 
-def _replier(conversation: Conversation, slug: str | None, standing: Standing) -> Assistant | None:
-    chosen = standing.assistant
+def _replier(
+    conversation: Conversation, slug: str | None, preconditions: SendPreconditions
+) -> Assistant | None:
+    chosen = preconditions.assistant
     if slug is None:
         return chosen if conversation.kind == Conversation.Kind.ASSISTANT else None
     if chosen is None:
@@ -190,10 +191,12 @@ def _replier(conversation: Conversation, slug: str | None, standing: Standing) -
     return chosen
 
 
-def _parent_id(conversation: Conversation, parent: UUID | None, standing: Standing) -> UUID | None:
+def _parent_id(
+    conversation: Conversation, parent: UUID | None, preconditions: SendPreconditions
+) -> UUID | None:
     """What a new message follows: what its sender says, else, with an assistant, the newest."""
     if parent is not None:
-        if not standing.parent_is_here:
+        if not preconditions.parent_is_here:
             raise Invalid("The message replied to is not in this conversation.", field="parent")
         return parent
-    return standing.newest if conversation.kind == Conversation.Kind.ASSISTANT else None
+    return preconditions.newest if conversation.kind == Conversation.Kind.ASSISTANT else None

@@ -14,9 +14,9 @@ from uuid import UUID
 from django.db import connection
 from structlog.contextvars import get_contextvars
 
+from chat.change import Change, changing
 from chat.models import Assistant, Conversation, Message
 from chat.selectors.messages import active_reply, messages_with_authors
-from chat.services.changes import Change, changing
 from chat.services.notices import notify_reply_finished
 from chat.states import message_state
 from core.errors import Conflict, NotFound
@@ -131,7 +131,7 @@ def resume_reply(*, change: Change, reply: Message) -> Message:
 
 
 def cancel_waiting_reply(*, change: Change, reply: Message) -> Message | None:
-    """End a pending reply with what it has; None if a worker was quicker."""
+    """End a pending reply with what it has; None if a worker has claimed it."""
     return _move(
         change,
         reply.pk,
@@ -262,7 +262,7 @@ def _move(
     *,
     read: Message | None = None,
 ) -> Message | None:
-    """Compare `attempt` and status, swap, publish. None if another hand was quicker.
+    """Compare `attempt` and status, swap, publish. None if the compare-and-swap lost.
 
     `read` is the row, if the caller has read it under the lock; it need not be read again.
     """

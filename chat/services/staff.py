@@ -3,8 +3,8 @@
 from uuid import UUID
 
 from accounts.models import User
+from chat.change import changing
 from chat.models import Assistant, Member
-from chat.services.changes import changing
 from chat.services.conversations import end_conversation, retitle
 from chat.services.members import end_membership, new_member, save_member
 

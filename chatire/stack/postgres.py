@@ -286,7 +286,7 @@ class EmbeddedPostgres:
                 account=self._account,
                 stop_signal=signal.SIGINT,  # "fast": ends sessions, then a checkpoint
                 death_signal=signal.SIGINT,
-                on_line=self._heed,
+                on_line=self._read_log_line,
                 on_exit=self._on_exit,
             )
             self.process.start()
@@ -306,13 +306,13 @@ class EmbeddedPostgres:
             "max_connections": str(self._max_connections),
             # Pages of NOTIFY in memory: twice the throughput of large messages.
             "notify_buffers": "256",
-            "lc_messages": "C",  # `_heed` and `_start_error` read the log
+            "lc_messages": "C",  # `_read_log_line` and `_start_error` read the log
             "log_line_prefix": "",
             **({} if self._durable else _NOT_DURABLE),
         }
         return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
 
-    def _heed(self, line: str) -> None:
+    def _read_log_line(self, line: str) -> None:
         if READY in line:
             self._ready.set()
         if self._on_line is not None:

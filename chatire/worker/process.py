@@ -23,13 +23,13 @@ from procrastinate.worker import Worker
 
 from accounts.services.sessions import delete_expired_sessions
 from channels_pgnotify.connection import Database, connection_params
-from chat import touches
+from chat import unread
 from chat.llm import close_clients
 from chat.replies import reaper
 from chat.replies.active import Halt
 from chat.replies.flusher import Flusher
 from chat.replies.runner import Runner
-from chat.services.requests import STOP_SIGNAL
+from chat.services.reply_actions import STOP_SIGNAL
 from chatire.worker.connector import SteadyConnector
 from chatire.worker.probe import Health, serve_probe
 from core.health import database_answers
@@ -47,7 +47,7 @@ _FORGOTTEN_SECONDS: Final = 5.0
 _SESSIONS_SECONDS: Final = 3600.0
 # With the database there, a heartbeat this old means that a loop of ours is dead.
 _DEAF_SECONDS: Final = 20.0
-_LAST_WORDS_SECONDS: Final = 5.0
+_CLOSE_TIMEOUT: Final = 5.0
 _DATABASE_SECONDS: Final = 60.0
 
 
@@ -155,7 +155,7 @@ class WorkerProcess:
             # Our own reaper does it, which knows when the database was away.
             stalled_worker_timeout=86_400.0,
             # Beyond our own drain; only a job that ignores it is aborted.
-            shutdown_graceful_timeout=self._drain_seconds + _LAST_WORDS_SECONDS,
+            shutdown_graceful_timeout=self._drain_seconds + _CLOSE_TIMEOUT,
             delete_jobs="successful",
             # Asynchronous tasks use `in_thread`, which looks after its connections itself.
             task_middleware=[self._keep_connection],
@@ -212,13 +212,13 @@ class WorkerProcess:
         hurry.cancel()
         if not jobs.done():
             self.runner.hand_back_all()
-            await asyncio.wait({jobs}, timeout=_LAST_WORDS_SECONDS)
+            await asyncio.wait({jobs}, timeout=_CLOSE_TIMEOUT)
         if not jobs.done():
             jobs.cancel()
             logger.warning("worker_left_jobs", jobs=len(self._running_jobs))
         try:
             # What was handed back could not be fetched before its lock was free.
-            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
                 await in_thread(announce_jobs)
         except (DatabaseError, TimeoutError):
             logger.warning("hand_back_not_announced")
@@ -228,7 +228,7 @@ class WorkerProcess:
         layer = get_channel_layer()
         if hasattr(layer, "close"):
             await layer.close()
-        await asyncio.to_thread(touches.stop)
+        await asyncio.to_thread(unread.stop)
         for connection in self._connections:
             connection.inc_thread_sharing()
             connection.close()

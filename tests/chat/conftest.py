@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from accounts.models import User
-from chat import touches
+from chat import unread
 from chat.models import Assistant, Conversation
 from chat.services.conversations import create_conversation
 
@@ -14,7 +14,7 @@ from chat.services.conversations import create_conversation
 def _no_touches_across_tests() -> Iterator[None]:
     """The thread that counts unread messages ends with the test whose rows it counts."""
     yield
-    touches.stop()
+    unread.stop()
 
 
 @pytest.fixture

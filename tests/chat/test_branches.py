@@ -15,7 +15,7 @@ from chat.models import Assistant, Conversation, Message
 from chat.replies.prompt import prompt_for
 from chat.services.messages import edit_message, send_message
 from chat.services.replies import MAX_WAITING_REPLIES, Claim, Outcome, claim_reply, finish_reply
-from chat.services.requests import continue_reply, regenerate
+from chat.services.reply_actions import continue_reply, regenerate
 from core.errors import Conflict
 
 Api = Callable[..., APIClient]

@@ -8,7 +8,7 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from chat.models import Conversation, Message, ReplyChunk
-from chat.selectors.changes import changes_since
+from chat.selectors.sync import changes_since
 from chat.services.conversations import rename_conversation
 from chat.services.members import mark_read, remove_member
 from chat.services.messages import send_message
@@ -135,7 +135,7 @@ def test_the_read_sees_one_state_even_while_others_write(
     """A message committed between the two queries belongs to the next answer, whole."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from chat.selectors import changes as module
+    from chat.selectors import sync as module
 
     def elsewhere() -> None:
         try:

@@ -563,7 +563,7 @@ async def test_a_connection_closed_while_idle_is_not_used_again(
 
 
 def test_it_needs_no_django() -> None:
-    code = "import sys, chat.llm, chat.history; sys.exit('django' in sys.modules)"
+    code = "import sys, chat.llm, chat.replies.history; sys.exit('django' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -24,11 +24,11 @@ from hypothesis import strategies as st
 
 import chat.services
 from accounts.models import User
-from chat import events, touches
+from chat import events, unread
 from chat.events import Publication, to_conversation
 from chat.models import Assistant, Conversation, Member, Message, ReplyChunk
-from chat.selectors.changes import changes_since
-from chat.services import conversations, members, messages, replies, requests, staff, titles
+from chat.selectors.sync import changes_since
+from chat.services import conversations, members, messages, replies, reply_actions, staff
 from chat.services.replies import Claim, Outcome
 from core.groups import user_group
 from protocol import limits
@@ -160,7 +160,7 @@ def open_world(
         return worlds[-1]
 
     monkeypatch.setattr(events, "publish_now", hear)
-    monkeypatch.setattr(touches, "touch", lambda conversation_id: None)
+    monkeypatch.setattr(unread, "touch", lambda conversation_id: None)
     yield open_one
     connection.close()
 
@@ -175,7 +175,7 @@ def _then(prepare: Callable[[World], Any], act: Callable[[World, Any], object]) 
 
 
 def _stop(world: World, reply: Message) -> object:
-    return requests.request_stop(user=world.bob, message_id=reply.pk)
+    return reply_actions.request_stop(user=world.bob, message_id=reply.pk)
 
 
 def _claimed_five_times(world: World) -> Message:
@@ -198,11 +198,11 @@ def _stopped_then_lost(world: World) -> Claim:
 
 
 def _again(world: World, claim: Claim) -> object:
-    return requests.regenerate(user=world.bob, message_id=claim.message.pk)
+    return reply_actions.regenerate(user=world.bob, message_id=claim.message.pk)
 
 
 def _go_on(world: World, claim: Claim) -> object:
-    return requests.continue_reply(user=world.bob, message_id=claim.message.pk)
+    return reply_actions.continue_reply(user=world.bob, message_id=claim.message.pk)
 
 
 def _going_on(world: World) -> Claim:
@@ -256,7 +256,7 @@ SCENARIOS: dict[str, Any] = {
     ),
     "name_conversation": _then(
         _nothing,
-        lambda world, _: titles.name_conversation(conversation_id=world.id, title="Weather"),
+        lambda world, _: conversations.name_conversation(conversation_id=world.id, title="Weather"),
     ),
     "send_message": _then(_nothing, lambda world, _: world.say(world.bob)),
     "send_message to the assistant": _then(
@@ -415,7 +415,7 @@ def test_every_service_that_changes_a_conversation_is_among_the_scenarios() -> N
         importlib.import_module(f"chat.services.{found.name}")
         for found in pkgutil.iter_modules(chat.services.__path__)
     ]
-    assert requests in modules
+    assert reply_actions in modules
     services = {
         name
         for module in modules
@@ -616,7 +616,9 @@ def _act(world: World, source: random.Random) -> None:
         ),
     ]
     if not Conversation.objects.get(pk=world.id).title:
-        acts.append(lambda: titles.name_conversation(conversation_id=world.id, title="Weather"))
+        acts.append(
+            lambda: conversations.name_conversation(conversation_id=world.id, title="Weather")
+        )
     room = len(active) < replies.MAX_WAITING_REPLIES
     if world.bob is not world.alice:
         acts.append(lambda: _join_or_leave(world))
@@ -671,11 +673,11 @@ def _hand_back(world: World, claim: Claim) -> None:
 
 
 def _regenerate_one(world: World, reply: Message) -> None:
-    requests.regenerate(user=world.alice, message_id=reply.pk)
+    reply_actions.regenerate(user=world.alice, message_id=reply.pk)
 
 
 def _continue_one(world: World, reply: Message) -> None:
-    requests.continue_reply(user=world.alice, message_id=reply.pk)
+    reply_actions.continue_reply(user=world.alice, message_id=reply.pk)
 
 
 class _Quiet(random.Random):

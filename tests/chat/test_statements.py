@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from accounts.models import User
-from chat import touches
+from chat import unread
 from chat.models import Assistant, Conversation, Member, Message
 from chat.replies.prompt import prompt_for
 from chat.services.conversations import create_conversation
@@ -30,7 +30,7 @@ OF_A_CLAIM = 7
 
 @pytest.fixture(autouse=True)
 def _no_touches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(touches, "touch", lambda conversation: None)
+    monkeypatch.setattr(unread, "touch", lambda conversation: None)
 
 
 def posted(client: APIClient, conversation: Conversation, **body: object) -> tuple[Message, int]:

@@ -13,7 +13,7 @@ from core.groups import user_group
 from core.threads import in_thread
 from notifications import services
 from notifications.models import Delivery, Notification
-from notifications.serializers import NotificationSerializer
+from notifications.rest.bodies import NotificationSerializer
 from notifications.services import notify
 from tests.notifications.worker import DEADLINE, run_due_jobs
 

@@ -7,7 +7,7 @@ from pytest_django import Settings
 
 from chat.models import Assistant, Message
 from chat.replies import active
-from chat.services.requests import continue_reply, request_stop
+from chat.services.reply_actions import continue_reply, request_stop
 from chatire.worker.process import WorkerProcess
 from core.threads import in_thread
 from tests.chat.replies.conftest import (

@@ -18,7 +18,7 @@ from llmock.scenarios import Reply
 
 from chat.models import Assistant, Message
 from chat.replies import runner
-from chat.services.requests import request_stop
+from chat.services.reply_actions import request_stop
 from chatire.worker.process import WorkerProcess
 from core.threads import in_thread
 from tests.chat.replies.conftest import Follower, Room, ended, eventually, text_so_far

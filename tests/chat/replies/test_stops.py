@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from chat.models import Conversation, Message
-from chat.services.requests import regenerate, request_stop
+from chat.services.reply_actions import regenerate, request_stop
 from chatire.worker.process import WorkerProcess
 from core.errors import Conflict, Invalid, NotFound
 from core.threads import in_thread

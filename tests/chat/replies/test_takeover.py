@@ -18,7 +18,7 @@ from chat.services.replies import (
     finish_reply,
     hand_back_reply,
 )
-from chat.services.requests import request_stop
+from chat.services.reply_actions import request_stop
 from chatire.worker import process
 from core.threads import in_thread
 from notifications.models import Notification

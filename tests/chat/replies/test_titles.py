@@ -6,9 +6,8 @@ import urllib.request
 import pytest
 
 from chat.models import Conversation
-from chat.services.conversations import create_conversation, rename_conversation
-from chat.services.titles import name_conversation
-from chat.titles import MAX_CHARACTERS, clean_title, fallback_title
+from chat.replies.titles import MAX_CHARACTERS, clean_title, fallback_title
+from chat.services.conversations import create_conversation, name_conversation, rename_conversation
 from chatire.worker.process import WorkerProcess
 from core.threads import in_thread
 from tests.chat.replies.conftest import Follower, Room, ended, eventually

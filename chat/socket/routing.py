@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chat.consumers import ChatConsumer
+from chat.socket.consumer import ChatConsumer
 
 websocket_urlpatterns = [
     path("ws/", ChatConsumer.as_asgi()),

@@ -8,6 +8,7 @@ from django.db import connection
 
 from accounts.models import User
 from chat.models import Assistant, Conversation, Message
+from chat.replies.history import PastMessage
 
 # Rows read at once: most histories that fit a model are one or two of the first size. Where many
 # short messages fit, the next page is twice as long, until the last size.
@@ -38,16 +39,6 @@ ORDER BY m.created_seq DESC LIMIT %s
 """
 
 
-class PastTurn(NamedTuple):
-    """What a model needs of a message. `author` is a user's or an assistant's id."""
-
-    role: str
-    content: str
-    status: str
-    author: UUID | None
-    author_name: str
-
-
 class _Row(NamedTuple):
     # Not a whole object: a long history would spend its time on making them.
     id: UUID
@@ -67,27 +58,33 @@ class _Row(NamedTuple):
         return self.status in _SAID and bool(self.content)
 
 
-def turns_before(reply: Message, kind: str) -> Iterator[PastTurn]:
+def past_messages(reply: Message, kind: str) -> Iterator[PastMessage]:
     """Yield what was said before `reply` in a conversation of this kind, newest first.
 
-    With an assistant that is its own branch: the turn it answers, what that was said under, and
+    With an assistant that is its own branch: the message it answers, what that was said under, and
     so on; where a reply on the way said nothing, its newest sibling that did stands for it.
-    Elsewhere it is everything until the turn it answers; of several replies to one turn only the
+    Elsewhere it is everything until the message it answers; of several replies to one only the
     newest that said something. Deleted messages and replies that are not done are left out.
     Read page by page, so taking the newest few of a long conversation costs only those. Authors
     have names except with an assistant, where nobody needs them.
     """
-    turn = reply.parent_id
-    if turn is None:
+    answered = reply.parent_id
+    if answered is None:
         return
     with_assistant = kind == Conversation.Kind.ASSISTANT
     names: dict[UUID | None, str] = {}
-    for page in _branch(turn) if with_assistant else _line(turn):
+    for page in _branch(answered) if with_assistant else _line(answered):
         if not with_assistant:
             _add_names(names, page)
         for row in page:
             author = row.author_user_id or row.author_assistant_id
-            yield PastTurn(row.role, row.content, row.status, author, names.get(author, ""))
+            yield PastMessage(
+                role=row.role,  # type: ignore[arg-type]
+                content=row.content,
+                author=author,
+                author_name=names.get(author, ""),
+                status=row.status,
+            )
 
 
 def _branch(message_id: UUID) -> Iterator[list[_Row]]:
@@ -105,20 +102,20 @@ def _branch(message_id: UUID) -> Iterator[list[_Row]]:
         yield [row for row in page if row.says]
 
 
-def _newest_said(turns: list[UUID | None]) -> dict[UUID | None, _Row]:
-    """The newest reply to each of these turns that said something."""
+def _newest_said(parents: list[UUID | None]) -> dict[UUID | None, _Row]:
+    """The newest reply to each of these messages that said something."""
     replies = (
         Message.objects.live()
-        .filter(parent__in=turns, role=Message.Role.ASSISTANT, status__in=_SAID)
+        .filter(parent__in=parents, role=Message.Role.ASSISTANT, status__in=_SAID)
         .exclude(content="")
     )
     rows = replies.order_by("created_seq").values_list(*_Row._fields)
     return {row[1]: _Row(*row) for row in rows}
 
 
-def _line(turn: UUID) -> Iterator[list[_Row]]:
-    answered = {turn}  # a sibling of the reply is not part of its history
-    last, inclusive, size = turn, 1, _PAGE
+def _line(message_id: UUID) -> Iterator[list[_Row]]:
+    answered = {message_id}  # a sibling of the reply is not part of its history
+    last, inclusive, size = message_id, 1, _PAGE
     while True:
         with connection.cursor() as cursor:
             cursor.execute(_LINE, [last, inclusive, last, *_SAID, size])

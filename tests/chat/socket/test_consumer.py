@@ -22,7 +22,7 @@ from chat.services.replies import claim_reply
 from core.threads import in_thread
 from protocol import limits
 from protocol.events import ReplyDelta
-from tests.chat.client import Socket
+from tests.chat.socket.client import Socket
 
 Token = Callable[[User], str]
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -5,9 +5,9 @@ from uuid import UUID
 from django.utils import timezone
 
 from accounts.models import User
+from chat.change import Change, changing, conversation_of
 from chat.models import Assistant, Member, Message, MessageQuerySet
 from chat.selectors.messages import messages_with_authors
-from chat.services.changes import Change, changing, conversation_of
 from chat.services.replies import (
     cancel_waiting_reply,
     resume_reply,
@@ -50,15 +50,15 @@ def stop_reply(*, change: Change, reply: Message) -> Message:
 
 
 def regenerate(*, user: User, message_id: UUID, model: str = "") -> Message:
-    """Start another reply to the turn that `message_id` answers, and return it.
+    """Start another reply to the message that `message_id` answers, and return it.
 
-    While a reply to that turn is being made, that one is returned: two clicks make one run.
-    Raises NotFound; Invalid for a message that is not a reply; Conflict if its assistant or its
-    turn is gone, or if too many replies wait already.
+    While a reply to that one is being made, that one is returned: two clicks make one run.
+    Raises NotFound; Invalid for a message that is not a reply; Conflict if its assistant or what
+    it answers is gone, or if too many replies wait already.
     """
     with changing(conversation_of(message_id)) as change:
         reply = _reply(change, user, message_id, "Only a reply can be made again.")
-        parent = _turn_of(reply)
+        parent = _parent_of(reply)
         active = active_replies(parent).last()
         if active is not None:
             return active
@@ -79,7 +79,7 @@ def continue_reply(*, user: User, message_id: UUID) -> Message:
     That is one that was stopped, broke off, failed or was cut off at its longest length. While it
     is being made it is returned as it is: two clicks make one run. Raises NotFound; Invalid for a
     message that is not a reply; Conflict for one that said all it had to say, if its assistant or
-    its turn is gone, or if too many replies wait already.
+    what it answers is gone, or if too many replies wait already.
     """
     with changing(conversation_of(message_id)) as change:
         reply = _reply(change, user, message_id, "Only a reply can go on.")
@@ -87,19 +87,19 @@ def continue_reply(*, user: User, message_id: UUID) -> Message:
             return reply
         if reply.status == _Status.COMPLETE and reply.finish_reason != "length":
             raise Conflict("This reply is complete.")
-        _turn_of(reply)
+        _parent_of(reply)
         _present_assistant(change, reply)
         resumed = resume_reply(change=change, reply=reply)
         change.touch(spoken=True)
         return resumed
 
 
-def active_replies(turn: Message) -> MessageQuerySet:
-    """Replies to a turn that are being made, oldest first."""
+def active_replies(parent: Message) -> MessageQuerySet:
+    """Replies to a message that are being made, oldest first."""
     return (
         messages_with_authors()
         .active()
-        .filter(parent=turn, role=Message.Role.ASSISTANT)
+        .filter(parent=parent, role=Message.Role.ASSISTANT)
         .order_by("created_seq")
     )
 
@@ -115,11 +115,11 @@ def _reply(change: Change, user: User, message_id: UUID, otherwise: str) -> Mess
     return message
 
 
-def _turn_of(reply: Message) -> Message:
-    turn = reply.parent
-    if turn is None or turn.deleted_at is not None or reply.deleted_at is not None:
+def _parent_of(reply: Message) -> Message:
+    parent = reply.parent
+    if parent is None or parent.deleted_at is not None or reply.deleted_at is not None:
         raise Conflict("What this was a reply to is gone.")
-    return turn
+    return parent
 
 
 def _present_assistant(change: Change, reply: Message) -> Assistant:

@@ -11,7 +11,7 @@ from django.conf import settings
 from chat.llm import Delta, ModelConnectionLost, ModelError, ModelSpec, Timeouts, Turn, stream_reply
 from chat.models import Message
 from chat.replies.prompt import model_spec
-from chat.services.titles import name_conversation
+from chat.services.conversations import name_conversation
 from core.threads import in_thread
 
 logger = structlog.get_logger(__name__)

@@ -17,15 +17,15 @@ from uuid_utils.compat import uuid7
 
 from accounts.models import User
 from channels_pgnotify import LayerError, PushMixin
-from chat import sockets
-from chat.commands import HANDLERS, subscribe
-from chat.following import Following
-from chat.outbox import Outbox, TooSlow
-from chat.parameters import BadParameters, parse_parameters
-from chat.selectors.changes import installation_epoch
 from chat.selectors.conversations import followable
+from chat.selectors.sync import installation_epoch
+from chat.socket import registry
+from chat.socket.auth import SocketAuth, authenticate_token
+from chat.socket.handlers import HANDLERS, subscribe
+from chat.socket.parameters import BadParameters, parse_parameters
+from chat.socket.send_queue import Outbox, TooSlow
+from chat.socket.subscriptions import Following
 from chat.states import person_state
-from chatire.auth import SocketAuth, authenticate_token
 from core.errors import RETRY_AFTER, ChatireError, NotAllowed, NotFound, error_body
 from core.groups import conversation_group, user_group
 from core.threads import in_thread
@@ -50,7 +50,7 @@ _UNAVAILABLE = (OperationalError, InterfaceError, LayerError)
 # What a frame sent to the person, not to a conversation they follow, is called.
 _PERSONAL = frozenset({"conversation.touched", "notification.created", "notification.read"})
 # Seconds a closing socket may take to hear why.
-_LAST_WORDS = 2.0
+_CLOSE_TIMEOUT = 2.0
 
 
 class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
@@ -88,7 +88,7 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         self._heard_at = self._refilled_at = time.monotonic()
         offered = self.scope.get("subprotocols", [])
         await self.accept(limits.PROTOCOL if limits.PROTOCOL in offered else None)
-        sockets.opened(self)
+        registry.opened(self)
         self._spawn(self._outbox.run())
         try:
             parameters = parse_parameters(
@@ -137,7 +137,7 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
     async def disconnect(self, code: int) -> None:
         """Leave every group and end this socket's tasks."""
         self._closing = True
-        sockets.closed(self)
+        registry.closed(self)
         for task in self._tasks:
             task.cancel()
         if not hasattr(self, "user"):
@@ -152,11 +152,11 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         if self._closing:
             return
         self._closing = True
-        sockets.CLOSES.labels(int(code)).inc()
+        registry.CLOSES.labels(int(code)).inc()
         if code != CloseCode.TOO_SLOW:
-            await self._outbox.drained(_LAST_WORDS)
+            await self._outbox.drained(_CLOSE_TIMEOUT)
         try:
-            async with asyncio.timeout(_LAST_WORDS):
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
                 await self.close(code=int(code), reason=reason)
         except TimeoutError:
             # The client does not read, so no closing handshake would ever end.
@@ -420,4 +420,4 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def _transmit(self, text: str) -> None:
         await self.base_send({"type": "websocket.send", "text": text})
-        sockets.FRAMES.inc()
+        registry.FRAMES.inc()

@@ -11,9 +11,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import User
-from chat import serializers
-from chat.pagination import ByActivity, ByCreation, ByJoining
-from chat.selectors.changes import changes_since
+from chat.rest import bodies
+from chat.rest.bodies import conversation_item, parse
+from chat.rest.pagination import ByActivity, ByCreation, ByJoining
 from chat.selectors.conversations import (
     active_assistants,
     members_of,
@@ -21,8 +21,7 @@ from chat.selectors.conversations import (
     visible_conversations,
 )
 from chat.selectors.messages import message_page, visible_message
-from chat.selectors.unread import unread_of_user
-from chat.serializers import conversation_item, parse
+from chat.selectors.sync import changes_since
 from chat.services.conversations import (
     create_conversation,
     delete_conversation,
@@ -30,8 +29,9 @@ from chat.services.conversations import (
 )
 from chat.services.members import add_member, change_member, mark_read, remove_member
 from chat.services.messages import SentMessage, edit_message, send_message
-from chat.services.requests import continue_reply, regenerate, request_stop
+from chat.services.reply_actions import continue_reply, regenerate, request_stop
 from chat.states import assistant_state, member_state, message_state
+from chat.unread import unread_of_user
 from core.errors import Invalid
 from core.schema import errors
 from protocol import limits
@@ -68,14 +68,14 @@ def _number_parameter(name: str, description: str) -> OpenApiParameter:
     return OpenApiParameter(name, OpenApiTypes.INT64, description=description)
 
 
-def _item(request: Request, conversation_id: UUID) -> serializers.ConversationItem:
+def _item(request: Request, conversation_id: UUID) -> bodies.ConversationItem:
     conversation = visible_conversation(_person(request), conversation_id)
     unread = unread_of_user(_person(request).pk, [conversation_id])
     return conversation_item(conversation, unread[conversation_id])
 
 
 def _sent(sent: SentMessage) -> Response:
-    answer = serializers.SentMessageBody(
+    answer = bodies.SentMessageBody(
         message=message_state(sent.message),
         reply=message_state(sent.reply) if sent.reply is not None else None,
     )
@@ -88,7 +88,7 @@ class AssistantsView(APIView):
     @extend_schema(
         operation_id="assistants_list",
         parameters=[_CURSOR],
-        responses={200: serializers.AssistantPage, **errors(401, 404)},
+        responses={200: bodies.AssistantPage, **errors(401, 404)},
     )
     def get(self, request: Request) -> Response:
         """List the assistants that are switched on."""
@@ -105,7 +105,7 @@ class ConversationsView(APIView):
     @extend_schema(
         operation_id="conversations_list",
         parameters=[_CURSOR],
-        responses={200: serializers.ConversationPage, **errors(401, 404)},
+        responses={200: bodies.ConversationPage, **errors(401, 404)},
     )
     def get(self, request: Request) -> Response:
         """List the conversations one is a member of, newest activity first."""
@@ -118,12 +118,12 @@ class ConversationsView(APIView):
 
     @extend_schema(
         operation_id="conversations_create",
-        request=serializers.NewConversation,
-        responses={201: serializers.ConversationItem, **errors(400, 401)},
+        request=bodies.NewConversation,
+        responses={201: bodies.ConversationItem, **errors(400, 401)},
     )
     def post(self, request: Request) -> Response:
         """Open a conversation."""
-        body = parse(serializers.NewConversation, request.data)
+        body = parse(bodies.NewConversation, request.data)
         made = create_conversation(user=_person(request), **body.model_dump())
         return _body(_item(request, made.pk), 201)
 
@@ -133,7 +133,7 @@ class ConversationView(APIView):
 
     @extend_schema(
         operation_id="conversations_retrieve",
-        responses={200: serializers.ConversationItem, **errors(401, 404)},
+        responses={200: bodies.ConversationItem, **errors(401, 404)},
     )
     def get(self, request: Request, conversation_id: UUID) -> Response:
         """Read a conversation."""
@@ -141,12 +141,12 @@ class ConversationView(APIView):
 
     @extend_schema(
         operation_id="conversations_update",
-        request=serializers.ConversationPatch,
-        responses={200: serializers.ConversationItem, **errors(400, 401, 403, 404)},
+        request=bodies.ConversationPatch,
+        responses={200: bodies.ConversationItem, **errors(400, 401, 403, 404)},
     )
     def patch(self, request: Request, conversation_id: UUID) -> Response:
         """Change its title."""
-        body = parse(serializers.ConversationPatch, request.data)
+        body = parse(bodies.ConversationPatch, request.data)
         rename_conversation(
             user=_person(request), conversation_id=conversation_id, title=body.title.strip()
         )
@@ -172,7 +172,7 @@ class MessagesView(APIView):
             _number_parameter("after", "Only messages whose `created_seq` is greater."),
             _number_parameter("limit", f"How many at most: 1 to {MAX_PAGE}, else 50."),
         ],
-        responses={200: serializers.MessagePageBody, **errors(400, 401, 404)},
+        responses={200: bodies.MessagePageBody, **errors(400, 401, 404)},
     )
     def get(self, request: Request, conversation_id: UUID) -> Response:
         """Page through history; with neither `before` nor `after`, the newest."""
@@ -185,7 +185,7 @@ class MessagesView(APIView):
             limit=min(max(limit, 1), MAX_PAGE) if limit is not None else limits.PAGE,
         )
         return _body(
-            serializers.MessagePageBody(
+            bodies.MessagePageBody(
                 results=[message_state(message) for message in page.messages],
                 more_before=page.more_before,
                 more_after=page.more_after,
@@ -194,16 +194,16 @@ class MessagesView(APIView):
 
     @extend_schema(
         operation_id="messages_create",
-        request=serializers.NewMessage,
+        request=bodies.NewMessage,
         responses={
-            201: serializers.SentMessageBody,
-            200: serializers.SentMessageBody,
+            201: bodies.SentMessageBody,
+            200: bodies.SentMessageBody,
             **errors(400, 401, 404, 409),
         },
     )
     def post(self, request: Request, conversation_id: UUID) -> Response:
         """Say something. 201 if this stored it, 200 if the same `client_id` already had."""
-        body = parse(serializers.NewMessage, request.data)
+        body = parse(bodies.NewMessage, request.data)
         sent = send_message(
             user=_person(request), conversation_id=conversation_id, **body.model_dump()
         )
@@ -231,12 +231,12 @@ class ReadView(APIView):
 
     @extend_schema(
         operation_id="conversations_read",
-        request=serializers.ReadMark,
+        request=bodies.ReadMark,
         responses={200: MemberState, **errors(400, 401, 404)},
     )
     def post(self, request: Request, conversation_id: UUID) -> Response:
         """Mark everything up to `seq` as read."""
-        body = parse(serializers.ReadMark, request.data)
+        body = parse(bodies.ReadMark, request.data)
         member = mark_read(user=_person(request), conversation_id=conversation_id, seq=body.seq)
         return _body(member_state(member))
 
@@ -247,7 +247,7 @@ class MembersView(APIView):
     @extend_schema(
         operation_id="members_list",
         parameters=[_CURSOR],
-        responses={200: serializers.MemberPage, **errors(401, 404)},
+        responses={200: bodies.MemberPage, **errors(401, 404)},
     )
     def get(self, request: Request, conversation_id: UUID) -> Response:
         """List the present members, in joining order."""
@@ -259,12 +259,12 @@ class MembersView(APIView):
 
     @extend_schema(
         operation_id="members_create",
-        request=serializers.NewMember,
+        request=bodies.NewMember,
         responses={201: MemberState, **errors(400, 401, 403, 404, 409)},
     )
     def post(self, request: Request, conversation_id: UUID) -> Response:
         """Add a person."""
-        body = parse(serializers.NewMember, request.data)
+        body = parse(bodies.NewMember, request.data)
         member = add_member(
             user=_person(request), conversation_id=conversation_id, person=body.user
         )
@@ -276,12 +276,12 @@ class MemberView(APIView):
 
     @extend_schema(
         operation_id="members_update",
-        request=serializers.MemberPatch,
+        request=bodies.MemberPatch,
         responses={200: MemberState, **errors(400, 401, 403, 404, 409)},
     )
     def patch(self, request: Request, conversation_id: UUID, member_id: UUID) -> Response:
         """Change a role, a nickname or what one is notified of."""
-        body = parse(serializers.MemberPatch, request.data)
+        body = parse(bodies.MemberPatch, request.data)
         member = change_member(
             user=_person(request),
             conversation_id=conversation_id,
@@ -313,10 +313,10 @@ class MessageView(APIView):
 
     @extend_schema(
         operation_id="messages_update",
-        request=serializers.MessagePatch,
+        request=bodies.MessagePatch,
         responses={
-            201: serializers.SentMessageBody,
-            200: serializers.SentMessageBody,
+            201: bodies.SentMessageBody,
+            200: bodies.SentMessageBody,
             **errors(400, 401, 403, 404, 409),
         },
     )
@@ -326,7 +326,7 @@ class MessageView(APIView):
         With an assistant that begins a branch, with a reply of its own: 201, or 200 if the same
         `client_id` already had. Elsewhere the message is changed in place: 200.
         """
-        body = parse(serializers.MessagePatch, request.data)
+        body = parse(bodies.MessagePatch, request.data)
         return _sent(
             edit_message(user=_person(request), message_id=message_id, **body.model_dump())
         )
@@ -338,12 +338,12 @@ class StopView(APIView):
     @extend_schema(
         operation_id="messages_stop",
         request=None,
-        responses={200: serializers.MessageBody, **errors(400, 401, 404)},
+        responses={200: bodies.MessageBody, **errors(400, 401, 404)},
     )
     def post(self, request: Request, message_id: UUID) -> Response:
         """Stop a reply, wherever it is being written; its text so far is kept."""
         message = request_stop(user=_person(request), message_id=message_id)
-        return _body(serializers.MessageBody(message=message_state(message)))
+        return _body(bodies.MessageBody(message=message_state(message)))
 
 
 class RegenerateView(APIView):
@@ -352,12 +352,12 @@ class RegenerateView(APIView):
     @extend_schema(
         operation_id="messages_regenerate",
         request=None,
-        responses={201: serializers.MessageBody, **errors(400, 401, 404, 409)},
+        responses={201: bodies.MessageBody, **errors(400, 401, 404, 409)},
     )
     def post(self, request: Request, message_id: UUID) -> Response:
         """Start a sibling of a reply: another answer to the same turn."""
         message = regenerate(user=_person(request), message_id=message_id)
-        return _body(serializers.MessageBody(message=message_state(message)), 201)
+        return _body(bodies.MessageBody(message=message_state(message)), 201)
 
 
 class ContinueView(APIView):
@@ -366,9 +366,9 @@ class ContinueView(APIView):
     @extend_schema(
         operation_id="messages_continue",
         request=None,
-        responses={200: serializers.MessageBody, **errors(400, 401, 404, 409)},
+        responses={200: bodies.MessageBody, **errors(400, 401, 404, 409)},
     )
     def post(self, request: Request, message_id: UUID) -> Response:
         """Let a reply that ended before its time go on from where it ended."""
         message = continue_reply(user=_person(request), message_id=message_id)
-        return _body(serializers.MessageBody(message=message_state(message)))
+        return _body(bodies.MessageBody(message=message_state(message)))

@@ -11,7 +11,7 @@ from rest_framework.views import APIView
 
 from accounts import services
 from accounts.models import User
-from accounts.serializers import (
+from accounts.rest.bodies import (
     ClaimSerializer,
     GuestSerializer,
     PasswordChangeSerializer,

@@ -8,7 +8,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.models import User
-from chat import touches
+from chat import unread
 from chat.events import Publication, publish_on_commit, to_conversation
 from chat.models import Conversation, Member, Message
 from core.columns import Columns
@@ -94,7 +94,7 @@ class Change:
             self.conversation.save(update_fields=fields)
         if self._touched:
             conversation_id = self.conversation.pk
-            transaction.on_commit(lambda: touches.touch(conversation_id), robust=True)
+            transaction.on_commit(lambda: unread.touch(conversation_id), robust=True)
 
 
 @contextmanager

@@ -6,12 +6,12 @@ from uuid import UUID
 
 from accounts.models import User
 from chat import events
-from chat.following import Following
-from chat.selectors.changes import changes_since
 from chat.selectors.conversations import require_member
+from chat.selectors.sync import changes_since
 from chat.services.members import mark_read
 from chat.services.messages import SentMessage, edit_message, send_message
-from chat.services.requests import continue_reply, regenerate, request_stop
+from chat.services.reply_actions import continue_reply, regenerate, request_stop
+from chat.socket.subscriptions import Following
 from chat.states import message_state
 from core.errors import ChatireError, NotFound
 from core.threads import in_thread

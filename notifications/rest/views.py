@@ -12,14 +12,14 @@ from accounts.models import User
 from core.schema import errors
 from notifications import selectors, services
 from notifications.models import Notification, NotificationQuerySet
-from notifications.pagination import InboxPagination
-from notifications.serializers import (
+from notifications.rest.bodies import (
     ListQuerySerializer,
     MarkedReadSerializer,
     MarkReadSerializer,
     NotificationSerializer,
     UnreadSerializer,
 )
+from notifications.rest.pagination import InboxPagination
 
 
 def _person(request: Request) -> User:

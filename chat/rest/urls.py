@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chat import views
+from chat.rest import views
 
 urlpatterns = [
     path("assistants/", views.AssistantsView.as_view()),

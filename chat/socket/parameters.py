@@ -1,4 +1,4 @@
-"""The dynamic parameters of the socket routes: checked, named once, with the seeds' aliases."""
+"""The dynamic parameters of the socket routes: checked, named once, with their older names."""
 
 from typing import Annotated, Any
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.history import PastMessage, build_turns, omit_middle
 from chat.llm import Turn, estimate_tokens
 from chat.llm.tokens import TokenEstimate, estimate_turns
+from chat.replies.history import PastMessage, build_turns, omit_middle
 
 
 def user(content: str, name: str = "Alice") -> PastMessage:

@@ -16,8 +16,8 @@ from websockets.asyncio.client import connect
 from accounts import services
 from accounts.errors import SessionRevoked, TokenExpired, TokenInvalid, UserInactive
 from accounts.tokens import new_access_token
-from chatire import auth
-from chatire.auth import JwtAuthMiddleware, SocketAuth, authenticate_token
+from chat.socket import auth
+from chat.socket.auth import JwtAuthMiddleware, SocketAuth, authenticate_token
 from core import threads
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts import views
+from accounts.rest import views
 
 urlpatterns = [
     path("auth/register/", views.RegisterView.as_view(), name="register"),

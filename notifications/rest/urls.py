@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from notifications import views
+from notifications.rest import views
 
 urlpatterns = [
     path("notifications/", views.NotificationListView.as_view(), name="notification-list"),
