@@ -1,6 +1,10 @@
 """Conversations, members, messages, assistants and replies."""
 
+from uuid import UUID
+
 from django.apps import AppConfig
+
+from core.publishing import publish_now, signed_out
 
 
 class ChatConfig(AppConfig):
@@ -11,6 +15,10 @@ class ChatConfig(AppConfig):
     def ready(self) -> None:
         """Hear of ended sessions, whose open sockets must close."""
         from accounts.signals import session_revoked
-        from chat.events import on_session_revoked
 
-        session_revoked.connect(on_session_revoked, dispatch_uid="chat.socket.registry")
+        session_revoked.connect(_close_sockets, dispatch_uid="chat.apps")
+
+
+def _close_sockets(sender: object, *, user_id: UUID, session_ids: list[UUID], **_: object) -> None:
+    # Accounts sends this after its commit.
+    publish_now(signed_out(user_id, session_ids))

@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from accounts.models import User
 from chat import unread
-from chat.events import Publication, publish_on_commit, to_conversation
 from chat.models import Conversation, Member, Message
 from core.columns import Columns
 from core.errors import NotFound
+from core.publishing import Publication, publish_on_commit, to_conversation
 from protocol.events import Event
 
 _CONVERSATION = Columns(Conversation, "c")

@@ -18,7 +18,7 @@ from django.db import close_old_connections, connection
 from django.db.utils import Error as DatabaseError
 
 from channels_pgnotify.errors import PublishError
-from chat.events import publish_now, to_user
+from core.publishing import publish_now, to_user
 from protocol.events import ConversationTouched
 
 logger = structlog.get_logger(__name__)

@@ -17,6 +17,7 @@ from django.utils.module_loading import import_string
 from notifications import NotificationError, default_settings
 from notifications.models import Notification
 from notifications.providers import BaseNotificationProvider
+from notifications.states import notification_state
 
 
 class BaseNotificationChannel(abc.ABC):
@@ -98,7 +99,7 @@ class WebSocketNotificationChannel(BaseNotificationChannel):
     def build_payload(self, provider: str) -> Any:
         """Return the notification's state, or the layer message for a destination."""
         if "destination" not in self.context:
-            return self.notification.as_dict()
+            return notification_state(self.notification).model_dump(mode="json")
         return {
             "type": default_settings.NOTIFICATIONS_WEBSOCKET_EVENT_NAME,
             "message": json.dumps(self.context["message"]),

@@ -112,26 +112,6 @@ class Notification(BaseNotificationModel):
             "is_read": self.is_read,
         }
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the state that clients get, over HTTP and over the socket alike."""
-        return {
-            "id": str(self.id),
-            "category": self.category,
-            "action": self.action,
-            "source": str(self.source_id) if self.source_id else None,
-            "source_display_name": self.source_display_name,
-            "short_description": self.short_description,
-            "url": self.url,
-            "object": (
-                {"type": self.content_type.model, "id": self.object_id}
-                if self.content_type and self.object_id
-                else None
-            ),
-            "extra_data": self.extra_data,
-            "is_read": self.is_read,
-            "created_at": self.create_date.isoformat().replace("+00:00", "Z"),
-        }
-
 
 class Delivery(models.Model):
     """One sending of one notification through one provider of one channel.

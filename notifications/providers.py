@@ -16,7 +16,9 @@ from django.core.mail import EmailMessage, get_connection
 from django.core.mail.backends.base import BaseEmailBackend
 from django.utils.functional import classproperty
 
-from notifications import NotificationError, events, selectors
+from core.publishing import publish_message, publish_now, to_user
+from notifications import NotificationError, selectors
+from protocol.events import NotificationCreated
 
 # Seconds a mail server may take per network operation, unless EMAIL_TIMEOUT says otherwise.
 EMAIL_TIMEOUT = 10
@@ -77,7 +79,7 @@ class DjangoChannelsNotificationProvider(BaseNotificationProvider):
         Sending twice is harmless: a frame carries the notification's id and whole state.
         """
         if "destination" in self.context:
-            events.send(
+            publish_message(
                 self.context["destination"],
                 payload,
                 alias=self.context.get("channel_layer", "default"),
@@ -85,7 +87,8 @@ class DjangoChannelsNotificationProvider(BaseNotificationProvider):
             return
         recipient = UUID(self.context["recipient"])
         # Counted now: others may have come or been read since the notification was stored.
-        events.publish(recipient, events.created_frame(payload, selectors.count_unread(recipient)))
+        unread = selectors.count_unread(recipient)
+        publish_now(to_user(recipient, NotificationCreated(notification=payload, unread=unread)))
 
 
 class EmailNotificationProvider(BaseNotificationProvider):

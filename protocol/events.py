@@ -1,6 +1,6 @@
 """What the server sends unasked."""
 
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 from protocol.fields import Frame
@@ -13,7 +13,13 @@ from protocol.limits import (
     MAX_WAITING_COMMANDS,
     PROTOCOL,
 )
-from protocol.states import ConversationState, MemberState, MessageState, PersonState
+from protocol.states import (
+    ConversationState,
+    MemberState,
+    MessageState,
+    NotificationState,
+    PersonState,
+)
 
 
 class Limits(Frame):
@@ -135,15 +141,15 @@ class NotificationCreated(Event):
     """Something for your inbox."""
 
     type: Literal["notification.created"] = "notification.created"
-    notification: dict[str, Any]
+    notification: NotificationState
     unread: int
 
 
 class NotificationRead(Event):
-    """Something in your inbox was read, here or elsewhere."""
+    """Something in your inbox was read, here or elsewhere; null: several at once."""
 
     type: Literal["notification.read"] = "notification.read"
-    notification: dict[str, Any] | None
+    notification: NotificationState | None
     unread: int
 
 

@@ -104,6 +104,29 @@ class ConversationState(Frame):
     active_at: datetime
 
 
+class ObjectState(Frame):
+    """What a notification is about; `type` is the kind of thing, such as `conversation`."""
+
+    type: str
+    id: str
+
+
+class NotificationState(Frame):
+    """One entry of somebody's inbox. `url` is absolute, or a path on this site; it may be empty."""
+
+    id: UUID
+    category: str
+    action: str
+    source: UUID | None
+    source_display_name: str
+    short_description: str
+    url: str
+    object: ObjectState | None
+    extra_data: dict[str, Any]
+    is_read: bool
+    created_at: datetime
+
+
 class Snapshot(Frame):
     """A streaming reply so far; the next delta of this attempt has `index`."""
 

@@ -22,11 +22,11 @@ import psycopg
 import structlog
 
 from channels_pgnotify.connection import backoff
-from chat.events import Publication, publish_now_async, to_conversation
 from chat.llm import Delta
 from chat.replies import metrics
 from chat.replies.active import NOTHING, ActiveReply, Halt, Piece
 from core.metrics import CONNECTIONS, CONNECTIONS_BUSY
+from core.publishing import Publication, publish_now_async, to_conversation
 from protocol.events import ReplyDelta
 
 logger = structlog.get_logger(__name__)

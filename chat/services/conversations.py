@@ -8,12 +8,12 @@ from django.db import transaction
 
 from accounts.models import User
 from chat.change import Change, changing
-from chat.events import to_user
 from chat.models import Assistant, Conversation, Member
 from chat.services.members import new_member, require_manager
 from chat.services.notices import notify_added
 from chat.states import conversation_state
 from core.errors import Invalid, NotAllowed, NotFound
+from core.publishing import to_user
 from protocol import limits
 from protocol.events import ConversationDeleted, ConversationUpdated
 

@@ -6,12 +6,12 @@ from django.utils import timezone
 
 from accounts.models import User
 from chat.change import Change, changing
-from chat.events import removed_from, to_user
 from chat.models import Assistant, Conversation, Member
 from chat.services.notices import notify_added
 from chat.states import member_state
 from chat.unread import unread_of_user
 from core.errors import Conflict, Invalid, NotAllowed
+from core.publishing import removed_from, to_user
 from protocol.events import ConversationTouched, MemberJoined, MemberLeft, MemberUpdated
 
 _MANAGERS = (Member.Role.OWNER, Member.Role.ADMIN)

@@ -27,7 +27,7 @@ from chat.socket.send_queue import Outbox, TooSlow
 from chat.socket.subscriptions import Following
 from chat.states import person_state
 from core.errors import RETRY_AFTER, ChatireError, NotAllowed, NotFound, error_body
-from core.groups import conversation_group, user_group
+from core.publishing import conversation_group, user_group
 from core.threads import in_thread
 from protocol import limits
 from protocol.commands import (

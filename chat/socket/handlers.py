@@ -5,7 +5,6 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from accounts.models import User
-from chat import events
 from chat.selectors.conversations import require_member
 from chat.selectors.sync import changes_since
 from chat.services.members import mark_read
@@ -13,6 +12,7 @@ from chat.services.messages import SentMessage, edit_message, send_message
 from chat.services.reply_actions import continue_reply, regenerate, request_stop
 from chat.socket.subscriptions import Following
 from chat.states import message_state
+from core import publishing
 from core.errors import ChatireError, NotFound
 from core.threads import in_thread
 from protocol import limits
@@ -168,7 +168,7 @@ async def typing(socket: Socket, command: Typing) -> None:
     event = TypingEvent(
         conversation=command.conversation, user=socket.user.pk, active=command.active
     )
-    await events.publish_now_async(events.to_conversation(event))
+    await publishing.publish_now_async(publishing.to_conversation(event))
     socket.answer(Ack(id=command.id))
 
 

@@ -84,7 +84,7 @@ class Outbox:
         self._append(frame, len(frame))
 
     def put_event(self, event: dict[str, Any]) -> None:
-        """Queue a published event (see `chat.events`). Raises TooSlow as `put` does."""
+        """Queue a published event (see `core.publishing`). Raises TooSlow as `put` does."""
         kind = event["kind"]
         crowded = len(self._waiting) >= _CROWDED
         if kind in _MOMENTARY and crowded:

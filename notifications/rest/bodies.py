@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from notifications.models import Notification
+from notifications.states import notification_state
 
 # How many notifications may be marked read by their ids in one request.
 MAX_IDS = 100
@@ -44,7 +45,7 @@ class NotificationSerializer(serializers.ModelSerializer[Notification]):
 
     def to_representation(self, instance: Notification) -> dict[str, Any]:
         """Return the one representation that REST and the socket share."""
-        return instance.as_dict()
+        return notification_state(instance).model_dump(mode="json")
 
 
 class ListQuerySerializer(serializers.Serializer[Any]):

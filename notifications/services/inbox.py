@@ -8,8 +8,11 @@ from django.utils import timezone
 
 from accounts.models import User
 from core.errors import NotFound
-from notifications import events, selectors
+from core.publishing import publish_now, to_user
+from notifications import selectors
 from notifications.models import Notification, NotificationQuerySet
+from notifications.states import notification_state
+from protocol.events import NotificationRead
 
 
 @transaction.atomic
@@ -59,10 +62,12 @@ def _mark(user: User, notifications: NotificationQuerySet) -> int:
 
 
 def _publish_read(user: User, notification: Notification | None) -> None:
-    state = notification.as_dict() if notification is not None else None
+    state = notification_state(notification) if notification is not None else None
 
     def publish() -> None:
-        events.publish(user.pk, events.read_frame(state, selectors.count_unread(user.pk)))
+        # Counted after the commit, as another device's answer would be.
+        unread = selectors.count_unread(user.pk)
+        publish_now(to_user(user.pk, NotificationRead(notification=state, unread=unread)))
 
     # robust: the rows are committed; a frame that was lost harms no one.
     transaction.on_commit(publish, robust=True)

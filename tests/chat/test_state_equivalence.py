@@ -24,13 +24,13 @@ from hypothesis import strategies as st
 
 import chat.services
 from accounts.models import User
-from chat import events, unread
-from chat.events import Publication, to_conversation
+from chat import unread
 from chat.models import Assistant, Conversation, Member, Message, ReplyChunk
 from chat.selectors.sync import changes_since
 from chat.services import conversations, members, messages, replies, reply_actions, staff
 from chat.services.replies import Claim, Outcome
-from core.groups import user_group
+from core import publishing
+from core.publishing import Publication, to_conversation, user_group
 from protocol import limits
 from protocol.events import ReplyDelta
 from tests.faults.known import Frame, Known
@@ -159,7 +159,7 @@ def open_world(
         worlds.append(World(conversation, alice, bob if kind == "group" else alice, charlie))
         return worlds[-1]
 
-    monkeypatch.setattr(events, "publish_now", hear)
+    monkeypatch.setattr(publishing, "publish_now", hear)
     monkeypatch.setattr(unread, "touch", lambda conversation_id: None)
     yield open_one
     connection.close()

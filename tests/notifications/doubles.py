@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from notifications.channels import BaseNotificationChannel
 from notifications.providers import BaseNotificationProvider
+from notifications.states import notification_state
 
 
 class RecordingProvider(BaseNotificationProvider):
@@ -48,4 +49,4 @@ class RecordingChannel(BaseNotificationChannel):
     providers = ("recording",)
 
     def build_payload(self, provider: str) -> Any:
-        return self.notification.as_dict()
+        return notification_state(self.notification).model_dump(mode="json")

@@ -10,7 +10,7 @@ from channels.layers import get_channel_layer
 from django.db import transaction
 from uuid_utils.compat import uuid7
 
-from core.groups import user_group
+from core.publishing import user_group
 from core.threads import in_thread
 from notifications import selectors, services
 from notifications.models import Notification

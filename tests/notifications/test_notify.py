@@ -9,12 +9,13 @@ from channels.layers import get_channel_layer
 from django.db import connection, transaction
 
 from core.errors import Invalid
-from core.groups import user_group
+from core.publishing import user_group
 from core.threads import in_thread
 from notifications import services
 from notifications.models import Delivery, Notification
 from notifications.rest.bodies import NotificationSerializer
 from notifications.services import notify
+from notifications.states import notification_state
 from tests.notifications.worker import DEADLINE, run_due_jobs
 
 HELLO = {
@@ -73,7 +74,7 @@ def test_notification_keeps_what_it_was_given(alice, bob):
         **HELLO,
     )
     stored = Notification.objects.get()
-    assert stored.as_dict() == {
+    assert notification_state(stored).model_dump(mode="json") == {
         "id": str(stored.pk),
         "category": "message",
         "action": "replied",
@@ -179,7 +180,7 @@ def test_context_goes_to_the_channel_and_not_to_clients(alice, work, sent):
     notification = notify(recipient=alice, context={"room": "x"}, **HELLO)
     work()
     assert sent[0][1] == {"room": "x"}
-    assert "room" not in json.dumps(notification.as_dict())
+    assert "room" not in notification_state(notification).model_dump_json()
 
 
 def test_unknown_channel_is_refused_and_nothing_is_stored(alice):

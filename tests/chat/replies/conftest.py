@@ -25,7 +25,7 @@ from chat.models import Assistant, Conversation, Message
 from chat.services.conversations import create_conversation
 from chat.services.messages import send_message
 from chatire.worker.process import WorkerProcess
-from core.groups import conversation_group
+from core.publishing import conversation_group
 from core.threads import in_thread
 from tests.fakes.openai_server import RunningServer
 from tests.fakes.script import directive

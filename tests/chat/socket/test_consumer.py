@@ -13,12 +13,12 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from accounts.models import User
 from accounts.services import revoke_session
-from chat.events import publish_now, to_conversation
 from chat.models import Conversation, Member, Message, ReplyChunk
 from chat.services.conversations import delete_conversation, rename_conversation
 from chat.services.members import add_member, remove_member
 from chat.services.messages import send_message
 from chat.services.replies import claim_reply
+from core.publishing import publish_now, to_conversation
 from core.threads import in_thread
 from protocol import limits
 from protocol.events import ReplyDelta

@@ -1,11 +1,11 @@
-"""The one door to the channel layer: what is published, to which group, and when.
+"""The one door to the channel layer: every app's events, to which group, and when.
 
 Durable changes go out after their commit, never inside the transaction: Postgres serialises
 all commits that NOTIFY through one lock. A publication lost to a crash costs nothing, because
 clients recover by `seq`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -15,11 +15,20 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.db import transaction
 
-from core.groups import conversation_group, user_group
 from core.metrics import EVENTS, STATEMENTS
 from protocol.events import Event, MemberLeft, ReplyDelta
 
 logger = structlog.get_logger(__name__)
+
+
+def user_group(user_id: UUID) -> str:
+    """The group of every socket of one person."""
+    return f"user.{user_id.hex}"
+
+
+def conversation_group(conversation_id: UUID) -> str:
+    """The group of every socket that follows a conversation."""
+    return f"conversation.{conversation_id.hex}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +105,10 @@ def publish_now(*publications: Publication) -> None:
 
     Raises what the database raises.
     """
-    layer = get_channel_layer()
-    items = _counted(publications)
+    _send_from_thread(get_channel_layer(), _counted(publications))
+
+
+def _send_from_thread(layer: Any, items: Sequence[tuple[str, dict[str, Any]]]) -> None:
     if hasattr(layer, "group_send_many_sync"):
         layer.group_send_many_sync(items)
         return
@@ -123,8 +134,10 @@ def _counted(publications: Sequence[Publication]) -> list[tuple[str, dict[str, A
     return [(publication.group, publication.message) for publication in publications]
 
 
-def on_session_revoked(
-    sender: object, *, user_id: UUID, session_ids: list[UUID], **_: object
-) -> None:
-    """Close the sockets of sessions that were ended; accounts sends this after its commit."""
-    publish_now(signed_out(user_id, session_ids))
+def publish_message(group: str, message: Mapping[str, Any], *, alias: str = "default") -> None:
+    """Send a message that is no frame of ours to a group that is not ours, on any layer.
+
+    For a notification with a `destination` of its own, whose consumer is the installation's.
+    Raises what the layer raises.
+    """
+    _send_from_thread(get_channel_layer(alias), _counted([Publication(group, dict(message))]))
