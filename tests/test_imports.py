@@ -13,29 +13,33 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # The packages, from the top.
-PACKAGES = """
-bench
-tests
-chatire manage
-chat
-tools files usage
-notifications
-accounts
-core
-protocol
-channels_pgnotify
-""".split("\n")
+PACKAGES = [
+    "",
+    "bench",
+    "tests",
+    "chatire manage",
+    "chat",
+    "tools files usage",
+    "notifications",
+    "accounts",
+    "core",
+    "protocol",
+    "channels_pgnotify",
+    "",
+]
 # What an app is made of, from the top; one name means one thing in all of them.
-MODULES = """
-admin apps authentication backends migrations rest socket tasks utils
-replies
-services
-change channels
-unread providers
-selectors
-states tokens
-models llm errors signals default_settings
-""".split("\n")
+MODULES = [
+    "",
+    "admin apps authentication backends migrations rest socket tasks utils",
+    "replies",
+    "services",
+    "change channels",
+    "unread providers",
+    "selectors",
+    "states tokens",
+    "models llm errors signals default_settings",
+    "",
+]
 APPS = ("chat", "tools", "files", "usage", "notifications", "accounts")
 # What does without Django, so that it can be read, tested and used anywhere.
 WITHOUT_DJANGO = ("protocol", "chat.llm", "chat.replies.history", "chatire.stack")

@@ -11,11 +11,8 @@ from chat.change import Change, changing
 from chat.models import Assistant, Conversation, Member
 from chat.services.members import new_member, require_manager
 from chat.services.notices import notify_added
-from chat.states import conversation_state
 from core.errors import Invalid, NotAllowed, NotFound
-from core.publishing import to_user
 from protocol import limits
-from protocol.events import ConversationDeleted, ConversationUpdated
 
 MAX_MEMBERS_AT_ONCE = 100
 
@@ -108,15 +105,7 @@ def retitle(*, change: Change, title: str) -> None:
     if conversation.title == title:
         return
     conversation.title = title
-    conversation.changed_seq = change.next_seq()
-    conversation.save(update_fields=["title"])
-    change.publish(
-        ConversationUpdated(
-            conversation=conversation.pk,
-            seq=conversation.seq,
-            state=conversation_state(conversation),
-        )
-    )
+    change.changed(conversation, "title")
     change.touch()
 
 
@@ -124,22 +113,9 @@ def name_conversation(*, conversation_id: UUID, title: str) -> bool:
     """Set the title of a conversation that has none. False if it has one by now, or is gone."""
     try:
         with changing(conversation_id) as change:
-            seq = change.conversation.seq + 1
-            won = Conversation.objects.filter(pk=conversation_id, title="").update(
-                title=title[: limits.MAX_TITLE]
-            )
-            if not won:
+            if change.conversation.title:
                 return False
-            change.conversation.title = title[: limits.MAX_TITLE]
-            change.conversation.changed_seq = change.next_seq()
-            change.publish(
-                ConversationUpdated(
-                    conversation=conversation_id,
-                    seq=seq,
-                    state=conversation_state(change.conversation),
-                )
-            )
-            change.touch()
+            retitle(change=change, title=title[: limits.MAX_TITLE])
             return True
     except NotFound:
         return False
@@ -151,15 +127,4 @@ def delete_conversation(*, user: User, conversation_id: UUID) -> None:
         member = change.member(user)
         if member.role != Member.Role.OWNER:
             raise NotAllowed("Only its owner may delete a conversation.")
-        end_conversation(change=change)
-
-
-def end_conversation(*, change: Change) -> None:
-    """Delete a locked conversation, and tell everyone who was in it."""
-    conversation_id = change.conversation.pk
-    event = ConversationDeleted(conversation=conversation_id, seq=change.next_seq())
-    people = Member.objects.present().people().filter(conversation=conversation_id)
-    # On everyone's own group: that reaches their sockets whether they follow it or not.
-    for person in people.values_list("user_id", flat=True):
-        change.publish_also(to_user(person, event))
-    change.delete()
+        change.delete()

@@ -8,11 +8,10 @@ from accounts.models import User
 from chat.change import Change, changing
 from chat.models import Assistant, Conversation, Member
 from chat.services.notices import notify_added
-from chat.states import member_state
 from chat.unread import unread_of_user
 from core.errors import Conflict, Invalid, NotAllowed
-from core.publishing import removed_from, to_user
-from protocol.events import ConversationTouched, MemberJoined, MemberLeft, MemberUpdated
+from core.publishing import to_user
+from protocol.events import ConversationTouched
 
 _MANAGERS = (Member.Role.OWNER, Member.Role.ADMIN)
 
@@ -44,11 +43,7 @@ def new_member(
     member.left_at = None
     member.joined_at = timezone.now()
     member.last_read_seq = conversation.seq
-    member.seq = change.next_seq()
-    member.save()
-    change.publish(
-        MemberJoined(conversation=conversation.pk, seq=member.seq, member=member_state(member))
-    )
+    change.created(member)
     return member
 
 
@@ -93,14 +88,7 @@ def remove_member(*, user: User, conversation_id: UUID, member_id: UUID) -> Memb
 def end_membership(*, change: Change, member: Member) -> None:
     """End a membership of a locked conversation; the member's sockets stop following at once."""
     member.left_at = timezone.now()
-    member.seq = change.next_seq()
-    member.save(update_fields=["left_at", "seq"])
-    event = MemberLeft(
-        conversation=change.conversation.pk, seq=member.seq, member=member_state(member)
-    )
-    if member.user is not None:
-        change.publish_first(removed_from(member.user.pk, event))
-    change.publish(event)
+    change.changed(member, "left_at")
     change.touch()
 
 
@@ -146,19 +134,8 @@ def change_member(
             if not own:
                 raise NotAllowed("Only they themselves may change what they are notified of.")
             member.level = level
-        save_member(change=change, member=member)
+        change.changed(member, "role", "nickname", "level")
     return member
-
-
-def save_member(*, change: Change, member: Member) -> None:
-    """Store and tell a changed role, nickname or level of a member of a locked conversation."""
-    member.seq = change.next_seq()
-    member.save(update_fields=["role", "nickname", "level", "seq"])
-    change.publish(
-        MemberUpdated(
-            conversation=change.conversation.pk, seq=member.seq, member=member_state(member)
-        )
-    )
 
 
 def mark_read(*, user: User, conversation_id: UUID, seq: int) -> Member:
@@ -171,13 +148,7 @@ def mark_read(*, user: User, conversation_id: UUID, seq: int) -> Member:
         mark = min(seq, change.conversation.seq)
         if mark > member.last_read_seq:
             member.last_read_seq = mark
-            member.seq = change.next_seq()
-            member.save(update_fields=["last_read_seq", "seq"])
-            change.publish(
-                MemberUpdated(
-                    conversation=conversation_id, seq=member.seq, member=member_state(member)
-                )
-            )
+            change.changed(member, "last_read_seq")
             # Only the reader's own count changed, on all of their devices.
             change.publish_also(
                 to_user(

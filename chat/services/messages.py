@@ -12,9 +12,7 @@ from chat.selectors.messages import SendPreconditions, messages_with_authors, se
 from chat.services.conversations import require_model
 from chat.services.replies import start_reply
 from chat.services.reply_actions import active_replies, stop_reply
-from chat.states import message_state
 from core.errors import Conflict, Invalid, NotAllowed, NotFound
-from protocol.events import MessageCreated, MessageUpdated
 
 
 class SentMessage(NamedTuple):
@@ -128,20 +126,15 @@ def _say(
 ) -> SentMessage:
     if model is not None:
         require_model(assistant, model)
-    seq = change.next_seq()
-    message = Message.objects.create(
+    message = Message(
         conversation=change.conversation,
         author_user=user,
         role=Message.Role.USER,
         content=content,
         parent_id=parent_id,
         client_id=client_id,
-        created_seq=seq,
-        seq=seq,
     )
-    change.publish(
-        MessageCreated(conversation=change.conversation.pk, seq=seq, message=message_state(message))
-    )
+    change.created(message)
     reply = None
     if assistant is not None:
         reply = start_reply(
@@ -160,12 +153,8 @@ def _reword(change: Change, message: Message, content: str) -> Message:
     """Change a message in place. The same wording again changes nothing."""
     if message.content == content:
         return message
-    seq = change.next_seq()
-    message.content, message.edited_at, message.seq = content, timezone.now(), seq
-    message.save(update_fields=["content", "edited_at", "seq"])
-    change.publish(
-        MessageUpdated(conversation=change.conversation.pk, seq=seq, message=message_state(message))
-    )
+    message.content, message.edited_at = content, timezone.now()
+    change.changed(message, "content", "edited_at")
     change.touch()
     return message
 

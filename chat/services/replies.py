@@ -18,10 +18,8 @@ from chat.change import Change, changing
 from chat.models import Assistant, Conversation, Message
 from chat.selectors.messages import active_reply, messages_with_authors
 from chat.services.notices import notify_reply_finished
-from chat.states import message_state
 from core.errors import Conflict, NotFound
 from core.jobs import enqueue_named
-from protocol.events import MessageCreated, MessageUpdated
 
 STREAM_TASK = "chat.stream_reply"
 TITLE_TASK = "chat.write_title"
@@ -83,8 +81,7 @@ def start_reply(
     Raises Conflict if too many do.
     """
     _require_room(change.conversation, waiting)
-    seq = change.next_seq()
-    reply = Message.objects.create(
+    reply = Message(
         conversation=change.conversation,
         author_assistant=assistant,
         role=Message.Role.ASSISTANT,
@@ -92,12 +89,8 @@ def start_reply(
         parent=parent,
         model=model,
         language=language,
-        created_seq=seq,
-        seq=seq,
     )
-    change.publish(
-        MessageCreated(conversation=change.conversation.pk, seq=seq, message=message_state(reply))
-    )
+    change.created(reply)
     _enqueue(reply)
     return reply
 
@@ -262,27 +255,9 @@ def _move(
     *,
     read: Message | None = None,
 ) -> Message | None:
-    """Compare `attempt` and status, swap, publish. None if the compare-and-swap lost.
-
-    `read` is the row, if the caller has read it under the lock; it need not be read again.
-    """
-    values = {**values, "seq": change.conversation.seq + 1}
-    won = Message.objects.filter(pk=message_id, attempt=attempt, status__in=expected).update(
-        **values
-    )
-    if not won:
-        return None
-    seq = change.next_seq()
-    if read is None:
-        message = messages_with_authors().get(pk=message_id)
-    else:
-        message = read
-        for name, value in values.items():
-            setattr(message, name, value)
-    change.publish(
-        MessageUpdated(conversation=change.conversation.pk, seq=seq, message=message_state(message))
-    )
-    return message
+    """Give a reply these values if it is still in this attempt and status, else return None."""
+    held = Message.objects.filter(pk=message_id, attempt=attempt, status__in=expected)
+    return change.swap(held, read=read, **values)
 
 
 def _end(change: Change, message_id: UUID, attempt: int, outcome: Outcome) -> Message | None:
@@ -340,11 +315,7 @@ def _publish_again(change: Change, message_id: UUID, attempt: int, outcome: Outc
     )
     if message is None:
         return False
-    change.publish(
-        MessageUpdated(
-            conversation=change.conversation.pk, seq=message.seq, message=message_state(message)
-        )
-    )
+    change.repeat(message)
     return True
 
 

@@ -5,8 +5,8 @@ from uuid import UUID
 from accounts.models import User
 from chat.change import changing
 from chat.models import Assistant, Member
-from chat.services.conversations import end_conversation, retitle
-from chat.services.members import end_membership, new_member, save_member
+from chat.services.conversations import retitle
+from chat.services.members import end_membership, new_member
 
 
 def retitle_as_staff(*, conversation_id: UUID, title: str) -> None:
@@ -34,7 +34,7 @@ def change_member_as_staff(*, member: Member, role: str, nickname: str) -> None:
     with changing(member.conversation_id) as change:
         current = change.member_with_id(member.pk)
         current.role, current.nickname = role, nickname
-        save_member(change=change, member=current)
+        change.changed(current, "role", "nickname")
 
 
 def remove_member_as_staff(*, member: Member) -> None:
@@ -46,4 +46,4 @@ def remove_member_as_staff(*, member: Member) -> None:
 def delete_conversation_as_staff(*, conversation_id: UUID) -> None:
     """Delete a conversation and all that was said in it. Raises NotFound."""
     with changing(conversation_id) as change:
-        end_conversation(change=change)
+        change.delete()
