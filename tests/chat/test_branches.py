@@ -13,6 +13,7 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from chat.models import Assistant, Conversation, Message
 from chat.replies.prompt import prompt_for
+from chat.services.members import remove_member
 from chat.services.messages import edit_message, send_message
 from chat.services.replies import MAX_WAITING_REPLIES, Claim, Outcome, claim_reply, finish_reply
 from chat.services.reply_actions import continue_reply, regenerate
@@ -164,6 +165,17 @@ def test_an_edit_is_refused_where_too_many_replies_wait(
     refused = edit(api(alice), first, "eins")
     assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
     assert not Message.objects.filter(content="eins").exists()
+
+
+def test_a_reply_that_an_edit_stops_makes_room_for_the_one_it_asks_for(
+    api: Api, alice: User, chat: Conversation
+) -> None:
+    for number in range(MAX_WAITING_REPLIES):
+        message, reply = say(alice, chat, str(number))
+    made = edit(api(alice), message, "eins")
+    assert (made.status_code, made.json()["reply"]["status"]) == (201, "pending")
+    reply.refresh_from_db()
+    assert reply.status == "cancelled"
 
 
 def test_in_a_group_a_message_is_edited_in_place_and_marked(
@@ -322,6 +334,38 @@ def test_a_reply_whose_assistant_or_turn_is_gone_does_not_go_on(
     Assistant.objects.update(is_active=True)
     Message.objects.filter(pk=message.pk).update(deleted_at=timezone.now())
     assert api(alice).post(url).status_code == 409
+
+
+def test_a_deleted_reply_is_neither_made_again_nor_continued(
+    alice: User, chat: Conversation
+) -> None:
+    _, reply = say(alice, chat, "one")
+    answer(reply, "uno", "failed")
+    Message.objects.filter(pk=reply.pk).update(deleted_at=timezone.now())
+    for ask in (regenerate, continue_reply):
+        with pytest.raises(Conflict):
+            ask(user=alice, message_id=reply.pk)
+
+
+def test_a_reply_to_a_deleted_turn_is_not_made_again(alice: User, chat: Conversation) -> None:
+    message, reply = say(alice, chat, "one")
+    answer(reply, "uno")
+    Message.objects.filter(pk=message.pk).update(deleted_at=timezone.now())
+    with pytest.raises(Conflict):
+        regenerate(user=alice, message_id=reply.pk)
+
+
+def test_an_assistant_that_is_only_elsewhere_any_more_does_not_reply_again(
+    alice: User, chat: Conversation, group: Conversation, assistant: Assistant
+) -> None:
+    member = group.members.create(assistant=assistant)
+    _, reply = say(alice, group, "one", assistant="assistant")
+    answer(reply, "uno", "failed")
+    remove_member(user=alice, conversation_id=group.pk, member_id=member.pk)
+    assert chat.members.filter(assistant=assistant, left_at=None).exists()
+    for ask in (regenerate, continue_reply):
+        with pytest.raises(Conflict):
+            ask(user=alice, message_id=reply.pk)
 
 
 def test_a_continued_reply_that_is_stopped_before_it_begins_keeps_its_text(

@@ -10,7 +10,7 @@ from accounts.models import User
 from chat.models import Conversation, Message, ReplyChunk
 from chat.selectors.sync import changes_since
 from chat.services.conversations import rename_conversation
-from chat.services.members import mark_read, remove_member
+from chat.services.members import add_member, mark_read, remove_member
 from chat.services.messages import send_message
 from chat.services.replies import claim_reply
 from core.errors import NotFound
@@ -31,6 +31,15 @@ def say(user: User, conversation: Conversation, client_id: str = "1") -> Message
 def changes(user: User, conversation: Conversation, since: int | None) -> Changes:
     """Read the changes."""
     return changes_since(user=user, conversation_id=conversation.pk, since=since)
+
+
+def parts(user: User, conversation: Conversation, since: int) -> list[Changes]:
+    """Ask on until the answer is complete; each must lead further than the one before."""
+    found = [changes(user, conversation, since)]
+    while not found[-1].complete:
+        found.append(changes(user, conversation, found[-1].seq))
+        assert found[-1].seq > found[-2].seq
+    return found
 
 
 def test_a_first_load_has_members_and_newest_messages(
@@ -80,17 +89,72 @@ def test_many_changes_come_in_parts_that_add_up(
     for number in range(8):
         say(alice, group, str(number))
 
-    told: list[str] = []
-    since, parts = group.seq, 0
-    while True:
-        part = changes(alice, group, since)
-        told += [row.content for row in part.messages]
-        since, parts = part.seq, parts + 1
-        if part.complete:
-            break
+    told = [[row.content for row in part.messages] for part in parts(alice, group, group.seq)]
 
-    assert told == [str(number) for number in range(8)]
-    assert parts == 3
+    assert told == [["0", "1", "2"], ["3", "4", "5"], ["6", "7"]]
+
+
+def test_many_changed_members_come_in_parts_that_add_up(
+    alice: User, group: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_CHANGES", 3)
+    names = [f"person-{number}" for number in range(8)]
+    for name in names:
+        person = User.objects.create_user(name)
+        add_member(user=alice, conversation_id=group.pk, person=person.pk)
+    say(alice, group, "hello, all")
+
+    found = parts(alice, group, group.seq)
+
+    told = [[row.user.name for row in part.members if row.user] for part in found]
+    assert told == [names[:3], names[3:6], names[6:]]
+    # Both lists are cut at one place: nothing is told before what came earlier.
+    assert [len(part.messages) for part in found] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(("members_first", "text"), [(False, "m"), (True, "messages")])
+def test_parts_lose_nothing_whatever_cuts_them_first(
+    alice: User,
+    group: Conversation,
+    monkeypatch: pytest.MonkeyPatch,
+    members_first: bool,
+    text: str,
+) -> None:
+    monkeypatch.setattr(limits, "MAX_CHANGES", 3)
+    monkeypatch.setattr(limits, "MAX_CHANGES_TEXT", 10)
+    names = [f"person-{number}" for number in range(5)]
+    texts = [f"{text}{number}" for number in range(5)]
+
+    def join() -> None:
+        for name in names:
+            person = User.objects.create_user(name)
+            add_member(user=alice, conversation_id=group.pk, person=person.pk)
+
+    if members_first:
+        join()
+    for content in texts:
+        say(alice, group, content)
+    if not members_first:
+        join()
+
+    found = parts(alice, group, group.seq)
+
+    assert [row.content for part in found for row in part.messages] == texts
+    assert [row.user.name for part in found for row in part.members if row.user] == names
+
+
+def test_parts_hold_so_much_text_or_one_message(
+    alice: User, group: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message longer than a part comes alone, else nobody would get past it."""
+    monkeypatch.setattr(limits, "MAX_CHANGES_TEXT", 10)
+    texts = ["a" * 11, "b" * 6, "c" * 4, "d"]
+    for text in texts:
+        say(alice, group, text)
+
+    told = [[row.content for row in part.messages] for part in parts(alice, group, group.seq)]
+
+    assert told == [texts[:1], texts[1:3], texts[3:]]
 
 
 def test_a_since_from_the_future_is_a_fresh_start(alice: User, group: Conversation) -> None:
@@ -115,6 +179,15 @@ def test_a_streaming_reply_is_told_by_snapshot(alice: User, chat: Conversation) 
         (snapshot,) = changes(alice, chat, since).snapshots
         assert (snapshot.message, snapshot.attempt) == (reply.pk, 1)
         assert (snapshot.text, snapshot.index) == ("To be", 3)
+
+
+def test_a_first_load_leaves_out_former_members(
+    alice: User, bob: User, group: Conversation
+) -> None:
+    member = group.members.get(user=bob)
+    remove_member(user=alice, conversation_id=group.pk, member_id=member.pk)
+
+    assert [row.user.name for row in changes(alice, group, None).members if row.user] == ["alice"]
 
 
 def test_a_removed_member_reads_nothing_more(alice: User, bob: User, group: Conversation) -> None:

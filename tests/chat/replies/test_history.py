@@ -59,6 +59,26 @@ def test_deleted_messages_and_siblings_are_not_seen(alice: User, chat: Conversat
     assert told(reply) == ["one"]
 
 
+def test_a_deleted_sibling_does_not_stand_for_a_reply_that_said_nothing(
+    alice: User, chat: Conversation
+) -> None:
+    first = say(alice, chat, "one")
+    say(alice, chat, "old", role="assistant", parent=first)
+    gone = say(alice, chat, "gone", role="assistant", parent=first)
+    Message.objects.filter(pk=gone.pk).update(deleted_at=gone.created_at)
+    say(alice, chat, "", role="assistant", parent=first, status="cancelled")
+    reply = say(alice, chat, "", role="assistant", parent=say(alice, chat, "two"))
+    assert told(reply) == ["two", "old", "one"]
+
+
+def test_in_a_group_deleted_messages_are_not_seen(alice: User, group: Conversation) -> None:
+    gone = say(alice, group, "gone")
+    Message.objects.filter(pk=gone.pk).update(deleted_at=gone.created_at)
+    turn = say(alice, group, "one")
+    reply = say(alice, group, "", role="assistant", parent=turn, status="pending")
+    assert told(reply) == ["one"]
+
+
 def test_long_history_is_read_only_as_far_as_it_is_taken(
     alice: User, chat: Conversation, django_assert_num_queries: object
 ) -> None:

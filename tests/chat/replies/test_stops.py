@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from chat.models import Conversation, Message
+from chat.services.replies import claim_reply
 from chat.services.reply_actions import regenerate, request_stop
 from chatire.worker.process import WorkerProcess
 from core.errors import Conflict, Invalid, NotFound
@@ -124,6 +125,14 @@ async def test_deleting_the_reply_stops_the_model(
     await in_thread(lambda: Message.objects.filter(pk=reply.pk).update(deleted_at=timezone.now()))
     assert (await in_thread(fake_model.wait_for_end)).end == "disconnected"
     assert (await ended(reply)).status == Message.Status.CANCELLED
+
+
+def test_deleted_reply_is_not_begun(room: Room) -> None:
+    reply = room.say(tokens=5)
+    Message.objects.filter(pk=reply.pk).update(deleted_at=timezone.now())
+    assert claim_reply(message_id=reply.pk, conversation_id=room.conversation.pk) is None
+    reply.refresh_from_db()
+    assert reply.status == Message.Status.CANCELLED
 
 
 async def test_regenerated_reply_is_a_sibling_that_does_not_know_the_first(

@@ -3,11 +3,16 @@
 from collections.abc import Callable
 
 import pytest
+from django.utils import timezone
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import User
+from accounts.services import deactivate_user
 from chat.models import Assistant, Conversation, Member, Message
+from chat.services.members import add_member, remove_member
+from core import publishing
+from core.publishing import Publication, user_group
 
 Api = Callable[..., APIClient]
 pytestmark = pytest.mark.django_db
@@ -32,6 +37,29 @@ def test_the_first_active_assistant_is_taken_when_none_is_named(
 
     assert answer.status_code == 201
     assert Member.objects.filter(conversation=answer.json()["id"], assistant=assistant).exists()
+
+
+def test_an_assistant_that_is_switched_off_is_neither_offered_nor_taken(
+    api: Api, alice: User, assistant: Assistant
+) -> None:
+    Assistant.objects.update(is_active=False)
+    other = Assistant.objects.create(slug="other", name="Other")
+
+    listed = api(alice).get("/api/assistants/").json()["results"]
+    assert [row["slug"] for row in listed] == ["other"]
+    refused = api(alice).post("/api/conversations/", {"assistant": "assistant"})
+    assert (refused.status_code, refused.json()["details"]) == (400, {"field": "assistant"})
+    opened = api(alice).post("/api/conversations/", {})
+    assert Member.objects.filter(conversation=opened.json()["id"], assistant=other).exists()
+
+
+def test_nobody_opens_a_group_with_a_deactivated_person(api: Api, alice: User, bob: User) -> None:
+    deactivate_user(user=bob)
+
+    answer = api(alice).post("/api/conversations/", {"kind": "group", "members": [str(bob.pk)]})
+
+    assert (answer.status_code, answer.json()["details"]) == (400, {"field": "members"})
+    assert not Conversation.objects.exists()
 
 
 @pytest.mark.parametrize("model", ["other", "the-default"])
@@ -89,6 +117,16 @@ def test_a_list_has_only_ones_own_newest_activity_first(
     assert [row["title"] for row in listed] == ["first", "second"]
     assert listed[0]["preview"] == "hello"
     assert api(charlie).get("/api/conversations/").json()["results"] == []
+
+
+def test_a_deleted_message_is_no_preview(api: Api, alice: User, group: Conversation) -> None:
+    url = f"/api/conversations/{group.pk}/messages/"
+    for text in ("kept", "gone"):
+        said = api(alice).post(url, {"client_id": text, "content": text}).json()
+    Message.objects.filter(pk=said["message"]["id"]).update(deleted_at=timezone.now())
+
+    (listed,) = api(alice).get("/api/conversations/").json()["results"]
+    assert listed["preview"] == "kept"
 
 
 def test_a_long_list_comes_in_pages(api: Api, alice: User, assistant: Assistant) -> None:
@@ -169,3 +207,27 @@ def test_deleting_leaves_nothing(api: Api, group: Conversation, alice: User, bob
     assert not Conversation.objects.exists()
     assert not Member.objects.exists()
     assert api(bob).get(f"/api/conversations/{group.pk}/").status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+def test_present_members_are_told_of_a_deletion_and_former_ones_are_not(
+    api: Api,
+    group: Conversation,
+    alice: User,
+    bob: User,
+    charlie: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add_member(user=alice, conversation_id=group.pk, person=charlie.pk)
+    member = group.members.get(user=bob)
+    remove_member(user=alice, conversation_id=group.pk, member_id=member.pk)
+    told: list[Publication] = []
+    monkeypatch.setattr(publishing, "publish_now", lambda *publications: told.extend(publications))
+
+    assert api(alice).delete(f"/api/conversations/{group.pk}/").status_code == 204
+
+    assert {publication.message["kind"] for publication in told} == {"conversation.deleted"}
+    assert {publication.group for publication in told} == {
+        user_group(alice.pk),
+        user_group(charlie.pk),
+    }

@@ -2,16 +2,20 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 from procrastinate.contrib.django.models import ProcrastinateJob
 from rest_framework.test import APIClient
 
 from accounts.models import User
 from chat.models import Assistant, Conversation, Member, Message
 from chat.services.conversations import create_conversation
-from chat.services.replies import MAX_WAITING_REPLIES
+from chat.services.messages import send_message
+from chat.services.replies import MAX_WAITING_REPLIES, Outcome, claim_reply, finish_reply
+from core import jobs, publishing
 from protocol.limits import MAX_CONTENT
 
 Api = Callable[..., APIClient]
@@ -169,6 +173,29 @@ def test_no_one_is_replied_to_in_a_group_unless_an_assistant_is_named(
     assert say(api(alice), group, client_id="two", assistant="assistant")["reply"] is not None
 
 
+def test_an_assistant_that_is_switched_off_is_not_asked(
+    api: Api, alice: User, group: Conversation, assistant: Assistant
+) -> None:
+    Member.objects.create(conversation=group, assistant=assistant)
+    Assistant.objects.update(is_active=False)
+
+    said = say(api(alice), group, assistant="assistant")
+    assert (said["status"], said["code"]) == (409, "conflict")
+    assert not Message.objects.exists()
+
+
+def test_an_assistant_that_was_removed_is_not_asked(
+    api: Api, alice: User, chat: Conversation, group: Conversation, assistant: Assistant
+) -> None:
+    Member.objects.create(conversation=group, assistant=assistant)
+    Member.objects.filter(assistant=assistant).update(left_at=timezone.now())
+
+    named = say(api(alice), group, assistant="assistant")
+    assert (named["status"], named["details"]) == (400, {"field": "assistant"})
+    unnamed = say(api(alice), chat)
+    assert (unnamed["status"], unnamed["reply"]) == (201, None)
+
+
 def test_too_many_waiting_replies_are_refused(api: Api, alice: User, chat: Conversation) -> None:
     for number in range(MAX_WAITING_REPLIES):
         assert say(api(alice), chat, client_id=str(number))["status"] == 201
@@ -177,6 +204,34 @@ def test_too_many_waiting_replies_are_refused(api: Api, alice: User, chat: Conve
     assert (said["status"], said["code"]) == (400, "invalid")
     said = say(api(alice), chat, client_id="one-more")
     assert (said["status"], said["code"]) == (409, "conflict")
+
+
+def test_a_reply_that_is_being_written_still_waits(
+    api: Api, alice: User, chat: Conversation
+) -> None:
+    for number in range(MAX_WAITING_REPLIES):
+        reply = say(api(alice), chat, client_id=str(number))["reply"]
+    assert claim_reply(message_id=reply["id"], conversation_id=chat.pk) is not None  # type: ignore[index]
+
+    said = say(api(alice), chat, client_id="one-more")
+    assert (said["status"], said["code"]) == (409, "conflict")
+
+
+def test_a_reply_is_told_before_workers_hear_of_its_job(
+    alice: User,
+    chat: Conversation,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Callable[..., AbstractContextManager[object]],
+) -> None:
+    """Else a worker could tell of a reply's beginning before its creation was told."""
+    done: list[str] = []
+    monkeypatch.setattr(publishing, "publish_now", lambda *_: done.append("told"))
+    monkeypatch.setattr(jobs, "announce_jobs", lambda: done.append("announced"))
+
+    with django_capture_on_commit_callbacks(execute=True):
+        send_message(user=alice, conversation_id=chat.pk, client_id="1", content="hello")
+
+    assert done == ["told", "announced"]
 
 
 def test_history_pages_both_ways_by_place(api: Api, alice: User, bob: User) -> None:
@@ -234,3 +289,30 @@ def test_an_authors_own_words_are_never_unread(
     seq = Conversation.objects.get(pk=group.pk).seq
     api(bob).post(f"/api/conversations/{group.pk}/read/", {"seq": seq})
     assert api(bob).get(f"/api/conversations/{group.pk}/").json()["unread"] == 0
+
+
+def test_a_deleted_message_is_not_unread(
+    api: Api, alice: User, bob: User, group: Conversation
+) -> None:
+    say(api(alice), group, client_id="kept")
+    gone = say(api(alice), group, client_id="gone")["message"]["id"]  # type: ignore[index]
+    Message.objects.filter(pk=gone).update(deleted_at=timezone.now())
+
+    assert api(bob).get(f"/api/conversations/{group.pk}/").json()["unread"] == 1
+
+
+def test_a_reply_is_unread_once_it_has_ended(api: Api, alice: User, chat: Conversation) -> None:
+    url = f"/api/conversations/{chat.pk}/"
+    reply = say(api(alice), chat)["reply"]["id"]  # type: ignore[index]
+    assert api(alice).get(url).json()["unread"] == 0
+    claim = claim_reply(message_id=reply, conversation_id=chat.pk)
+    assert claim is not None
+    assert api(alice).get(url).json()["unread"] == 0
+
+    finish_reply(
+        message_id=reply,
+        conversation_id=chat.pk,
+        attempt=claim.attempt,
+        outcome=Outcome(status="complete", content="hi"),
+    )
+    assert api(alice).get(url).json()["unread"] == 1

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from channels.layers import get_channel_layer
+from django.utils import timezone
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
 
@@ -18,10 +19,10 @@ from chat.services.conversations import delete_conversation, rename_conversation
 from chat.services.members import add_member, remove_member
 from chat.services.messages import send_message
 from chat.services.replies import claim_reply
-from core.publishing import publish_now, to_conversation
+from core.publishing import Publication, publish_now, to_conversation, to_user, user_group
 from core.threads import in_thread
 from protocol import limits
-from protocol.events import ReplyDelta
+from protocol.events import ConversationTouched, ReplyDelta
 from tests.chat.socket.client import Socket
 
 Token = Callable[[User], str]
@@ -525,6 +526,36 @@ async def test_a_removed_member_stops_receiving_at_once(
         assert "message.created" not in [frame["type"] for frame in socket.seen]
         again = await socket.command("subscribe", conversation=key(group), since=0)
         assert again["code"] == "not_found"
+
+
+async def test_a_removal_lost_in_a_gap_is_found_out(
+    alice: User, bob: User, group: Conversation, token_for: Token
+) -> None:
+    async with Socket(await in_thread(token_for, bob)) as socket:
+        await socket.command("subscribe", conversation=key(group))
+        await in_thread(Member.objects.filter(user=bob).update, left_at=timezone.now())
+        await in_thread(publish_now, gap_of(bob))
+        await socket.until("resync")
+        await in_thread(
+            send_message, user=alice, conversation_id=group.pk, client_id="1", content="secret"
+        )
+        last = ConversationTouched(conversation=group.pk, seq=0, unread=0)
+        await in_thread(publish_now, to_user(bob.pk, last))
+        await socket.until("conversation.touched", seq=0)
+        assert "message.created" not in [frame["type"] for frame in socket.seen]
+
+
+async def test_a_deactivation_lost_in_a_gap_is_found_out(alice: User, token_for: Token) -> None:
+    async with Socket(await in_thread(token_for, alice)) as socket:
+        await socket.until("hello")
+        await in_thread(User.objects.filter(pk=alice.pk).update, is_active=False)
+        await in_thread(publish_now, gap_of(alice))
+        assert await socket.close_code() == (4001, "session_revoked")
+
+
+def gap_of(user: User) -> Publication:
+    """What the layer tells sockets that may have missed something."""
+    return Publication(user_group(user.pk), {"type": "layer.gap"})
 
 
 async def test_being_added_shows_without_a_reload(

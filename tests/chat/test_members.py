@@ -1,0 +1,177 @@
+"""Members over REST: alice owns, bob is a member, charlie is a stranger."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from accounts.services import deactivate_user
+from chat.models import Assistant, Conversation, Member
+from chat.services.members import add_member, change_member, mark_read, remove_member
+from chat.services.messages import send_message
+from chat.services.replies import Outcome, claim_reply, finish_reply
+from chat.unread import unread_of_members, unread_of_user
+from core.errors import Conflict
+from notifications.models import Notification
+
+Api = Callable[..., APIClient]
+pytestmark = pytest.mark.django_db
+
+
+def say(user: User, conversation: Conversation, text: str, **options: Any) -> Any:
+    """Say something; return the message and its reply, if it has one."""
+    return send_message(
+        user=user, conversation_id=conversation.pk, client_id=text, content=text, **options
+    )
+
+
+def add(person: User, conversation: Conversation, by: User) -> Member:
+    """Add someone."""
+    return add_member(user=by, conversation_id=conversation.pk, person=person.pk)
+
+
+def leave(person: User, conversation: Conversation) -> Member:
+    """Let someone leave by themselves."""
+    member = conversation.members.get(user=person)
+    return remove_member(user=person, conversation_id=conversation.pk, member_id=member.pk)
+
+
+def unread(user: User, conversation: Conversation) -> int:
+    """How much someone has not read."""
+    return unread_of_user(user.pk, [conversation.pk])[conversation.pk]
+
+
+def test_a_former_owner_is_no_other_owner(
+    alice: User, bob: User, charlie: User, group: Conversation
+) -> None:
+    member = add(charlie, group, by=alice)
+    change_member(user=alice, conversation_id=group.pk, member_id=member.pk, role="owner")
+    leave(charlie, group)
+
+    with pytest.raises(Conflict):
+        leave(alice, group)
+
+
+def test_an_owner_may_leave_when_everyone_else_has_left(
+    alice: User, bob: User, group: Conversation
+) -> None:
+    leave(bob, group)
+
+    assert leave(alice, group).left_at is not None
+
+
+def test_a_member_is_not_added_twice_but_may_come_back(
+    alice: User, bob: User, group: Conversation
+) -> None:
+    with pytest.raises(Conflict):
+        add(bob, group, by=alice)
+
+    left = leave(bob, group)
+    back = add(bob, group, by=alice)
+    assert (back.pk, back.left_at) == (left.pk, None)
+
+
+def test_nobody_adds_a_deactivated_person(
+    api: Api, alice: User, charlie: User, group: Conversation
+) -> None:
+    deactivate_user(user=charlie)
+
+    answer = api(alice).post(f"/api/conversations/{group.pk}/members/", {"user": str(charlie.pk)})
+
+    assert (answer.status_code, answer.json()["details"]) == (400, {"field": "user"})
+    assert not group.members.filter(user=charlie).exists()
+
+
+def test_a_former_member_is_neither_changed_nor_removed(
+    api: Api, alice: User, bob: User, group: Conversation
+) -> None:
+    left = leave(bob, group)
+    url = f"/api/conversations/{group.pk}/members/{left.pk}/"
+
+    assert api(alice).patch(url, {"nickname": "Bobby"}).status_code == 404
+    assert api(alice).delete(url).status_code == 404
+    left.refresh_from_db()
+    assert left.nickname == ""
+    assert Conversation.objects.get(pk=group.pk).seq == left.seq
+
+
+def test_a_former_member_is_not_listed_and_lists_nothing(
+    api: Api, alice: User, bob: User, group: Conversation
+) -> None:
+    leave(bob, group)
+
+    listed = api(alice).get(f"/api/conversations/{group.pk}/members/").json()["results"]
+    assert [row["user"]["name"] for row in listed] == ["alice"]
+    assert api(bob).get(f"/api/conversations/{group.pk}/members/").status_code == 404
+    assert api(bob).get("/api/conversations/").json()["results"] == []
+
+
+def test_a_former_member_sends_nothing(api: Api, bob: User, group: Conversation) -> None:
+    leave(bob, group)
+
+    answer = api(bob).post(
+        f"/api/conversations/{group.pk}/messages/", {"client_id": "1", "content": "hello"}
+    )
+
+    assert answer.status_code == 404
+    assert not group.messages.exists()
+
+
+def test_a_former_member_is_not_notified_of_the_reply_they_asked_for(
+    bob: User, group: Conversation, assistant: Assistant
+) -> None:
+    group.members.create(assistant=assistant)
+    for text in ("here", "gone"):
+        reply = say(bob, group, text, assistant="assistant").reply
+        claim = claim_reply(message_id=reply.pk, conversation_id=group.pk)
+        assert claim is not None
+        if text == "gone":
+            leave(bob, group)
+        finish_reply(
+            message_id=reply.pk,
+            conversation_id=group.pk,
+            attempt=claim.attempt,
+            outcome=Outcome(status="complete", content=text),
+        )
+
+    replies = Notification.objects.filter(recipient=bob, action="reply.finished")
+    assert replies.count() == 1
+
+
+def test_unread_is_counted_for_present_members_only(
+    alice: User, bob: User, group: Conversation
+) -> None:
+    leave(bob, group)
+    say(alice, group, "one")
+
+    assert [row.user_id for row in unread_of_members([group.pk])] == [alice.pk]
+
+
+def test_a_newcomer_has_nothing_unread(alice: User, charlie: User, group: Conversation) -> None:
+    say(alice, group, "before")
+    add(charlie, group, by=alice)
+    assert unread(charlie, group) == 0
+
+    say(alice, group, "since")
+    assert unread(charlie, group) == 1
+
+
+def test_who_comes_back_has_nothing_unread(alice: User, bob: User, group: Conversation) -> None:
+    leave(bob, group)
+    say(alice, group, "meanwhile")
+    add(bob, group, by=alice)
+
+    assert unread(bob, group) == 0
+
+
+def test_reading_past_the_end_leaves_what_follows_unread(
+    alice: User, bob: User, group: Conversation
+) -> None:
+    end = say(alice, group, "one").message.seq
+    marked = mark_read(user=bob, conversation_id=group.pk, seq=end + 1000)
+    assert marked.last_read_seq == end
+
+    say(alice, group, "two")
+    assert unread(bob, group) == 1
