@@ -1,6 +1,7 @@
 """Access tokens for REST: signed, unexpired, and of a session that was not revoked."""
 
 from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 
 from accounts.models import User
@@ -28,3 +29,15 @@ class SessionJWTAuthentication(BaseAuthentication):
     def authenticate_header(self, request: Request) -> str:
         """Return the challenge of a 401, without which DRF would answer 403."""
         return 'Bearer realm="api"'
+
+
+def person(request: Request) -> User:
+    """Return who asks. Raises NotAuthenticated if it is nobody."""
+    return signed_in(request)[0]
+
+
+def signed_in(request: Request) -> tuple[User, Claims]:
+    """Return who asks, and what their token says. Raises NotAuthenticated if it is nobody."""
+    if not isinstance(request.user, User) or not isinstance(request.auth, Claims):
+        raise NotAuthenticated
+    return request.user, request.auth

@@ -23,18 +23,17 @@ from core.publishing import (
     publish_on_commit,
     removed_from,
     to_conversation,
-    to_user,
 )
 from protocol.events import (
     ConversationDeleted,
     ConversationUpdated,
-    Event,
     MemberJoined,
     MemberLeft,
     MemberUpdated,
     MessageCreated,
     MessageUpdated,
 )
+from protocol.frames import Event
 
 _CONVERSATION = Columns(Conversation, "c")
 _LOCK = f"SELECT {_CONVERSATION} FROM chat_conversation c WHERE c.id = %s FOR UPDATE"  # noqa: S608
@@ -117,7 +116,7 @@ class Change:
         people = Member.objects.present().people().filter(conversation=self.conversation)
         # On everyone's own group: that reaches their sockets whether they follow it or not.
         for person in people.values_list("user_id", flat=True):
-            self.publish_also(to_user(person, event))
+            self.publish_also(removed_from(person, event))
         self.conversation.delete()
         self._deleted = True
 

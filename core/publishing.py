@@ -16,7 +16,8 @@ from channels.layers import get_channel_layer
 from django.db import transaction
 
 from core.metrics import EVENTS, STATEMENTS
-from protocol.events import Event, MemberLeft, ReplyDelta
+from protocol.events import ConversationDeleted, MemberLeft, ReplyDelta
+from protocol.frames import Event
 
 logger = structlog.get_logger(__name__)
 
@@ -50,8 +51,8 @@ def to_user(user_id: UUID, event: Event) -> Publication:
     return Publication(user_group(user_id), _push(event))
 
 
-def removed_from(user_id: UUID, event: MemberLeft) -> Publication:
-    """Tell a person's sockets to stop following a conversation they were removed from.
+def removed_from(user_id: UUID, event: MemberLeft | ConversationDeleted) -> Publication:
+    """Tell a person's sockets to stop following a conversation that they are not in any more.
 
     The frame comes along, because they will not hear it from the conversation any more.
     """

@@ -1,16 +1,43 @@
-"""How REST answers errors: ours, REST framework's and Django's, in the one shape."""
+"""How REST reads and answers: pydantic models in and out, and every error in the one shape."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from drf_standardized_errors.formatter import flatten_errors
 from drf_standardized_errors.handler import ExceptionHandler
+from pydantic import BaseModel, ValidationError
 from rest_framework import exceptions
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.errors import ChatireError, Invalid, error_body
+from protocol.fields import field_errors
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def parse(body: type[M], data: Any) -> M:
+    """Return a request's data as a `body`. Raises Invalid, naming each field, never its value."""
+    try:
+        return body.model_validate(data)
+    except ValidationError as error:
+        raise Invalid(fields=field_errors(error)) from None
+
+
+def parse_query(query: type[M], request: Request) -> M:
+    """Return those parameters of the address that `query` knows. Raises Invalid.
+
+    One that is given twice counts once, the last; unknown ones are another's business.
+    """
+    given = request.query_params
+    return parse(query, {name: given[name] for name in query.model_fields if name in given})
+
+
+def answer(body: BaseModel, status: int = 200) -> Response:
+    """Answer with a model."""
+    return Response(body.model_dump(mode="json"), status=status)
 
 
 class TooLarge(ChatireError):

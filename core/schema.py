@@ -1,6 +1,7 @@
 """Parts of the OpenAPI schema that every app shares."""
 
-from drf_spectacular.utils import extend_schema_serializer
+from drf_spectacular.utils import OpenApiParameter, extend_schema_serializer
+from pydantic import BaseModel
 from rest_framework import serializers
 
 
@@ -18,3 +19,20 @@ class ErrorSerializer(serializers.Serializer[dict[str, object]]):
 def errors(*statuses: int) -> dict[int, type[ErrorSerializer]]:
     """Return the responses of `extend_schema` for errors of these statuses."""
     return dict.fromkeys(statuses, ErrorSerializer)
+
+
+CURSOR = OpenApiParameter("cursor", str, description="From `next` or `previous`.")
+
+
+def query_parameters(query: type[BaseModel]) -> list[OpenApiParameter]:
+    """Return the parameters of `extend_schema` for what `parse_query` reads as `query`."""
+    schema = query.model_json_schema()
+    return [
+        OpenApiParameter(
+            name,
+            {key: value for key, value in field.items() if key not in ("title", "description")},
+            description=field.get("description", ""),
+            required=name in schema.get("required", ()),
+        )
+        for name, field in schema["properties"].items()
+    ]

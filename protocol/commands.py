@@ -1,20 +1,55 @@
-"""What a client sends, how it is read, and what it is answered with."""
+"""What a client sends, how it is read, and what it is answered with.
+
+What a command shares with a REST request is a Body of its own, which both are read as.
+"""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from functools import cache
+from typing import Annotated, Any, ClassVar, Final, Literal, Union
 from uuid import UUID
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from protocol.fields import ClientId, CommandId, Content, Frame, ModelName, Seq, Text
+from protocol.fields import (
+    ClientId,
+    Content,
+    Language,
+    ModelName,
+    Seq,
+    Slug,
+    field_errors,
+)
+from protocol.frames import COMMANDS, Ack, Body, Command, Frame
 from protocol.states import Changes, MessageState
 
+# --- Bodies that REST and the socket share ---------------------------------------------------
 
-class Ack(Frame):
-    """The one answer to a command that was carried out."""
 
-    type: Literal["ack"] = "ack"
-    id: str
+class NewMessage(Body):
+    """A message to send; the same `client_id` twice is one message."""
+
+    client_id: ClientId
+    content: Content
+    parent: UUID | None = None
+    assistant: Slug | None = None
+    model: ModelName | None = None
+    language: Language = ""
+
+
+class MessagePatch(Body):
+    """Another wording; `client_id` is that of the message a branch makes."""
+
+    client_id: ClientId
+    content: Content
+
+
+class ReadMark(Body):
+    """How far one has read."""
+
+    seq: Seq
+
+
+# --- Answers ---------------------------------------------------------------------------------
 
 
 class SubscribeAck(Ack):
@@ -23,17 +58,25 @@ class SubscribeAck(Ack):
     changes: Changes
 
 
-class SendMessageAck(Ack):
+class SentMessageBody(Body):
     """The stored message, and the reply that was started, if one was."""
 
     message: MessageState
     reply: MessageState | None
 
 
-class MessageAck(Ack):
-    """The message as it is now."""
+class SendMessageAck(SentMessageBody, Ack):
+    """The stored message, and the reply that was started, if one was."""
+
+
+class MessageBody(Body):
+    """A message as it is now."""
 
     message: MessageState
+
+
+class MessageAck(MessageBody, Ack):
+    """The message as it is now."""
 
 
 class AuthAck(Ack):
@@ -65,15 +108,14 @@ class ErrorFrame(Frame):
     details: dict[str, Any]
 
 
-class Command(Frame):
-    """Anything a client sends. `id` comes back in its one ack or error."""
-
-    type: str
-    id: CommandId
+# --- Commands --------------------------------------------------------------------------------
 
 
 class Subscribe(Command):
     """Follow a conversation from `since` (null: from a first load)."""
+
+    answer: ClassVar = SubscribeAck
+    rest: ClassVar = "GET /api/conversations/{conversation}/changes/"
 
     type: Literal["subscribe"]
     conversation: UUID
@@ -87,39 +129,44 @@ class Unsubscribe(Command):
     conversation: UUID
 
 
-class SendMessage(Command):
+class SendMessage(NewMessage, Command):
     """Say something; the same `client_id` twice is one message."""
+
+    answer: ClassVar = SendMessageAck
+    rest: ClassVar = "POST /api/conversations/{conversation}/messages/"
 
     type: Literal["message.send"]
     conversation: UUID
-    client_id: ClientId
-    content: Content
-    parent: UUID | None = None
-    assistant: Annotated[Text, Field(max_length=60)] | None = None
-    model: ModelName | None = None
 
 
-class EditMessage(Command):
+class EditMessage(MessagePatch, Command):
     """Reword one's own message: a branch of its own in an assistant conversation, else in place.
 
     `client_id` is that of the message a branch makes; the same one twice is one branch.
     """
 
+    answer: ClassVar = SendMessageAck
+    rest: ClassVar = "PATCH /api/messages/{message}/"
+
     type: Literal["message.edit"]
     message: UUID
-    client_id: ClientId
-    content: Content
 
 
 class StopReply(Command):
     """Stop a reply, from any device; its text so far is kept."""
+
+    answer: ClassVar = MessageAck
+    rest: ClassVar = "POST /api/messages/{message}/stop/"
 
     type: Literal["reply.stop"]
     message: UUID
 
 
 class RegenerateReply(Command):
-    """Make a sibling of a reply: another answer to the same turn."""
+    """Make a sibling of a reply: another answer to the same message."""
+
+    answer: ClassVar = MessageAck
+    rest: ClassVar = "POST /api/messages/{message}/regenerate/"
 
     type: Literal["reply.regenerate"]
     message: UUID
@@ -128,16 +175,20 @@ class RegenerateReply(Command):
 class ContinueReply(Command):
     """Let a reply that ended before its time go on from where it ended."""
 
+    answer: ClassVar = MessageAck
+    rest: ClassVar = "POST /api/messages/{message}/continue/"
+
     type: Literal["reply.continue"]
     message: UUID
 
 
-class Read(Command):
+class Read(ReadMark, Command):
     """Mark everything up to `seq` as read."""
+
+    rest: ClassVar = "POST /api/conversations/{conversation}/read/"
 
     type: Literal["read"]
     conversation: UUID
-    seq: Seq
 
 
 class Typing(Command):
@@ -151,6 +202,8 @@ class Typing(Command):
 class Auth(Command):
     """Renew the socket's token in place."""
 
+    answer: ClassVar = AuthAck
+
     type: Literal["auth"]
     token: Annotated[str, Field(min_length=1, max_length=8192)]
 
@@ -158,28 +211,16 @@ class Auth(Command):
 class Ping(Command):
     """Answered by `pong`."""
 
+    answer: ClassVar = Pong
+
     type: Literal["ping"]
 
 
-AnyCommand = Annotated[
-    Subscribe
-    | Unsubscribe
-    | SendMessage
-    | EditMessage
-    | StopReply
-    | RegenerateReply
-    | ContinueReply
-    | Read
-    | Typing
-    | Auth
-    | Ping,
-    Field(discriminator="type"),
-]
-_commands: TypeAdapter[AnyCommand] = TypeAdapter(AnyCommand)
+# --- Reading ---------------------------------------------------------------------------------
 
 
 class BadCommand(Exception):
-    """A frame that is JSON but no command. `reason` lists what is wrong with it, field by field."""
+    """A frame that is JSON but no command. `fields` lists what is wrong with it, field by field."""
 
     def __init__(self, code: str, command_id: str | None, fields: list[dict[str, str]]) -> None:
         self.code = code
@@ -188,46 +229,38 @@ class BadCommand(Exception):
         super().__init__(code)
 
 
-def parse_command(frame: Any) -> AnyCommand:
+# Errors of a union whose tag is missing or unknown, or of a frame that is no object.
+_UNKNOWN: Final = frozenset({"union_tag_invalid", "union_tag_not_found", "model_attributes_type"})
+
+
+@cache
+def _commands() -> TypeAdapter[Command]:
+    any_command: Any = Union[tuple(COMMANDS.values())]  # noqa: UP007 - made of what is registered
+    return TypeAdapter(Annotated[any_command, Field(discriminator="type")])
+
+
+def parse_command(frame: Any) -> Command:
     """Return the command that a decoded frame is.
 
     Raises BadCommand with code `unknown_type` or `invalid`; it names fields and rules, and
     never repeats what was sent.
     """
     try:
-        return _commands.validate_python(frame)
+        return _commands().validate_python(frame)
     except ValidationError as error:
-        raw_id = frame.get("id") if isinstance(frame, Mapping) else None
-        command_id = raw_id if isinstance(raw_id, str) and 0 < len(raw_id) <= 64 else None
-        problems = validation_fields(error)
-        kinds = {problem["type"] for problem in error.errors(include_input=False)}
-        unknown = kinds & {"union_tag_invalid", "union_tag_not_found", "model_attributes_type"}
-        raise BadCommand("unknown_type" if unknown else "invalid", command_id, problems) from None
+        command_id = _readable_id(frame)
+        if {problem["type"] for problem in error.errors(include_input=False)} & _UNKNOWN:
+            raise BadCommand("unknown_type", command_id, field_errors(error)) from None
+        # Each path begins with the type, by which the command's class was chosen.
+        raise BadCommand("invalid", command_id, field_errors(error, skip=1)) from None
 
 
-def validation_fields(error: ValidationError) -> list[dict[str, str]]:
-    """Return what a validation error objects to, without the values that were sent."""
-    fields: list[dict[str, str]] = []
-    for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        path = [str(part) for part in problem["loc"]]
-        if path and path[0] in _COMMAND_TYPES:
-            path = path[1:]
-        fields.append({"field": ".".join(path), "code": problem["type"], "message": problem["msg"]})
-    return fields
+def _readable_id(frame: Any) -> str | None:
+    raw_id = frame.get("id") if isinstance(frame, Mapping) else None
+    try:
+        return _COMMAND_ID.validate_python(raw_id)
+    except ValidationError:
+        return None
 
 
-_COMMAND_TYPES: Final = frozenset(
-    {
-        "subscribe",
-        "unsubscribe",
-        "message.send",
-        "message.edit",
-        "reply.stop",
-        "reply.regenerate",
-        "reply.continue",
-        "read",
-        "typing",
-        "auth",
-        "ping",
-    }
-)
+_COMMAND_ID: Final[TypeAdapter[str]] = TypeAdapter(Command.model_fields["id"].rebuild_annotation())

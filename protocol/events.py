@@ -1,9 +1,9 @@
 """What the server sends unasked."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 from uuid import UUID
 
-from protocol.fields import Frame
+from protocol.frames import Event, Frame, Order, WhenSlow
 from protocol.limits import (
     FRAMES_PER_SECOND,
     HEARTBEAT_SECONDS,
@@ -32,12 +32,6 @@ class Limits(Frame):
     frames_per_second: float = FRAMES_PER_SECOND
 
 
-class Event(Frame):
-    """Anything the server sends unasked."""
-
-    type: str
-
-
 class Hello(Event):
     """The first frame on every socket."""
 
@@ -56,6 +50,8 @@ class _InConversation(Event):
 
 
 class _Durable(_InConversation):
+    order: ClassVar = Order.CONVERSATION
+
     seq: int
 
 
@@ -110,6 +106,8 @@ class ConversationDeleted(_Durable):
 class ConversationTouched(_Durable):
     """Something happened in a conversation of yours; on your own group, subscribed or not."""
 
+    order: ClassVar = Order.PERSON
+
     type: Literal["conversation.touched"] = "conversation.touched"
     unread: int
 
@@ -120,6 +118,8 @@ class ReplyDelta(_InConversation):
     To a slow client several are merged into one: it carries the last one's `index`, and
     `first_index`, absent otherwise, is that of the first.
     """
+
+    when_slow: ClassVar = WhenSlow.MERGED
 
     type: Literal["reply.delta"] = "reply.delta"
     message: UUID
@@ -132,6 +132,8 @@ class ReplyDelta(_InConversation):
 class TypingEvent(_InConversation):
     """Someone is typing, or no longer. Never stored."""
 
+    when_slow: ClassVar = WhenSlow.DROPPED
+
     type: Literal["typing"] = "typing"
     user: UUID
     active: bool
@@ -140,6 +142,8 @@ class TypingEvent(_InConversation):
 class NotificationCreated(Event):
     """Something for your inbox."""
 
+    order: ClassVar = Order.PERSON
+
     type: Literal["notification.created"] = "notification.created"
     notification: NotificationState
     unread: int
@@ -147,6 +151,8 @@ class NotificationCreated(Event):
 
 class NotificationRead(Event):
     """Something in your inbox was read, here or elsewhere; null: several at once."""
+
+    order: ClassVar = Order.PERSON
 
     type: Literal["notification.read"] = "notification.read"
     notification: NotificationState | None

@@ -1,22 +1,30 @@
-"""The kinds of values that frames are made of."""
+"""The kinds of values that frames, request bodies and address parameters are made of.
+
+One input has one type, whether it comes by REST, by socket or by address.
+"""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field, ValidationError
 
 from protocol.limits import MAX_CONTENT, MAX_TITLE
 
 
-class Frame(BaseModel):
-    """Whatever goes over the wire: unknown fields are refused."""
+def _storable(value: Any) -> Any:
+    """Refuse what PostgreSQL cannot store or UTF-8 cannot carry; no one means to send it."""
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise ValueError("the character U+0000 is not allowed")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError("half of a surrogate pair is not a character") from None
+    return value
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
 
-
-def _without_nul(value: Any) -> Any:
-    if isinstance(value, str) and "\x00" in value:
-        # Postgres cannot store it, and no one means to send it.
-        raise ValueError("the character U+0000 is not allowed")
+def _digits(value: Any) -> Any:
+    if isinstance(value, str) and not (value.isascii() and value.isdigit() and len(value) < 20):
+        raise ValueError("must be a whole number from 0")
     return value
 
 
@@ -26,25 +34,37 @@ def _not_blank(value: Any) -> Any:
     return value
 
 
-Text = Annotated[str, BeforeValidator(_without_nul)]
-Content = Annotated[
-    str,
-    BeforeValidator(_without_nul),
-    BeforeValidator(_not_blank),
-    Field(min_length=1, max_length=MAX_CONTENT),
-]
-Title = Annotated[str, BeforeValidator(_without_nul), Field(max_length=MAX_TITLE)]
-ClientId = Annotated[
-    str,
-    BeforeValidator(_without_nul),
-    Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$"),
-]
-ModelName = Annotated[str, BeforeValidator(_without_nul), Field(min_length=1, max_length=120)]
-CommandId = Annotated[str, Field(min_length=1, max_length=64)]
+Text = Annotated[str, BeforeValidator(_storable)]
+Content = Annotated[Text, BeforeValidator(_not_blank), Field(min_length=1, max_length=MAX_CONTENT)]
+Title = Annotated[Text, Field(max_length=MAX_TITLE)]
+Nickname = Annotated[Text, Field(max_length=80)]
+ClientId = Annotated[Text, Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
+Slug = Annotated[Text, Field(min_length=1, max_length=60)]
+ModelName = Annotated[Text, Field(min_length=1, max_length=120)]
+# A BCP 47 tag; RFC 5646 asks to support 35 characters. Empty: whatever is chosen already.
+Language = Annotated[Text, Field(max_length=35, pattern=r"^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?$")]
+CommandId = Annotated[Text, Field(min_length=1, max_length=64)]
 Seq = Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)]
+# A whole number in an address, where everything is text: digits and nothing else.
+Whole = Annotated[int, BeforeValidator(_digits), Field(ge=0, le=2**63 - 1)]
 
 Kind = Literal["assistant", "group", "discussion"]
 Role = Literal["owner", "admin", "member"]
 Level = Literal["all", "mentions", "none"]
 Speaker = Literal["user", "assistant", "system"]
 Status = Literal["complete", "pending", "streaming", "failed", "cancelled", "interrupted"]
+
+
+def field_errors(error: ValidationError, *, skip: int = 0) -> list[dict[str, str]]:
+    """Return what a validation error objects to, field by field, without the values sent.
+
+    `skip` leaves that many steps of each path out, such as the one that names the kind of frame.
+    """
+    return [
+        {
+            "field": ".".join(str(step) for step in problem["loc"][skip:]),
+            "code": problem["type"],
+            "message": problem["msg"],
+        }
+        for problem in error.errors(include_url=False, include_input=False, include_context=False)
+    ]

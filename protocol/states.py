@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from protocol.fields import Frame, Kind, Role, Speaker, Status
+from protocol.fields import Kind, Role, Speaker, Status
+from protocol.frames import Frame
 
 
 class PersonState(Frame):

@@ -12,27 +12,26 @@ import pytest
 from pydantic import BaseModel
 
 from accounts.rest.bodies import GuestSerializer
-from chat.rest.bodies import NewConversation, NewMessage
+from chat.rest.bodies import NewConversation
 from chat.socket.parameters import Parameters
 from protocol import limits
 from protocol.commands import (
-    Ack,
     AuthAck,
-    Command,
     ErrorFrame,
     MessageAck,
+    NewMessage,
     Pong,
     SendMessageAck,
     SubscribeAck,
     parse_command,
 )
-from protocol.events import Event
+from protocol.frames import Ack, Command, Event
 from protocol.limits import CloseCode
 from protocol.states import Changes, Snapshot
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-APPS = ("accounts", "chat", "chatire", "notifications")
+APPS = ("accounts", "chat", "chatire", "core", "notifications", "protocol")
 PROTOCOL = (DOCS / "protocol.md").read_text()
 SETTINGS = (DOCS / "settings.md").read_text()
 OPERATIONS = (DOCS / "operations.md").read_text()

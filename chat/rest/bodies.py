@@ -1,28 +1,30 @@
-"""What REST takes and answers beyond the protocol's own states."""
+"""What REST takes and answers beyond the protocol's own states and the bodies of commands."""
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from chat.models import Conversation
 from chat.states import conversation_state
-from core.errors import Invalid
-from protocol.commands import validation_fields
-from protocol.fields import ClientId, Content, Kind, Level, ModelName, Role, Seq, Text, Title
+from protocol.fields import (
+    Kind,
+    Language,
+    Level,
+    ModelName,
+    Nickname,
+    Role,
+    Slug,
+    Title,
+    Whole,
+)
+from protocol.frames import Body
 from protocol.states import AssistantState, ConversationState, MemberState, MessageState
 
-B = TypeVar("B", bound=BaseModel)
-
-Slug = Annotated[Text, Field(min_length=1, max_length=60)]
-Language = Annotated[str, Field(max_length=35, pattern=r"^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?$")]
+MAX_PAGE = 200
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class NewConversation(_Body):
+class NewConversation(Body):
     """A conversation to open."""
 
     kind: Kind = "assistant"
@@ -33,48 +35,38 @@ class NewConversation(_Body):
     members: list[UUID] = Field(default_factory=list, max_length=100)
 
 
-class ConversationPatch(_Body):
+class ConversationPatch(Body):
     """What may be changed of a conversation."""
 
     title: Title
 
 
-class NewMessage(_Body):
-    """A message to send; the same `client_id` twice is one message."""
-
-    client_id: ClientId
-    content: Content
-    parent: UUID | None = None
-    assistant: Slug | None = None
-    model: ModelName | None = None
-    language: Language = ""
-
-
-class MessagePatch(_Body):
-    """Another wording; `client_id` is that of the message a branch makes."""
-
-    client_id: ClientId
-    content: Content
-
-
-class NewMember(_Body):
+class NewMember(Body):
     """A person to add."""
 
     user: UUID
 
 
-class MemberPatch(_Body):
+class MemberPatch(Body):
     """What may be changed of a member."""
 
     role: Role | None = None
-    nickname: Annotated[Text, Field(max_length=80)] | None = None
+    nickname: Nickname | None = None
     level: Level | None = None
 
 
-class ReadMark(_Body):
-    """How far one has read."""
+class SinceQuery(Body):
+    """From where changes are asked for."""
 
-    seq: Seq
+    since: Whole | None = Field(None, description="The last `seq` known; absent: a first load.")
+
+
+class HistoryQuery(Body):
+    """Which messages are asked for."""
+
+    before: Whole | None = Field(None, description="Only messages whose `created_seq` is smaller.")
+    after: Whole | None = Field(None, description="Only messages whose `created_seq` is greater.")
+    limit: Whole | None = Field(None, description=f"How many at most: 1 to {MAX_PAGE}, else 50.")
 
 
 class ConversationItem(ConversationState):
@@ -87,7 +79,7 @@ class ConversationItem(ConversationState):
     preview: str
 
 
-class ConversationPage(_Body):
+class ConversationPage(Body):
     """Conversations, newest activity first."""
 
     next: str | None
@@ -95,7 +87,7 @@ class ConversationPage(_Body):
     results: list[ConversationItem]
 
 
-class AssistantPage(_Body):
+class AssistantPage(Body):
     """Assistants a conversation may be opened with."""
 
     next: str | None
@@ -103,7 +95,7 @@ class AssistantPage(_Body):
     results: list[AssistantState]
 
 
-class MemberPage(_Body):
+class MemberPage(Body):
     """Present members, in joining order."""
 
     next: str | None
@@ -111,33 +103,12 @@ class MemberPage(_Body):
     results: list[MemberState]
 
 
-class MessagePageBody(_Body):
+class MessagePageBody(Body):
     """Messages in conversation order, and whether there are more on either side."""
 
     results: list[MessageState]
     more_before: bool
     more_after: bool
-
-
-class SentMessageBody(_Body):
-    """The stored message, and the reply that was started, if one was."""
-
-    message: MessageState
-    reply: MessageState | None
-
-
-class MessageBody(_Body):
-    """A message as it is now."""
-
-    message: MessageState
-
-
-def parse(body: type[B], data: Any) -> B:
-    """Return `data` as a `body`. Raises Invalid, naming each field and never its value."""
-    try:
-        return body.model_validate(data)
-    except ValidationError as error:
-        raise Invalid(fields=validation_fields(error)) from None
 
 
 def conversation_item(conversation: Conversation, unread: int) -> ConversationItem:

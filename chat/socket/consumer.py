@@ -1,56 +1,38 @@
 """The socket edge: one consumer for both routes. It carries frames and never calls a model."""
 
 import asyncio
-import json
-import time
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
 from uuid import UUID
 
-import structlog
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.db.utils import InterfaceError, OperationalError
-from pydantic import BaseModel
-from structlog.contextvars import bound_contextvars
-from uuid_utils.compat import uuid7
 
 from accounts.models import User
-from channels_pgnotify import LayerError, PushMixin
+from channels_pgnotify import PushMixin
 from chat.selectors.conversations import followable
 from chat.selectors.sync import installation_epoch
 from chat.socket import registry
 from chat.socket.auth import SocketAuth, authenticate_token
-from chat.socket.handlers import HANDLERS, subscribe
-from chat.socket.parameters import BadParameters, parse_parameters
-from chat.socket.send_queue import Outbox, TooSlow
-from chat.socket.subscriptions import Following
+from chat.socket.command_queue import UNAVAILABLE, CommandQueue, Unreadable, decode
+from chat.socket.connection import Connection
+from chat.socket.handlers import handle, subscribe
+from chat.socket.heartbeat import Heartbeat
+from chat.socket.parameters import BadParameters, Parameters, parse_parameters
+from chat.socket.rate_limit import RateLimit
+from chat.socket.subscriptions import Subscriptions
 from chat.states import person_state
-from core.errors import RETRY_AFTER, ChatireError, NotAllowed, NotFound, error_body
+from core.errors import RETRY_AFTER, NotAllowed, NotFound
 from core.publishing import conversation_group, user_group
 from core.threads import in_thread
 from protocol import limits
-from protocol.commands import (
-    Ack,
-    AnyCommand,
-    BadCommand,
-    ErrorFrame,
-    Pong,
-    Subscribe,
-    parse_command,
-)
+from protocol.commands import HeartbeatAnswer, Pong, Subscribe
 from protocol.events import Hello, Reconnect, Resync, ServerPing
+from protocol.frames import EVENTS, Ack, Order
 from protocol.limits import CloseCode
 from protocol.states import Changes
 
-logger = structlog.get_logger(__name__)
-
-# The database, or the way of events through it, is away for a moment.
-_UNAVAILABLE = (OperationalError, InterfaceError, LayerError)
-# What a frame sent to the person, not to a conversation they follow, is called.
-_PERSONAL = frozenset({"conversation.touched", "notification.created", "notification.read"})
-# Seconds a closing socket may take to hear why.
-_CLOSE_TIMEOUT = 2.0
+_PONG = HeartbeatAnswer(type="pong").model_dump()
 
 
 class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
@@ -64,244 +46,124 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         {"membership.ended", "session.revoked", "layer.gap", "server.leaving"}
     )
 
+    user: User
+    auth: SocketAuth
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.user: User
-        self.auth: SocketAuth
-        self.following = Following()
+        self.subscriptions = Subscriptions()
         self.defaults: dict[str, Any] = {}
-        self._commands: asyncio.Queue[AnyCommand] = asyncio.Queue()
-        self._outbox = Outbox(self._transmit)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._heard_at = 0.0
-        self._tokens = float(limits.FRAMES_BURST)
-        self._refilled_at = 0.0
-        self._closing = False
-        self._renewed = asyncio.Event()
+        self._connection = Connection(
+            send=lambda text: self.base_send({"type": "websocket.send", "text": text}),
+            close=lambda code, reason: self.close(code=code, reason=reason),
+            abort=lambda: self.scope["extensions"]["chatire.abort"](),
+        )
+        self._commands = CommandQueue(self._connection)
+        self._frames = RateLimit(per_second=limits.FRAMES_PER_SECOND, burst=limits.FRAMES_BURST)
 
     # --- Coming and going --------------------------------------------------------------------
 
     async def connect(self) -> None:
         """Accept an authenticated socket, join its person's group and say hello."""
-        self.auth = self.scope["auth"]
-        self.user = self.scope["user"]
-        self._heard_at = self._refilled_at = time.monotonic()
+        self.auth, self.user = self.scope["auth"], self.scope["user"]
+        self._heartbeat = Heartbeat(self.auth.expires_at)
         offered = self.scope.get("subprotocols", [])
         await self.accept(limits.PROTOCOL if limits.PROTOCOL in offered else None)
         registry.opened(self)
-        self._spawn(self._outbox.run())
+        self._connection.open()
+        query = parse_qs(self.scope["query_string"].decode(), keep_blank_values=True)
         try:
-            parameters = parse_parameters(
-                parse_qs(self.scope["query_string"].decode(), keep_blank_values=True)
-            )
+            parameters = parse_parameters(query)
+            self.defaults = parameters.defaults()
+            await self._greet(parameters)
         except BadParameters as error:
-            self._put_error(None, "invalid_parameters", str(error), error.details)
-            await self._shut(CloseCode.NOT_ALLOWED, "invalid_parameters")
-            return
-        self.defaults = parameters.defaults()
-        try:
-            await self.channel_layer.group_add(user_group(self.user.pk), self.channel_name)
-            epoch = await in_thread(installation_epoch)
-        except _UNAVAILABLE:
-            await self._shut(CloseCode.RESTARTING, "unavailable")
-            return
-        self._put(
+            self._connection.put_error(None, "invalid_parameters", str(error), error.details)
+            await self._connection.shut(CloseCode.NOT_ALLOWED, "invalid_parameters")
+        except NotFound:
+            await self._connection.shut(CloseCode.NO_CONVERSATION, "not_found")
+        except UNAVAILABLE:
+            await self._connection.shut(CloseCode.RESTARTING, "unavailable")
+        else:
+            self._connection.spawn(self._commands.run(lambda command: handle(self, command)))
+            self._connection.spawn(self._watch_clock())
+
+    async def _greet(self, parameters: Parameters) -> None:
+        """Say hello, and subscribe to the route's conversation; that ack's id is `subscribe`."""
+        await self.channel_layer.group_add(user_group(self.user.pk), self.channel_name)
+        self._connection.put(
             Hello(
-                epoch=epoch,
+                epoch=await in_thread(installation_epoch),
                 session=self.channel_name.rsplit("!", 1)[-1],
                 user=person_state(self.user),
                 token_expires_at=self.auth.expires_at,
             )
         )
         conversation = self.scope["url_route"]["kwargs"].get("conversation_id")
-        if conversation is not None and not await self._open(conversation, parameters.since):
-            return
-        self._spawn(self._carry_out())
-        self._spawn(self._watch())
-
-    async def _open(self, conversation: UUID, since: int | None) -> bool:
-        """Subscribe to the route's own conversation; the ack's id is `subscribe`."""
-        command = Subscribe(
-            type="subscribe", id="subscribe", conversation=conversation, since=since
-        )
-        try:
+        if conversation is not None:
+            command = Subscribe(
+                type="subscribe", id="subscribe", conversation=conversation, since=parameters.since
+            )
             await subscribe(self, command)
-        except NotFound:
-            await self._shut(CloseCode.NO_CONVERSATION, "not_found")
-            return False
-        except _UNAVAILABLE:
-            await self._shut(CloseCode.RESTARTING, "unavailable")
-            return False
-        return True
+
+    async def _watch_clock(self) -> None:
+        code, reason = await self._heartbeat.watch(lambda: self._connection.put(ServerPing()))
+        await self._connection.shut(code, reason)
 
     async def disconnect(self, code: int) -> None:
         """Leave every group and end this socket's tasks."""
-        self._closing = True
+        self._connection.ended()
         registry.closed(self)
-        for task in self._tasks:
-            task.cancel()
-        if not hasattr(self, "user"):
-            return
-        groups = [user_group(self.user.pk)]
-        groups += [conversation_group(UUID(hex=conversation)) for conversation in self.following]
-        for group in groups:
-            await self.channel_layer.group_discard(group, self.channel_name)
-
-    async def _shut(self, code: CloseCode, reason: str) -> None:
-        """Send what waits, then close; whatever happens meanwhile is not heard any more."""
-        if self._closing:
-            return
-        self._closing = True
-        registry.CLOSES.labels(int(code)).inc()
-        if code != CloseCode.TOO_SLOW:
-            await self._outbox.drained(_CLOSE_TIMEOUT)
-        try:
-            async with asyncio.timeout(_CLOSE_TIMEOUT):
-                await self.close(code=int(code), reason=reason)
-        except TimeoutError:
-            # The client does not read, so no closing handshake would ever end.
-            logger.info("socket_aborted", code=int(code))
-            self.scope["extensions"]["chatire.abort"]()
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.create_task(self._guarded(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _guarded(self, work: Any) -> None:
-        """Run one of the socket's tasks; the unexpected is logged and closes 1011."""
-        try:
-            await work
-        except asyncio.CancelledError:
-            raise
-        except TooSlow:
-            await self._shut(CloseCode.TOO_SLOW, "too_slow")
-        except Exception:
-            if not self._closing:
-                logger.exception("socket_failed")
-                await self._shut(CloseCode.INTERNAL, "internal")
-
-    # --- From the client ---------------------------------------------------------------------
-
-    async def dispatch(self, message: dict[str, Any]) -> None:
-        """Call the handler of a layer message directly.
-
-        Channels' own dispatch looks for stale database connections at every event; nothing
-        here touches the database on the event loop.
-        """
-        kind = message["type"]
-        if kind not in self._direct:
-            await super().dispatch(message)
-            return
-        try:
-            await getattr(self, kind.replace(".", "_"))(message)
-        except TooSlow:
-            await self._shut(CloseCode.TOO_SLOW, "too_slow")
+        if hasattr(self, "user"):
+            followed = [conversation_group(UUID(hex=one)) for one in self.subscriptions]
+            for group in (user_group(self.user.pk), *followed):
+                await self.channel_layer.group_discard(group, self.channel_name)
 
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
         """Clean up, then end the consumer."""
         await self.disconnect(message.get("code", 1006))
         raise StopConsumer
 
+    # --- From the client ---------------------------------------------------------------------
+
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Check a frame and queue its command."""
-        if self._closing:
+        if self._connection.ending:
             return
-        self._heard_at = time.monotonic()
-        if not self._take_token():
-            await self._shut(CloseCode.TOO_MANY_FRAMES, f"retry_after={RETRY_AFTER}")
-            return
-        if text_data is None:
-            await self._shut(CloseCode.NOT_JSON, "not_json")
-            return
-        if len(text_data) > limits.MAX_FRAME_BYTES or (
-            len(text_data) * 4 > limits.MAX_FRAME_BYTES
-            and len(text_data.encode()) > limits.MAX_FRAME_BYTES
-        ):
-            await self._shut(CloseCode.TOO_BIG, "frame_too_big")
+        self._heartbeat.heard()
+        if not self._frames.take():
+            await self._connection.shut(CloseCode.TOO_MANY_FRAMES, f"retry_after={RETRY_AFTER}")
             return
         try:
-            frame = json.loads(text_data)
-        except (ValueError, RecursionError):
-            await self._shut(CloseCode.NOT_JSON, "not_json")
-            return
-        if frame == {"type": "pong"}:
-            return
-        try:
-            self._enqueue(frame)
-        except TooSlow:
-            await self._shut(CloseCode.TOO_SLOW, "too_slow")
-
-    def _enqueue(self, frame: Any) -> None:
-        try:
-            command = parse_command(frame)
-        except BadCommand as error:
-            self._put_error(
-                error.command_id,
-                error.code,
-                "The frame is not a command of this protocol.",
-                {"fields": error.fields},
-            )
-            return
-        if self._commands.qsize() >= limits.MAX_WAITING_COMMANDS:
-            self._put_error(
-                command.id, "too_many_commands", "Wait for the answers to earlier commands.", {}
-            )
-            return
-        self._commands.put_nowait(command)
-
-    def _take_token(self) -> bool:
-        now = time.monotonic()
-        self._tokens = min(
-            float(limits.FRAMES_BURST),
-            self._tokens + (now - self._refilled_at) * limits.FRAMES_PER_SECOND,
-        )
-        self._refilled_at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-    async def _carry_out(self) -> None:
-        while True:
-            command = await self._commands.get()
-            try:
-                # Follows what this command starts into the worker's log.
-                with bound_contextvars(request_id=str(uuid7())):
-                    await HANDLERS[type(command)](self, command)
-                    logger.debug("command", type=command.type)
-            except ChatireError as error:
-                self._put_error(command.id, error.code, error.message, error.details)
-            except _UNAVAILABLE:
-                body = error_body("unavailable", "The service is briefly unavailable. Try again.")
-                self._put_error(
-                    command.id, body["code"], body["message"], {"retry_after": RETRY_AFTER}
-                )
+            frame = decode(text_data)
+            if frame != _PONG:
+                self._commands.put(frame)
+        except Unreadable as error:
+            await self._connection.shut(error.code, error.reason)
 
     # --- For the commands --------------------------------------------------------------------
 
     def answer(self, frame: Ack | Pong) -> None:
         """Queue the answer to a command."""
-        self._put(frame)
+        self._connection.put(frame)
 
     async def follow(self, conversation_id: UUID) -> None:
         """Join a conversation's group; its events are held back until `release`."""
-        if self.following.hold(conversation_id.hex):
-            group = conversation_group(conversation_id)
+        group = conversation_group(conversation_id)
+        if self.subscriptions.hold(conversation_id.hex):
             await self.channel_layer.group_add(group, self.channel_name)
 
     def release(self, changes: Changes) -> None:
         """Pass on the held events that the changes do not already contain."""
-        news, lost = self.following.release(changes)
+        news, lost = self.subscriptions.release(changes)
         for event in news:
-            self._outbox.put_event(event)
+            self._connection.put_event(event)
         if lost:
-            self._put(Resync(conversation=changes.conversation.id))
+            self._connection.put(Resync(conversation=changes.conversation.id))
 
     async def unfollow(self, conversation_id: UUID) -> None:
         """Leave a conversation's group; its events are not passed on any more."""
-        if self.following.forget(conversation_id.hex):
-            group = conversation_group(conversation_id)
+        group = conversation_group(conversation_id)
+        if self.subscriptions.forget(conversation_id.hex):
             await self.channel_layer.group_discard(group, self.channel_name)
 
     async def renew(self, token: str) -> float:
@@ -310,114 +172,65 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         if auth.user_id != self.user.pk:
             raise NotAllowed("That token is another person's.")
         self.auth = auth
-        self._renewed.set()
+        self._heartbeat.renew(auth.expires_at)
         return auth.expires_at
 
     # --- From the channel layer --------------------------------------------------------------
 
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Call the handler of a layer message directly.
+
+        Channels' own dispatch looks for stale database connections at every event; nothing
+        here touches the database on the event loop.
+        """
+        kind = message["type"]
+        if kind in self._direct:
+            await getattr(self, kind.replace(".", "_"))(message)
+        else:
+            await super().dispatch(message)
+
     async def pushed(self, message: dict[str, Any]) -> None:
         """Pass a published frame on, unless its conversation is not followed (any more)."""
-        try:
-            await self._push(message)
-        except TooSlow:
-            await self._shut(CloseCode.TOO_SLOW, "too_slow")
-
-    async def _push(self, event: dict[str, Any]) -> None:
-        kind = event["kind"]
-        conversation = event.get("conversation")
-        if conversation is None or kind in _PERSONAL:
-            self._outbox.put_event(event)
-            return
-        if kind == "conversation.deleted":
-            # Told to the person, not to the conversation, which has no members any more.
-            self._outbox.put_event(event)
-            await self.unfollow(UUID(hex=conversation))
-            return
-        if self.following.is_news(conversation, event):
-            self._outbox.put_event(event)
+        conversation, declared = message.get("conversation"), EVENTS.get(message["kind"])
+        personal = declared is not None and declared.order is Order.PERSON
+        if personal or conversation is None or self.subscriptions.is_news(conversation, message):
+            self._connection.put_event(message)
 
     async def membership_ended(self, event: dict[str, Any]) -> None:
-        """Stop following a conversation the person was removed from, and say so."""
+        """Stop following a conversation that the person is not in any more, and say so."""
         await self.unfollow(UUID(hex=event["conversation"]))
-        self._outbox.put_event(event)
+        self._connection.put_event(event)
 
     async def session_revoked(self, event: dict[str, Any]) -> None:
         """Close if it is this socket's session that was revoked."""
         sessions = event["sessions"]
         if sessions is None or str(self.auth.session_id) in sessions:
-            await self._shut(CloseCode.AUTHENTICATE, "session_revoked")
+            await self._connection.shut(CloseCode.AUTHENTICATE, "session_revoked")
 
     async def layer_gap(self, event: dict[str, Any]) -> None:
         """Something may have been missed: let the client ask again.
 
         What was missed may have been a revocation or a removal, so those are checked first.
         """
-        self._spawn(self._resync())
+        self._connection.spawn(self._resync())
 
     async def _resync(self) -> None:
-        following = [UUID(hex=conversation) for conversation in self.following]
+        following = [UUID(hex=followed) for followed in self.subscriptions]
         while True:
             try:
-                alive, still = await in_thread(
+                signed_in, still = await in_thread(
                     followable, self.user.pk, self.auth.session_id, following
                 )
                 break
-            except _UNAVAILABLE:
+            except UNAVAILABLE:
                 await asyncio.sleep(RETRY_AFTER)
-        if not alive:
-            await self._shut(CloseCode.AUTHENTICATE, "session_revoked")
-            return
-        for conversation in following:
-            if conversation not in still:
-                await self.unfollow(conversation)
-        self._put(Resync())
+        if not signed_in:
+            await self._connection.shut(CloseCode.AUTHENTICATE, "session_revoked")
+        for conversation in set(following) - still:
+            await self.unfollow(conversation)
+        self._connection.put(Resync())
 
     async def server_leaving(self, event: dict[str, Any]) -> None:
         """Send the client away in its turn: the process is about to stop."""
-        self._put(Reconnect(after_ms=event["after_ms"]))
-        await self._shut(CloseCode.RESTARTING, "restarting")
-
-    # --- The clock ---------------------------------------------------------------------------
-
-    async def _watch(self) -> None:
-        """Ping a silent client, close on one that stays silent or whose token ran out."""
-        pinged_at: float | None = None
-        while True:
-            now = time.monotonic()
-            if pinged_at is not None and self._heard_at >= pinged_at:
-                pinged_at = None
-            silent_until = self._heard_at + limits.HEARTBEAT_SECONDS
-            token_left = self.auth.expires_at + limits.TOKEN_GRACE_SECONDS - time.time()
-            if token_left <= 0:
-                await self._shut(CloseCode.AUTHENTICATE, "token_expired")
-                return
-            if pinged_at is not None:
-                beat_left = pinged_at + limits.HEARTBEAT_GRACE_SECONDS - now
-                if beat_left <= 0:
-                    await self._shut(CloseCode.NO_HEARTBEAT, "no_heartbeat")
-                    return
-            else:
-                beat_left = silent_until - now
-                if beat_left <= 0:
-                    self._put(ServerPing())
-                    pinged_at = now
-                    beat_left = limits.HEARTBEAT_GRACE_SECONDS
-            self._renewed.clear()
-            try:
-                await asyncio.wait_for(self._renewed.wait(), max(0.01, min(beat_left, token_left)))
-            except TimeoutError:
-                continue
-
-    # --- To the client -----------------------------------------------------------------------
-
-    def _put(self, frame: BaseModel) -> None:
-        self._outbox.put(frame.model_dump_json())
-
-    def _put_error(
-        self, command_id: str | None, code: str, message: str, details: dict[str, Any]
-    ) -> None:
-        self._put(ErrorFrame(id=command_id, code=code, message=message, details=details))
-
-    async def _transmit(self, text: str) -> None:
-        await self.base_send({"type": "websocket.send", "text": text})
-        registry.FRAMES.inc()
+        self._connection.put(Reconnect(after_ms=event["after_ms"]))
+        await self._connection.shut(CloseCode.RESTARTING, "restarting")

@@ -10,20 +10,19 @@ from chat.selectors.sync import changes_since
 from chat.services.members import mark_read
 from chat.services.messages import SentMessage, edit_message, send_message
 from chat.services.reply_actions import continue_reply, regenerate, request_stop
-from chat.socket.subscriptions import Following
+from chat.socket.subscriptions import Subscriptions
 from chat.states import message_state
 from core import publishing
 from core.errors import ChatireError, NotFound
 from core.threads import in_thread
 from protocol import limits
 from protocol.commands import (
-    Ack,
     Auth,
     AuthAck,
-    Command,
     ContinueReply,
     EditMessage,
     MessageAck,
+    NewMessage,
     Ping,
     Pong,
     Read,
@@ -37,6 +36,7 @@ from protocol.commands import (
     Unsubscribe,
 )
 from protocol.events import TypingEvent
+from protocol.frames import Ack, Command
 from protocol.states import Changes
 
 
@@ -51,7 +51,7 @@ class Socket(Protocol):
     """What a command needs of the socket it came in on."""
 
     user: User
-    following: Following
+    subscriptions: Subscriptions
     defaults: dict[str, Any]
 
     async def follow(self, conversation_id: UUID) -> None:
@@ -70,11 +70,31 @@ class Socket(Protocol):
         """Queue the answer."""
 
 
+Handler = Callable[[Socket, Any], Awaitable[None]]
+HANDLERS: dict[type[Command], Handler] = {}
+
+
+def handles(command: type[Command]) -> Callable[[Handler], Handler]:
+    """Make a function the one that carries a command out."""
+
+    def register(handler: Handler) -> Handler:
+        HANDLERS[command] = handler
+        return handler
+
+    return register
+
+
+async def handle(socket: Socket, command: Command) -> None:
+    """Carry a command out, and answer it. Raises ChatireError where it is refused."""
+    await HANDLERS[type(command)](socket, command)
+
+
+@handles(Subscribe)
 async def subscribe(socket: Socket, command: Subscribe) -> None:
     """Authorise, join, read, answer, then let the events through that came meanwhile."""
     conversation_id = command.conversation
-    known = conversation_id.hex in socket.following
-    if not known and len(socket.following) >= limits.MAX_SUBSCRIPTIONS:
+    known = conversation_id.hex in socket.subscriptions
+    if not known and len(socket.subscriptions) >= limits.MAX_SUBSCRIPTIONS:
         raise TooManySubscriptions(most=limits.MAX_SUBSCRIPTIONS)
     await in_thread(require_member, socket.user.pk, conversation_id)
     await socket.follow(conversation_id)
@@ -89,28 +109,26 @@ async def subscribe(socket: Socket, command: Subscribe) -> None:
     socket.release(changes)
 
 
+@handles(Unsubscribe)
 async def unsubscribe(socket: Socket, command: Unsubscribe) -> None:
     """Stop following; also when it was not followed."""
     await socket.unfollow(command.conversation)
     socket.answer(Ack(id=command.id))
 
 
+@handles(SendMessage)
 async def send(socket: Socket, command: SendMessage) -> None:
     """Store the message, and the reply's job with it."""
+    said = command.model_dump(include=set(NewMessage.model_fields))
+    for name, value in socket.defaults.items():
+        said[name] = said[name] or value
     sent = await in_thread(
-        send_message,
-        user=socket.user,
-        conversation_id=command.conversation,
-        client_id=command.client_id,
-        content=command.content,
-        parent=command.parent,
-        assistant=command.assistant or socket.defaults.get("assistant"),
-        model=command.model or socket.defaults.get("model"),
-        language=socket.defaults.get("language", ""),
+        send_message, user=socket.user, conversation_id=command.conversation, **said
     )
     _answer_sent(socket, command, sent)
 
 
+@handles(EditMessage)
 async def edit(socket: Socket, command: EditMessage) -> None:
     """Reword a message: a branch with an assistant, else in place."""
     edited = await in_thread(
@@ -135,24 +153,28 @@ def _answer_sent(socket: Socket, command: Command, sent: SentMessage) -> None:
     )
 
 
+@handles(StopReply)
 async def stop(socket: Socket, command: StopReply) -> None:
     """Stop a reply, wherever it is being written."""
     message = await in_thread(request_stop, user=socket.user, message_id=command.message)
     socket.answer(MessageAck(id=command.id, message=message_state(message)))
 
 
+@handles(RegenerateReply)
 async def another(socket: Socket, command: RegenerateReply) -> None:
     """Start another reply to the same turn."""
     message = await in_thread(regenerate, user=socket.user, message_id=command.message)
     socket.answer(MessageAck(id=command.id, message=message_state(message)))
 
 
+@handles(ContinueReply)
 async def go_on(socket: Socket, command: ContinueReply) -> None:
     """Let a reply go on from where it ended."""
     message = await in_thread(continue_reply, user=socket.user, message_id=command.message)
     socket.answer(MessageAck(id=command.id, message=message_state(message)))
 
 
+@handles(Read)
 async def read(socket: Socket, command: Read) -> None:
     """Move the read mark."""
     await in_thread(
@@ -161,9 +183,10 @@ async def read(socket: Socket, command: Read) -> None:
     socket.answer(Ack(id=command.id))
 
 
+@handles(Typing)
 async def typing(socket: Socket, command: Typing) -> None:
     """Tell those who follow the conversation; only its followers may."""
-    if command.conversation.hex not in socket.following:
+    if command.conversation.hex not in socket.subscriptions:
         raise NotFound
     event = TypingEvent(
         conversation=command.conversation, user=socket.user.pk, active=command.active
@@ -172,27 +195,14 @@ async def typing(socket: Socket, command: Typing) -> None:
     socket.answer(Ack(id=command.id))
 
 
+@handles(Auth)
 async def auth(socket: Socket, command: Auth) -> None:
     """Renew the token in place."""
     expires_at = await socket.renew(command.token)
     socket.answer(AuthAck(id=command.id, expires_at=expires_at))
 
 
+@handles(Ping)
 async def ping(socket: Socket, command: Ping) -> None:
     """Answer."""
     socket.answer(Pong(id=command.id))
-
-
-HANDLERS: dict[type[Command], Callable[[Socket, Any], Awaitable[None]]] = {
-    Subscribe: subscribe,
-    Unsubscribe: unsubscribe,
-    SendMessage: send,
-    EditMessage: edit,
-    StopReply: stop,
-    RegenerateReply: another,
-    ContinueReply: go_on,
-    Read: read,
-    Typing: typing,
-    Auth: auth,
-    Ping: ping,
-}

@@ -4,8 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from protocol.commands import validation_fields
-from protocol.fields import ModelName, Text
+from protocol.fields import Language, ModelName, Slug, Whole, field_errors
 
 
 class BadParameters(ValueError):
@@ -21,16 +20,12 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    assistant: Annotated[Text, Field(min_length=1, max_length=60)] | None = Field(
-        None, validation_alias=AliasChoices("assistant", "character_id")
-    )
+    assistant: Slug | None = Field(None, validation_alias=AliasChoices("assistant", "character_id"))
     model: ModelName | None = Field(None, validation_alias=AliasChoices("model", "llm"))
-    language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")] | None = Field(
-        None, max_length=35
-    )
+    language: Annotated[Language, Field(min_length=1)] | None = None
     platform: Annotated[str, Field(pattern=r"^[\w .-]{1,40}$")] | None = None
     chatmode: Annotated[str, Field(pattern="^text$")] | None = None
-    since: int | None = Field(None, ge=0, le=2**63 - 1)
+    since: Whole | None = None
 
     def defaults(self) -> dict[str, Any]:
         """Return what messages of this socket use where they say nothing else."""
@@ -52,4 +47,4 @@ def parse_parameters(query: dict[str, list[str]]) -> Parameters:
     try:
         return Parameters.model_validate(values)
     except ValidationError as error:
-        raise BadParameters(validation_fields(error)) from None
+        raise BadParameters(field_errors(error)) from None

@@ -11,8 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-# Kinds that no one misses.
-_MOMENTARY = frozenset({"typing", "presence"})
+from protocol.frames import EVENTS, WhenSlow
 
 MAX_FRAMES = 1000
 MAX_BYTES = 4 * 1024 * 1024
@@ -59,7 +58,7 @@ class _Delta:
         return json.dumps(merged, separators=(",", ":"), ensure_ascii=False)
 
 
-class Outbox:
+class SendQueue:
     """A bounded queue of frames and the task that sends them, in order."""
 
     def __init__(self, send: Callable[[str], Awaitable[None]]) -> None:
@@ -85,12 +84,13 @@ class Outbox:
 
     def put_event(self, event: dict[str, Any]) -> None:
         """Queue a published event (see `core.publishing`). Raises TooSlow as `put` does."""
-        kind = event["kind"]
+        declared = EVENTS.get(event["kind"])
+        when_slow = declared.when_slow if declared is not None else WhenSlow.KEPT
         crowded = len(self._waiting) >= _CROWDED
-        if kind in _MOMENTARY and crowded:
+        if when_slow is WhenSlow.DROPPED and crowded:
             self.dropped += 1
             return
-        if kind != "reply.delta":
+        if when_slow is not WhenSlow.MERGED:
             self.put(event["frame"])
             return
         waiting = self._deltas.get(event["message"])

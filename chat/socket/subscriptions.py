@@ -38,7 +38,7 @@ class _Known:
         return False
 
 
-class Following:
+class Subscriptions:
     """The conversations a socket follows, by the hex form of their ids.
 
     From `hold` to `release` a conversation's events are kept, so that the client hears the

@@ -1,0 +1,94 @@
+"""A socket's commands: read, carried out one after another, each with its one answer."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from django.db.utils import InterfaceError, OperationalError
+from structlog.contextvars import bound_contextvars
+from uuid_utils.compat import uuid7
+
+from channels_pgnotify import LayerError
+from chat.socket.connection import Connection
+from core.errors import RETRY_AFTER, ChatireError, error_body
+from protocol import limits
+from protocol.commands import BadCommand, parse_command
+from protocol.frames import Command
+from protocol.limits import CloseCode
+
+logger = structlog.get_logger(__name__)
+
+# The database, or the way of events through it, is away for a moment.
+UNAVAILABLE = (OperationalError, InterfaceError, LayerError)
+
+
+class Unreadable(Exception):
+    """What came is no frame of any protocol of ours; the socket closes."""
+
+    def __init__(self, code: CloseCode, reason: str) -> None:
+        self.code = code
+        self.reason = reason
+        super().__init__(reason)
+
+
+def decode(text: str | None) -> Any:
+    """Return the JSON value of a text frame (None: a binary one). Raises Unreadable."""
+    if text is None:
+        raise Unreadable(CloseCode.NOT_JSON, "not_json")
+    # A character takes four bytes at most, so most frames need not be encoded to be measured.
+    if len(text) * 4 > limits.MAX_FRAME_BYTES and _size(text) > limits.MAX_FRAME_BYTES:
+        raise Unreadable(CloseCode.TOO_BIG, "frame_too_big")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise Unreadable(CloseCode.NOT_JSON, "not_json") from None
+
+
+def _size(text: str) -> int:
+    return len(text.encode()) if len(text) <= limits.MAX_FRAME_BYTES else len(text)
+
+
+class CommandQueue:
+    """What a client asked for and has no answer to yet, a bounded number."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._waiting: asyncio.Queue[Command] = asyncio.Queue()
+
+    def put(self, frame: Any) -> None:
+        """Queue the command that a decoded frame is, or answer why it is none."""
+        try:
+            command = parse_command(frame)
+        except BadCommand as error:
+            self._connection.put_error(
+                error.command_id,
+                error.code,
+                "The frame is not a command of this protocol.",
+                {"fields": error.fields},
+            )
+            return
+        if self._waiting.qsize() >= limits.MAX_WAITING_COMMANDS:
+            self._connection.put_error(
+                command.id, "too_many_commands", "Wait for the answers to earlier commands.", {}
+            )
+            return
+        self._waiting.put_nowait(command)
+
+    async def run(self, handle: Callable[[Command], Awaitable[None]]) -> None:
+        """Carry the commands out in order, for ever."""
+        while True:
+            command = await self._waiting.get()
+            try:
+                # Follows what this command starts into the worker's log.
+                with bound_contextvars(request_id=str(uuid7())):
+                    await handle(command)
+                    logger.debug("command", type=command.type)
+            except ChatireError as error:
+                self._connection.put_error(command.id, error.code, error.message, error.details)
+            except UNAVAILABLE:
+                body = error_body("unavailable", "The service is briefly unavailable. Try again.")
+                self._connection.put_error(
+                    command.id, body["code"], body["message"], {"retry_after": RETRY_AFTER}
+                )
