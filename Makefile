@@ -55,6 +55,12 @@ check-django:
 	@diff -u frontend/openapi.json .chatire/openapi.json > .chatire/openapi.diff || { \
 		head -40 .chatire/openapi.diff; \
 		echo "frontend/openapi.json is out of date: make schema"; exit 1; }
+	@echo "Comparing frontend/asyncapi.json and the tables of docs/protocol.md with the protocol"
+	@$(MANAGE) asyncapi --file .chatire/asyncapi.json
+	@cp docs/protocol.md .chatire/protocol.md && $(MANAGE) asyncapi --tables .chatire/protocol.md
+	@diff -u frontend/asyncapi.json .chatire/asyncapi.json && \
+		diff -u docs/protocol.md .chatire/protocol.md || { \
+		echo "What follows from protocol/ is out of date: make schema"; exit 1; }
 
 # Existing pins are kept where they still satisfy the .in file, so this fails only if they do not.
 check-requirements:
@@ -77,10 +83,12 @@ format: ## format the code
 	$(BIN)/ruff format .
 	@if [ -d frontend/node_modules ]; then cd frontend && npm run --silent format; fi
 
-schema: ## write frontend/openapi.json and the client's types from the API
+schema: ## write the API's documents, the tables of docs/protocol.md and the client's types
 	@$(BOOTSTRAP) dev frontend
 	$(MANAGE) spectacular --format openapi-json --validate --fail-on-warn \
 		--file frontend/openapi.json
+	$(MANAGE) asyncapi --file frontend/asyncapi.json
+	$(MANAGE) asyncapi --tables docs/protocol.md
 	@cd frontend && npm run --silent gen
 
 requirements: ## pin the requirements*.in anew (ARGS=--upgrade for newer versions)

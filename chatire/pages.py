@@ -5,6 +5,8 @@ from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBas
 from django.http.request import split_domain_port
 from django.views.decorators.http import require_safe
 
+from core.version import VERSION
+
 _NOT_BUILT = (
     "<!doctype html><title>Chatire</title><p>The application is not built. "
     "Run <code>make up</code>, or <code>npm run build</code> in <code>frontend/</code>."
@@ -33,6 +35,7 @@ def client_config(request: HttpRequest) -> JsonResponse:
     ws_url = settings.WS_PUBLIC_URL or f"{scheme}://{host}:{settings.WS_PORT}"
     return JsonResponse(
         {
+            "version": VERSION,
             "ws_url": ws_url.rstrip("/"),
             "guests_allowed": settings.GUESTS_ALLOWED,
             "registration_open": settings.REGISTRATION_OPEN,

@@ -8,6 +8,7 @@ from drf_spectacular.views import (
     SpectacularSwaggerView,
 )
 
+from chatire.documents import asyncapi_json, asyncapi_yaml, websocket_page
 from chatire.pages import app_page, client_config
 
 urlpatterns = [
@@ -24,6 +25,9 @@ urlpatterns = [
         SpectacularRedocView.as_view(url_name="schema", permission_classes=[]),
         name="redoc",
     ),
+    path("api/docs/websocket/", websocket_page, name="websocket-docs"),
+    path("api/asyncapi.json", asyncapi_json, name="asyncapi-json"),
+    path("api/asyncapi.yaml", asyncapi_yaml, name="asyncapi-yaml"),
     path("api/", include("accounts.rest.urls")),
     path("api/", include("chat.rest.urls")),
     path("api/", include("notifications.rest.urls")),

@@ -28,6 +28,8 @@ from prometheus_client import (
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from core.version import VERSION
+
 REQUESTS = Counter(
     "chatire_requests", "Requests that were answered.", ["method", "route", "status"]
 )
@@ -53,6 +55,11 @@ CONNECTIONS = Gauge(
 CONNECTIONS_BUSY = Gauge(
     "chatire_database_connections_busy", "Those of them that are in use now.", ["owner"]
 )
+
+VERSION_INFO = Gauge(
+    "chatire_version_info", "1, by the version that runs.", ["version"], multiprocess_mode="max"
+)
+VERSION_INFO.labels(VERSION).set(1)
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _kind: ContextVar[str] = ContextVar("statement_kind", default="other")

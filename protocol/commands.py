@@ -119,7 +119,7 @@ class Subscribe(Command):
 
     type: Literal["subscribe"]
     conversation: UUID
-    since: Seq | None = None
+    since: Seq | None = Field(default=None, description="the last seq you know; null: from nothing")
 
 
 class Unsubscribe(Command):

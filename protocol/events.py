@@ -3,8 +3,11 @@
 from typing import ClassVar, Literal
 from uuid import UUID
 
+from pydantic import Field
+
 from protocol.frames import Event, Frame, Order, WhenSlow
 from protocol.limits import (
+    FRAMES_BURST,
     FRAMES_PER_SECOND,
     HEARTBEAT_SECONDS,
     MAX_CONTENT,
@@ -25,11 +28,27 @@ from protocol.states import (
 class Limits(Frame):
     """What the server takes from one socket."""
 
-    frame_bytes: int = MAX_FRAME_BYTES
-    content: int = MAX_CONTENT
-    subscriptions: int = MAX_SUBSCRIPTIONS
-    waiting_commands: int = MAX_WAITING_COMMANDS
-    frames_per_second: float = FRAMES_PER_SECOND
+    frame_bytes: int = Field(
+        default=MAX_FRAME_BYTES, description="bytes of one frame; beyond: 1009"
+    )
+    content: int = Field(
+        default=MAX_CONTENT, description="characters of one message; beyond: `invalid`"
+    )
+    subscriptions: int = Field(
+        default=MAX_SUBSCRIPTIONS,
+        description="conversations one socket follows; beyond: `too_many_subscriptions`",
+    )
+    waiting_commands: int = Field(
+        default=MAX_WAITING_COMMANDS,
+        description="commands of one socket without an answer; beyond: `too_many_commands`",
+    )
+    frames_per_second: float = Field(
+        default=FRAMES_PER_SECOND,
+        description="frames from one socket in the long run; beyond: 4013",
+    )
+    frames_burst: int = Field(
+        default=FRAMES_BURST, description="frames from one socket at once; beyond: 4013"
+    )
 
 
 class Hello(Event):
@@ -38,10 +57,10 @@ class Hello(Event):
     type: Literal["hello"] = "hello"
     protocol: str = PROTOCOL
     epoch: UUID
-    session: str
+    session: str = Field(description="this connection's name")
     user: PersonState
-    heartbeat: int = HEARTBEAT_SECONDS
-    token_expires_at: float
+    heartbeat: int = Field(default=HEARTBEAT_SECONDS, description="seconds")
+    token_expires_at: float = Field(description="seconds since 1970")
     limits: Limits = Limits()
 
 
@@ -109,7 +128,7 @@ class ConversationTouched(_Durable):
     order: ClassVar = Order.PERSON
 
     type: Literal["conversation.touched"] = "conversation.touched"
-    unread: int
+    unread: int = Field(description='0 to 100, where 100 means "or more"')
 
 
 class ReplyDelta(_InConversation):
@@ -127,6 +146,9 @@ class ReplyDelta(_InConversation):
     index: int
     text: str
     reasoning: str = ""
+    first_index: int | None = Field(
+        default=None, exclude_if=lambda index: index is None, description="only when merged"
+    )
 
 
 class TypingEvent(_InConversation):
@@ -155,7 +177,7 @@ class NotificationRead(Event):
     order: ClassVar = Order.PERSON
 
     type: Literal["notification.read"] = "notification.read"
-    notification: NotificationState | None
+    notification: NotificationState | None = Field(description="null: several")
     unread: int
 
 
@@ -169,11 +191,11 @@ class Resync(Event):
     """Events may have been missed: ask again from your last seq (null: everywhere)."""
 
     type: Literal["resync"] = "resync"
-    conversation: UUID | None = None
+    conversation: UUID | None = Field(default=None, description="null: all that you follow")
 
 
 class Reconnect(Event):
     """The server is going away; come back after `after_ms` milliseconds."""
 
     type: Literal["reconnect"] = "reconnect"
-    after_ms: int
+    after_ms: int = Field(description="milliseconds")

@@ -5,20 +5,19 @@ One input has one type, whether it comes by REST, by socket or by address.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from protocol.limits import MAX_CONTENT, MAX_TITLE
 
 
-def _storable(value: Any) -> Any:
+def _storable(value: str) -> str:
     """Refuse what PostgreSQL cannot store or UTF-8 cannot carry; no one means to send it."""
-    if isinstance(value, str):
-        if "\x00" in value:
-            raise ValueError("the character U+0000 is not allowed")
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError("half of a surrogate pair is not a character") from None
+    if "\x00" in value:
+        raise ValueError("the character U+0000 is not allowed")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("half of a surrogate pair is not a character") from None
     return value
 
 
@@ -28,25 +27,30 @@ def _digits(value: Any) -> Any:
     return value
 
 
-def _not_blank(value: Any) -> Any:
-    if isinstance(value, str) and not value.strip():
+def _not_blank(value: str) -> str:
+    if not value.strip():
         raise ValueError("must not be blank")
     return value
 
 
-Text = Annotated[str, BeforeValidator(_storable)]
-Content = Annotated[Text, BeforeValidator(_not_blank), Field(min_length=1, max_length=MAX_CONTENT)]
-Title = Annotated[Text, Field(max_length=MAX_TITLE)]
-Nickname = Annotated[Text, Field(max_length=80)]
-ClientId = Annotated[Text, Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
-Slug = Annotated[Text, Field(min_length=1, max_length=60)]
-ModelName = Annotated[Text, Field(min_length=1, max_length=120)]
+# After the bounds, which are so part of every schema that is made of these types.
+_Storable = AfterValidator(_storable)
+
+Text = Annotated[str, _Storable]
+Content = Annotated[
+    str, Field(min_length=1, max_length=MAX_CONTENT), _Storable, AfterValidator(_not_blank)
+]
+Title = Annotated[str, Field(max_length=MAX_TITLE), _Storable]
+Nickname = Annotated[str, Field(max_length=80), _Storable]
+ClientId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
+Slug = Annotated[str, Field(min_length=1, max_length=60), _Storable]
+ModelName = Annotated[str, Field(min_length=1, max_length=120), _Storable]
 # A BCP 47 tag; RFC 5646 asks to support 35 characters. Empty: whatever is chosen already.
-Language = Annotated[Text, Field(max_length=35, pattern=r"^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?$")]
-CommandId = Annotated[Text, Field(min_length=1, max_length=64)]
+Language = Annotated[str, Field(max_length=35, pattern=r"^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?$")]
+CommandId = Annotated[str, Field(min_length=1, max_length=64), _Storable]
 Seq = Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)]
 # A whole number in an address, where everything is text: digits and nothing else.
-Whole = Annotated[int, BeforeValidator(_digits), Field(ge=0, le=2**63 - 1)]
+Whole = Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(_digits)]
 
 Kind = Literal["assistant", "group", "discussion"]
 Role = Literal["owner", "admin", "member"]

@@ -32,7 +32,9 @@ class WhenSlow(StrEnum):
 class Frame(BaseModel):
     """Whatever goes over the wire: unknown fields are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_serialization_defaults_required=True
+    )
 
 
 class Body(Frame):

@@ -22,15 +22,42 @@ MAX_CHANGES_TEXT: Final = 1_000_000  # characters of message text in one, but fo
 
 
 class CloseCode(IntEnum):
-    """Why the server closed a socket."""
+    """Why the server closed a socket, and what its client does then."""
 
-    NOT_JSON = 1003
-    TOO_BIG = 1009
-    INTERNAL = 1011
-    RESTARTING = 1012
-    AUTHENTICATE = 4001
-    NOT_ALLOWED = 4003
-    NO_CONVERSATION = 4004
-    TOO_SLOW = 4008
-    NO_HEARTBEAT = 4012
-    TOO_MANY_FRAMES = 4013
+    why: str
+    then: str
+
+    def __new__(cls, value: int, why: str, then: str) -> "CloseCode":
+        """Return a number that knows what it means."""
+        code = int.__new__(cls, value)
+        code._value_ = value
+        code.why = why
+        code.then = then
+        return code
+
+    NOT_JSON = 1003, "a frame was not JSON, or was binary", "mend the client"
+    TOO_BIG = 1009, f"a frame was over {MAX_FRAME_BYTES // 1024} KiB", "mend the client"
+    INTERNAL = (
+        1011,
+        "a fault of the server, which has logged it",
+        "reconnect, with backoff",
+    )
+    RESTARTING = (
+        1012,
+        "`restarting`, or `unavailable` while the database is away",
+        "reconnect, after `after_ms` or with backoff",
+    )
+    AUTHENTICATE = (
+        4001,
+        "`token_missing`, `token_invalid`, `token_expired`, `session_revoked`, `user_inactive`",
+        "refresh the token; if that fails, sign in",
+    )
+    NOT_ALLOWED = 4003, "`origin_not_allowed`, `invalid_parameters`", "do not retry"
+    NO_CONVERSATION = 4004, "no such conversation, or not yours", "do not retry"
+    TOO_SLOW = 4008, "you read too slowly", "reconnect and catch up; nothing is lost"
+    NO_HEARTBEAT = 4012, "no sign of life from you", "reconnect"
+    TOO_MANY_FRAMES = (
+        4013,
+        "too many frames; the reason says `retry_after=<seconds>`",
+        "reconnect after that",
+    )

@@ -58,15 +58,23 @@ class MemberPatch(Body):
 class SinceQuery(Body):
     """From where changes are asked for."""
 
-    since: Whole | None = Field(None, description="The last `seq` known; absent: a first load.")
+    since: Whole | None = Field(
+        default=None, description="The last `seq` known; absent: a first load."
+    )
 
 
 class HistoryQuery(Body):
     """Which messages are asked for."""
 
-    before: Whole | None = Field(None, description="Only messages whose `created_seq` is smaller.")
-    after: Whole | None = Field(None, description="Only messages whose `created_seq` is greater.")
-    limit: Whole | None = Field(None, description=f"How many at most: 1 to {MAX_PAGE}, else 50.")
+    before: Whole | None = Field(
+        default=None, description="Only messages whose `created_seq` is smaller."
+    )
+    after: Whole | None = Field(
+        default=None, description="Only messages whose `created_seq` is greater."
+    )
+    limit: Whole | None = Field(
+        default=None, description=f"How many at most: 1 to {MAX_PAGE}, else 50."
+    )
 
 
 class ConversationItem(ConversationState):

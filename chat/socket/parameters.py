@@ -20,8 +20,10 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    assistant: Slug | None = Field(None, validation_alias=AliasChoices("assistant", "character_id"))
-    model: ModelName | None = Field(None, validation_alias=AliasChoices("model", "llm"))
+    assistant: Slug | None = Field(
+        default=None, validation_alias=AliasChoices("assistant", "character_id")
+    )
+    model: ModelName | None = Field(default=None, validation_alias=AliasChoices("model", "llm"))
     language: Annotated[Language, Field(min_length=1)] | None = None
     platform: Annotated[str, Field(pattern=r"^[\w .-]{1,40}$")] | None = None
     chatmode: Annotated[str, Field(pattern="^text$")] | None = None

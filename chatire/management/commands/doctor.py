@@ -11,6 +11,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from core.version import VERSION
+
 
 class Problem(Exception):
     """What is wrong, and what to do."""
@@ -74,7 +76,12 @@ def _models() -> str:
     return settings.OPENAI_BASE_URL or "OpenAI's own address"
 
 
+def _version() -> str:
+    return VERSION
+
+
 CHECKS: dict[str, Callable[[], str]] = {
+    "version": _version,
     "database": _database,
     "migrations": _migrations,
     "channel layer": _layer,

@@ -9,6 +9,7 @@ from uuid import uuid4
 from asgiref.testing import ApplicationCommunicator
 
 from chatire.asgi import application
+from tests.protocol.frames import require_promised
 
 DEADLINE = 10.0  # seconds
 
@@ -77,6 +78,7 @@ class Socket:
             self.closed = {"type": "closed", "code": output["code"], "reason": output["reason"]}
             return self.closed
         frame: dict[str, Any] = json.loads(output["text"])
+        require_promised(frame)
         self.seen.append(frame)
         return frame
 

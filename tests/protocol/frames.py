@@ -1,0 +1,38 @@
+"""Whether a frame that a test saw on a socket is one that the documents promise."""
+
+import json
+from functools import cache
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from chatire.documents import asyncapi_document
+from protocol.commands import ErrorFrame, Pong
+from protocol.frames import COMMANDS, EVENTS, Ack, Frame
+
+_ACKS = [one.answer for one in COMMANDS.values() if issubclass(one.answer, Ack)]
+_ANSWERS: dict[str, list[type[Frame]]] = {"ack": _ACKS, "pong": [Pong], "error": [ErrorFrame]}
+
+
+def require_promised(frame: dict[str, Any]) -> None:
+    """Fail unless a frame from the server is as the AsyncAPI document says, and says no more."""
+    candidates = _ANSWERS.get(frame["type"]) or [EVENTS[frame["type"]]]
+    fitting = [one for one in candidates if set(frame) <= set(one.model_fields)]
+    assert fitting, f"no {frame['type']} has the fields {sorted(frame)}"
+    problems = [_problems(one, frame) for one in fitting]
+    assert [] in problems, f"{frame['type']} is not as documented: {problems[0]}"
+
+
+def _problems(declaration: type[Frame], frame: dict[str, Any]) -> list[str]:
+    found = [error.message for error in _validator(declaration.__name__).iter_errors(frame)]
+    try:
+        # The document lets a later server say more; this one says what it declares.
+        declaration.model_validate_json(json.dumps(frame))
+    except ValueError as error:
+        found.append(str(error))
+    return found
+
+
+@cache
+def _validator(name: str) -> Draft202012Validator:
+    return Draft202012Validator({**asyncapi_document(), "$ref": f"#/components/schemas/{name}"})
