@@ -7,6 +7,8 @@ import yaml
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from chat.socket.parameters import Parameters
@@ -51,7 +53,12 @@ def websocket_page(request: HttpRequest) -> HttpResponse:
 
     def shown(reference: dict[str, str]) -> dict[str, Any]:
         name = reference["$ref"].rsplit("/", 1)[-1]
-        return {**messages[name], "fields": _fields(schemas[name])}
+        message = messages[name]
+        return {
+            **message,
+            "summary": _marked(message["summary"]),
+            "fields": _fields(schemas[name]),
+        }
 
     commands = [
         {
@@ -72,7 +79,12 @@ def websocket_page(request: HttpRequest) -> HttpResponse:
         for found in map(shown, operations["tell"]["messages"])
     ]
     context = {
-        "info": document["info"],
+        "title": document["info"]["title"],
+        "description": _marked(document["info"]["description"]),
+        "close_codes": [
+            {"code": code["code"], "why": _marked(code["why"]), "then": _marked(code["then"])}
+            for code in document["info"]["x-close-codes"]
+        ],
         "channels": list(document["channels"].values()),
         "parameters": _fields(document["channels"]["everything"]["bindings"]["ws"]["query"]),
         "groups": [
@@ -81,7 +93,11 @@ def websocket_page(request: HttpRequest) -> HttpResponse:
             ("Events", "event", events),
         ],
         "states": [
-            {"name": name, "summary": schema.get("description", ""), "fields": _fields(schema)}
+            {
+                "name": name,
+                "summary": _marked(schema.get("description", "")),
+                "fields": _fields(schema),
+            }
             for name, schema in schemas.items()
             if name not in messages
         ],
@@ -97,10 +113,22 @@ def _fields(schema: dict[str, Any]) -> list[dict[str, Any]]:
             "type": _type(field),
             "links": _links(field),
             "required": name in required,
-            "description": field.get("description", ""),
+            "description": _marked(field.get("description", "")),
         }
         for name, field in schema.get("properties", {}).items()
     ]
+
+
+def _marked(text: str) -> SafeString:
+    """Return text with what stands between backticks as code."""
+    return format_html_join(
+        "",
+        "{}",
+        (
+            (format_html("<code>{}</code>", part) if index % 2 else part,)
+            for index, part in enumerate(text.split("`"))
+        ),
+    )
 
 
 def _type(field: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ VERSION: Final = "3.0.0"
 _REF: Final = "#/components/schemas/{model}"
 # What each side sends besides commands and events.
 _ANSWERS: Final[tuple[type[Frame], ...]] = (Pong, ErrorFrame)
-_DESCRIPTION: Final = """\
+DESCRIPTION: Final = """\
 One WebSocket for everything that happens; REST, described by OpenAPI, for everything asked for. \
 Commands carry an `id` and get exactly one answer with it. Events have none. Ignore events and \
 fields that you do not know."""
@@ -33,8 +33,11 @@ def asyncapi(*, version: str, parameters: type[BaseModel]) -> dict[str, Any]:
         "info": {
             "title": "Chatire",
             "version": version,
-            "description": f"{_DESCRIPTION}\n\n{_close_codes()}",
+            "description": DESCRIPTION,
             "license": {"name": "MIT"},
+            "x-close-codes": [
+                {"code": int(code), "why": code.why, "then": code.then} for code in CloseCode
+            ],
         },
         "defaultContentType": "application/json",
         "servers": {
@@ -199,8 +202,3 @@ def _inlined(model: type[BaseModel]) -> dict[str, Any]:
             for name, field in schema["properties"].items()
         },
     }
-
-
-def _close_codes() -> str:
-    lines = [f"- {int(code)}: {code.why}; {code.then}" for code in CloseCode]
-    return "\n".join(["Close codes:", *lines])
