@@ -19,6 +19,7 @@ from . import lifecycle, session
 from . import listener as listening
 from .codec import Entry, Stream, array_literal, check_size, pg_channel_name
 from .connection import Database
+from .delivery import LocalChannels
 from .errors import ListenError, NotifyQueueFull, PublishError
 from .listener import Listener
 from .mailbox import GAP, Event, Item, Mailbox, Message, ParkedMessages
@@ -135,7 +136,7 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
         # Written to be quick: it runs for every message and member.
         loop = get_running_loop()
         try:
-            mailbox = self._listeners[loop].mailboxes[channel]
+            mailbox = self._listeners[loop].channels.mailboxes[channel]
         except KeyError:
             listener = self._listener()
             mailbox = self._open_mailbox(listener, channel)
@@ -170,7 +171,7 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
         """
         listener = self._listeners.get(asyncio.get_running_loop())
         if listener is not None:
-            listener.forget(channel)
+            listener.channels.forget(channel)
 
     async def check(self) -> None:
         """Raise ListenError unless what this process publishes arrives here; in under 20 s.
@@ -209,9 +210,9 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
         self.require_valid_channel_name(channel)
         listener = self._owner(channel)
         if listener.loop is not asyncio.get_running_loop():
-            listener.loop.call_soon_threadsafe(listener.discard_from_group, group, channel)
+            listener.loop.call_soon_threadsafe(listener.channels.discard_from_group, group, channel)
         else:
-            listener.discard_from_group(group, channel)
+            listener.channels.discard_from_group(group, channel)
 
     async def group_send(self, group: str, message: Message) -> None:
         """Send to every channel in the group, in all processes; one statement at most.
@@ -274,7 +275,7 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
         self._parked.clear()
         for listener in list(self._listeners.values()):
             if listener.loop is not asyncio.get_running_loop() and listener.loop.is_running():
-                listener.loop.call_soon_threadsafe(listener.forget_all)
+                listener.loop.call_soon_threadsafe(listener.channels.forget_all)
         await self.close()
 
     async def close(self) -> None:
@@ -295,17 +296,22 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
             for other in list(self._listeners):
                 if other.is_closed():
                     self._listeners.pop(other).abandon()
+            inbox = self._inbox(self.client_prefix)
             listener = self._listeners[loop] = Listener(
-                loop=loop,
+                LocalChannels(
+                    loop=loop,
+                    inbox=inbox,
+                    wake_channel=TABLE_CHANNEL,
+                    deserialize=self.deserialize,
+                    expiry=lambda: self.expiry,
+                    group_expiry=self.group_expiry,
+                    heartbeat=self.heartbeat,
+                    signals_gaps=self.gap_type is not None,
+                ),
                 params=lambda: self._database.params(listening.APPLICATION_NAME),
                 publisher=self._publisher,
-                inbox=self._inbox(self.client_prefix),
-                wake_channel=TABLE_CHANNEL,
-                deserialize=self.deserialize,
-                expiry=lambda: self.expiry,
-                group_expiry=self.group_expiry,
+                inbox=inbox,
                 heartbeat=self.heartbeat,
-                signals_gaps=self.gap_type is not None,
             )
             lifecycle.close_with(loop, self)
         return listener
@@ -313,21 +319,21 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
     def _owner(self, channel: str) -> Listener:
         """The listener that has the channel, which may be another event loop's."""
         here = self._listener()
-        if channel in here.mailboxes:
+        if channel in here.channels.mailboxes:
             return here
         for listener in list(self._listeners.values()):
-            if channel in listener.mailboxes and not listener.loop.is_closed():
+            if channel in listener.channels.mailboxes and not listener.loop.is_closed():
                 return listener
         if "!" in channel and _client_prefix(channel) != self.client_prefix:
             raise RuntimeError(f"{channel} belongs to another process, which must group it itself")
         return here
 
     async def _group_add(self, listener: Listener, group: str, channel: str) -> None:
-        mailbox = listener.mailboxes.get(channel)
+        mailbox = listener.channels.mailboxes.get(channel)
         if mailbox is None:
             mailbox = self._open_mailbox(listener, channel)
         was_member = group in mailbox.groups
-        listener.add_to_group(group, channel, mailbox)
+        listener.channels.add_to_group(group, channel, mailbox)
         shard = self._shard(group)
         if listener.is_listening(shard):
             return
@@ -335,7 +341,7 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
             await self._listen(listener, shard)
         except BaseException:
             if not was_member:
-                listener.discard_from_group(group, channel)
+                listener.channels.discard_from_group(group, channel)
             raise
 
     async def _listen(self, listener: Listener, pg_channel: str) -> None:
@@ -347,9 +353,9 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
         if "!" in channel:
             assert _client_prefix(channel) == self.client_prefix, "Wrong client prefix"
         mailbox = Mailbox(self.get_capacity(channel))
-        listener.mailboxes[channel] = mailbox
+        listener.channels.mailboxes[channel] = mailbox
         for body in self._parked.take(channel):
-            listener.deliver(channel, body)
+            listener.channels.deliver(channel, body)
         return mailbox
 
     def _send_here(self, channel: str, body: bytes) -> None:
@@ -358,10 +364,10 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
         except RuntimeError:
             running = None
         for listener in list(self._listeners.values()):
-            if channel in listener.mailboxes and not listener.loop.is_closed():
+            if channel in listener.channels.mailboxes and not listener.loop.is_closed():
                 if listener.loop is not running:
-                    listener.loop.call_soon_threadsafe(listener.deliver, channel, body)
-                elif not listener.deliver(channel, body):
+                    listener.loop.call_soon_threadsafe(listener.channels.deliver, channel, body)
+                elif not listener.channels.deliver(channel, body):
                     raise ChannelFull(channel)
                 return
         if not self._parked.put(channel, body, self.get_capacity(channel), self.expiry):
@@ -426,4 +432,4 @@ def _keep(taken: asyncio.Future[bytes | None], listener: Listener, channel: str)
         return
     body = taken.result()
     if body is not None:
-        listener.deliver(channel, body)
+        listener.channels.deliver(channel, body)

@@ -72,8 +72,8 @@ class LocalChannels:
         self._streams: dict[tuple[int, bytes], _Received] = {}
         self._assembly: _Assembly | None = None
         self._tick = 0
-        self._beat_name = f"\0{secrets.token_hex(8)}"
-        self._beats: list[asyncio.Future[None]] = []
+        self.beat_name = f"\0{secrets.token_hex(8)}"
+        self.beats: list[asyncio.Future[None]] = []
 
     # Channels and groups
 
@@ -116,7 +116,13 @@ class LocalChannels:
         for channel in list(self.mailboxes):
             self.forget(channel)
 
-    def _sweep(self) -> None:
+    def forget_everything(self) -> None:
+        """Drop every channel and group, and how far any publisher has come."""
+        self.mailboxes.clear()
+        self.groups.clear()
+        self._streams.clear()
+
+    def sweep(self) -> None:
         """At each heartbeat: forget publishers long silent and channels long unread."""
         self._tick += 1
         for key in [k for k, r in self._streams.items() if self._tick - r.tick > STREAM_TICKS]:
@@ -128,7 +134,7 @@ class LocalChannels:
             if mailbox.idle_ticks * self._heartbeat > life:
                 self.forget(channel)
 
-    def _interrupted(self) -> None:
+    def interrupted(self) -> None:
         """Numbers may be missing from here on, and every channel will have been told so."""
         self._assembly = None
         for received in self._streams.values():
@@ -136,7 +142,7 @@ class LocalChannels:
 
     # What arrives
 
-    def _notified(self, pg_channel: bytes, payload: bytes) -> None:
+    def notified(self, pg_channel: bytes, payload: bytes) -> None:
         if pg_channel == self._wake_key:
             self._wake(payload)
             return
@@ -154,11 +160,11 @@ class LocalChannels:
             for index in range(3, len(items) - 1, 2):
                 if items[index] in names:
                     self._arrived(pg_channel, items[index], items[index + 1])
-                elif items[index] == self._beat_name:
-                    for beat in self._beats:
+                elif items[index] == self.beat_name:
+                    for beat in self.beats:
                         if not beat.done():
                             beat.set_result(None)
-                    self._beats.clear()
+                    self.beats.clear()
         elif kind == FRAGMENT:
             self._assemble((stream, pg_channel), items[3:], names)
 

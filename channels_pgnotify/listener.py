@@ -28,18 +28,24 @@ READS_PER_WAKE = 8
 WORTH_ANOTHER_READ = 4
 
 
-class Listener(LocalChannels):
-    """The channels of one event loop, and the LISTEN connection that feeds them."""
+class Listener:
+    """The LISTEN connection that feeds the channels of one event loop.
+
+    `heartbeat` is in seconds; `inbox` is the Postgres channel of this process.
+    """
 
     def __init__(
         self,
+        channels: LocalChannels,
         *,
         params: Callable[[], dict[str, Any]],
         publisher: Publisher,
         inbox: str,
-        **local: Any,
+        heartbeat: float,
     ) -> None:
-        super().__init__(inbox=inbox, **local)
+        self.channels = channels
+        self.loop = channels.loop
+        self._heartbeat = heartbeat
         self._params = params
         self._publisher = publisher
         self._inbox = inbox
@@ -83,9 +89,7 @@ class Listener(LocalChannels):
             task, self._task = self._task, None
             task.cancel()
             await asyncio.wait([task])
-        self.mailboxes.clear()
-        self.groups.clear()
-        self._streams.clear()
+        self.channels.forget_everything()
         self._wanted = {self._inbox}
 
     def abandon(self) -> None:
@@ -104,8 +108,8 @@ class Listener(LocalChannels):
                     await self._connect()
                     if not first:
                         logger.info("listening again; every channel is told that it may have a gap")
-                        self.signal_gap()
-                        self.wake_named()
+                        self.channels.signal_gap()
+                        self.channels.wake_named()
                     first = False
                     started = self.loop.time()
                     reason = await self._watch()
@@ -145,8 +149,8 @@ class Listener(LocalChannels):
             self._pgconn = None
         self._effective.clear()
         self._asked.clear()
-        self._beats.clear()
-        self._interrupted()
+        self.channels.beats.clear()
+        self.channels.interrupted()
 
     async def _watch(self) -> str:
         """Returns why the connection must be replaced, when it must be."""
@@ -155,8 +159,8 @@ class Listener(LocalChannels):
             await asyncio.wait([self._lost], timeout=self._heartbeat)
             if self._lost.done():
                 return self._lost.result()
-            self._sweep()
-            self.wake_named()
+            self.channels.sweep()
+            self.channels.wake_named()
             if not await self.beats():
                 return "a heartbeat did not come back: is a transaction-mode pooler in between?"
 
@@ -165,11 +169,11 @@ class Listener(LocalChannels):
         assert self._lost is not None
         patience = max(1.0, self._heartbeat / 2)
         beat: asyncio.Future[None] = self.loop.create_future()
-        self._beats.append(beat)
+        self.channels.beats.append(beat)
         try:
             async with asyncio.timeout(patience):
                 await self._publisher.publish(
-                    [Entry(self._inbox, self._beat_name, b"")], quiet=True
+                    [Entry(self._inbox, self.channels.beat_name, b"")], quiet=True
                 )
         except (PublishError, TimeoutError) as error:
             logger.warning("a heartbeat could not be published: %s", error or "no answer in time")
@@ -217,11 +221,12 @@ class Listener(LocalChannels):
         if pgconn is None:
             return
         try:
+            notified = self.channels.notified
             for _ in range(READS_PER_WAKE):
                 pgconn.consume_input()
                 count = 0
                 while (notification := pgconn.notifies()) is not None:
-                    self._notified(notification.relname, notification.extra)
+                    notified(notification.relname, notification.extra)
                     count += 1
                 # Reading again to find nothing costs as much as waking up once more; but TLS may
                 # hold back decrypted data that the socket does not show.

@@ -69,11 +69,11 @@ async def test_a_thousand_sockets_that_leave_at_once_leave_nothing_behind(
 ) -> None:
     sockets = await asyncio.gather(*(_connected() for _ in range(1_000)))
     listener = layer_in_use._listener()
-    assert len(listener.mailboxes) == len(listener.groups["room"]) == 1_000
+    assert len(listener.channels.mailboxes) == len(listener.channels.groups["room"]) == 1_000
     await layer_in_use.group_send("room", {"type": "push", "frame": "bye"})
     await asyncio.gather(*(_leave(socket) for socket in sockets))
-    assert not listener.mailboxes
-    assert not listener.groups
+    assert not listener.channels.mailboxes
+    assert not listener.channels.groups
     tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     assert tasks == [listener._task]
 
@@ -83,4 +83,4 @@ async def test_a_push_that_fails_ends_the_consumer(layer_in_use: PostgresChannel
     await layer_in_use.group_send("room", {"type": "push"})
     with pytest.raises(KeyError):
         await socket.wait(DEADLINE)
-    assert not layer_in_use._listener().mailboxes
+    assert not layer_in_use._listener().channels.mailboxes

@@ -20,7 +20,7 @@ async def test_each_member_gets_a_message_once(layer: PostgresChannelLayer) -> N
     for channel in channels[:2]:
         assert await receive(layer, channel) == {"type": "hello", "n": 1}
         await nothing_more(layer, channel, "room")
-    assert len(layer._listener().mailboxes[channels[2]]) == 0
+    assert len(layer._listener().channels.mailboxes[channels[2]]) == 0
 
 
 async def test_a_message_crosses_from_one_process_to_another(make_layer: MakeLayer) -> None:
@@ -131,7 +131,7 @@ async def test_a_member_that_never_reads_takes_bounded_memory(make_layer: MakeLa
         await layer.group_send_many([("room", {"type": "n"})] * 5)
         for _ in range(5):
             await receive(layer, reader)
-    assert len(layer._listener().mailboxes[silent]) == 10
+    assert len(layer._listener().channels.mailboxes[silent]) == 10
 
 
 async def test_a_full_local_channel_raises_channel_full(make_layer: MakeLayer) -> None:
@@ -223,8 +223,8 @@ async def test_a_forgotten_channel_leaves_nothing_behind(layer: PostgresChannelL
     for channel in channels[50:]:
         await layer.group_discard("room", channel)
     listener = layer._listener()
-    assert not listener.groups
+    assert not listener.channels.groups
     layer.expiry = -1
     for _ in range(2):
-        listener._sweep()
-    assert not listener.mailboxes
+        listener.channels.sweep()
+    assert not listener.channels.mailboxes

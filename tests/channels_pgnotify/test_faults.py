@@ -112,7 +112,7 @@ async def test_a_message_with_a_lost_part_is_dropped_and_signalled(
             await database.execute("SELECT pg_notify(%s, %s)", [pg_channel, payload.decode()])
     assert await receive(layer, channel) == {"type": "gap"}
     await nothing_more(layer, channel, "room")
-    assert layer._listener()._assembly is None
+    assert layer._listener().channels._assembly is None
 
 
 async def test_a_listener_that_hears_nothing_is_replaced(

@@ -152,8 +152,8 @@ class LayerMachine(RuleBasedStateMachine):
             self.read_all(channel)
         if self.models:
             listener = self.receiver_listener()
-            assert set(listener.mailboxes) == set(self.models)
-            assert {g: set(m) for g, m in listener.groups.items()} == {
+            assert set(listener.channels.mailboxes) == set(self.models)
+            assert {g: set(m) for g, m in listener.channels.groups.items()} == {
                 group: members for group, members in self.members.items() if members
             }
         self.run_(self.receiver.close())

@@ -63,7 +63,7 @@ async def test_fifty_consumers_that_connect_at_once_get_each_event_once(
         await joined.wait()
         for _ in range(20):
             heard[number, (await receive(layer, channel))["n"]] += 1
-        assert len(layer._listener().mailboxes[channel]) == 0
+        assert len(layer._listener().channels.mailboxes[channel]) == 0
 
     async with asyncio.TaskGroup() as tasks:
         for number in range(50):
@@ -115,7 +115,7 @@ async def test_a_channel_is_grouped_and_reached_from_another_threads_loop(
         await layer.group_discard("room", channel)
 
     await asyncio.to_thread(asyncio.run, leave())
-    await until(lambda: not layer._listener().groups)
+    await until(lambda: not layer._listener().channels.groups)
 
 
 async def test_nothing_is_left_of_a_loop_that_closed(
