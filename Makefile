@@ -17,7 +17,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-header --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: bench help up manage test check check-python check-django check-requirements check-frontend \
+.PHONY: bench help up wheel manage test check check-python check-django check-requirements check-frontend \
 	format schema requirements clean reset
 
 help: ## list what there is
@@ -91,12 +91,16 @@ schema: ## write the API's documents, the tables of docs/protocol.md and the cli
 	$(MANAGE) asyncapi --tables docs/protocol.md
 	@cd frontend && npm run --silent gen
 
+wheel: ## build the channel layer's wheel into dist/
+	@$(BOOTSTRAP) dev
+	@$(BIN)/uv build --wheel channels_pgnotify --out-dir dist
+
 requirements: ## pin the requirements*.in anew (ARGS=--upgrade for newer versions)
 	@$(BOOTSTRAP) dev
 	@for name in $(PINNED); do $(COMPILE) $(ARGS) $$name.in -o $$name.txt || exit 1; done
 
 clean: ## delete what is built or cached; keeps the demo data
-	@rm -rf $(VENV) frontend/node_modules frontend/dist staticfiles \
+	@rm -rf $(VENV) frontend/node_modules frontend/dist staticfiles dist \
 		.mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -13,6 +13,6 @@ bench-stops: ## measure how long a stop takes to reach the model's connection, a
 	@$(BOOTSTRAP) dev
 	$(BIN)/python -m bench.stops $(ARGS)
 
-borrowed-tests: ## run the layer tests of channels_redis and channels_postgres against ours
+borrowed-tests: ## try the layer's wheel: in a project of its own, and with other layers' tests
 	@$(BOOTSTRAP) dev
 	$(BIN)/python -m tests.channels_pgnotify.borrowed $(ARGS)

@@ -14,5 +14,6 @@ _database = {
 }
 DATABASES = {"default": _database, "channels_postgres": _database}
 INSTALLED_APPS = ["channels", "channels_postgres"]
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels_pgnotify.PostgresChannelLayer"}}
 SECRET_KEY = "borrowed"
 USE_TZ = True
