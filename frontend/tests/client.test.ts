@@ -280,6 +280,21 @@ describe("sending", () => {
     expect(client.store.getState().outbox).toEqual({});
   });
 
+  test("what was written within one millisecond keeps its order over a reload", async () => {
+    await showing();
+    server.reachable = false;
+    server.deaf.add("message.send");
+    for (const text of ["first", "second", "third"]) client.outbox.send(ROOM, text);
+    client.stop();
+
+    server.reachable = true;
+    server.deaf.clear();
+    client = page();
+    await showing();
+    await pass(1_000);
+    expect(shown().map(([, text]) => text)).toEqual(["first", "second", "third"]);
+  });
+
   test("a refused message says why, and can be sent again or discarded", async () => {
     server.onConnect = (socket) => socket.drop(1006);
     await showing();

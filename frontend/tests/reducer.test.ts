@@ -306,6 +306,19 @@ describe("streams", () => {
     expect(text(known, "reply")).toBe("ab");
   });
 
+  test("a snapshot of an earlier attempt takes nothing of a later one back", () => {
+    const room = replying();
+    const start = loaded(room);
+    for (const part of ["the ", "first ", "try"]) room.stream("reply", part);
+    const late = room.changes(start.seq);
+    room.claim("reply");
+    room.stream("reply", "second");
+    const [delta] = events(room.events.slice(-1));
+    // Its delta has overtaken the row that tells of the second attempt.
+    const known = run(start, ...(delta ? [delta] : []), changes(late));
+    expect(text(known, "reply")).toBe("second");
+  });
+
   test("a delta may come before its message, and before its attempt's row", () => {
     const room = new Room();
     const start = loaded(room);
@@ -406,6 +419,24 @@ describe("streams", () => {
     );
     expect(text(known, "reply")).toBe("abcd");
     expect(hasGap(known)).toBe(false);
+  });
+
+  test("a part that comes after a merged delta takes none of it back", () => {
+    const start = loaded(replying());
+    const delta = {
+      type: "reply.delta",
+      conversation: ROOM,
+      message: "reply",
+      attempt: 1,
+    } as const;
+    const known = run(
+      start,
+      { type: "event", event: { ...delta, first_index: 1, index: 3, text: "bcd" } },
+      { type: "event", event: { ...delta, index: 1, text: "b" } },
+      { type: "event", event: { ...delta, index: 0, text: "a" } },
+    );
+    expect(text(known, "reply")).toBe("abcd");
+    expect(known.streams.reply?.index).toBe(4);
   });
 
   test("a merged delta that overlaps what is known is a gap, never doubled text", () => {

@@ -18,8 +18,9 @@ export class MemoryStorage implements KeyValue {
   get length(): number {
     return this.#values.size;
   }
+  /** Nobody may rely on an order: the newest comes first. */
   key(at: number): string | null {
-    return [...this.#values.keys()][at] ?? null;
+    return [...this.#values.keys()].reverse()[at] ?? null;
   }
   getItem(key: string): string | null {
     return this.#values.get(key) ?? null;

@@ -273,6 +273,19 @@ describe("heartbeat", () => {
     expect(server.socket.sent.some((frame) => frame.type === "ping")).toBe(true);
   });
 
+  test("a silent connection is asked once, however many there were before it", async () => {
+    await connected();
+    for (let times = 0; times < 10; times += 1) {
+      await pass(500);
+      server.socket.drop(1006);
+      await pass(1_500);
+    }
+    server.deaf.add("ping");
+    await pass(33_000);
+    const pings = server.socket.sent.filter((frame) => frame.type === "ping");
+    expect(pings).toHaveLength(1);
+  });
+
   test("a dead connection is replaced", async () => {
     await connected();
     server.deaf.add("ping");

@@ -133,6 +133,18 @@ describe("tokens", () => {
     expect(tokens.session).toBeNull();
   });
 
+  test("another person who signs in during a renewal keeps their own session", async () => {
+    const tokens = tab();
+    const bob = { ...ME, id: "bob", username: "bob" };
+    const access = token("first");
+    tokens.accept({ access, refresh: "r", user: ME });
+    const renewal = tokens.renew(access);
+    tokens.accept({ access: token("of bob"), refresh: "of bob", user: bob });
+    await renewal.catch(() => null);
+    expect(tokens.session?.user).toEqual(bob);
+    expect(tokens.session?.tokens?.refresh).toBe("of bob");
+  });
+
   test("how long a token lasts does not depend on the device's clock", () => {
     const claims = btoa(JSON.stringify({ iat: 1_000, exp: 1_900 })).replaceAll("=", "");
     expect(lifetime(`h.${claims}.s`)).toBe(900_000);
