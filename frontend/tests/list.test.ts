@@ -79,13 +79,31 @@ describe("pages", () => {
   test("one at a time", async () => {
     const answer = later<{ results: ConversationItem[]; next: string | null }>();
     pages = () => answer.promise;
+    void list.refresh();
+    answer.resolve({ results: [], next: "two" });
+    await expect.poll(() => known().next).toBe("two");
+    const second = later<{ results: ConversationItem[]; next: string | null }>();
+    pages = () => second.promise;
+    const more = list.more();
+    await list.more();
+    expect(asked).toEqual([null, "two"]);
+    second.resolve({ results: [], next: null });
+    await more;
+    expect(asked).toEqual([null, "two"]);
+  });
+
+  test("a refresh while one loads comes after it, once: that one may have been read before", async () => {
+    const answer = later<{ results: ConversationItem[]; next: string | null }>();
+    pages = () => answer.promise;
     const first = list.refresh();
     await list.refresh();
+    await list.refresh();
     expect(asked).toEqual([null]);
+    pages = async () => ({ results: [item("new")], next: null });
     answer.resolve({ results: [], next: null });
     await first;
-    await list.refresh();
     expect(asked).toEqual([null, null]);
+    expect(Object.keys(known().items)).toEqual(["new"]);
   });
 
   test("an older state of a conversation does not replace a newer one", async () => {
