@@ -92,6 +92,13 @@ export class FakeServer {
   nextToken: (() => string) | null = () => token(`renewed-${this.refreshes}`);
   /** Access tokens that REST refuses. */
   readonly refused = new Set<string>();
+  readonly limits = {
+    frame_bytes: 65536,
+    content: 32000,
+    subscriptions: 200,
+    waiting_commands: 32,
+    frames_per_second: 50,
+  };
   refuseMessages: { status: number; code: string } | null = null;
   /** Does signing out fail on the server? */
   refuseRevoke = false;
@@ -131,13 +138,7 @@ export class FakeServer {
       user: { id: ME.id, name: ME.name, is_guest: false },
       heartbeat: 25,
       token_expires_at: 0,
-      limits: {
-        frame_bytes: 65536,
-        content: 32000,
-        subscriptions: 200,
-        waiting_commands: 32,
-        frames_per_second: 50,
-      },
+      limits: this.limits,
     });
   }
 
