@@ -45,6 +45,12 @@ function signIn(): string {
   return access;
 }
 
+const BOB = { ...ME, id: "bob", username: "bob" };
+
+function bobSignsIn(): void {
+  api.tokens.accept({ access: token("of bob"), refresh: "of bob", user: BOB });
+}
+
 beforeEach(() => {
   storage = new MemoryStorage();
   asked = [];
@@ -297,6 +303,46 @@ describe("accounts", () => {
   });
 });
 
+describe("someone else who signs in meanwhile", () => {
+  test("does not get the answer", async () => {
+    signIn();
+    answers = [
+      () => {
+        bobSignsIn();
+        return json({ results: ["secret"] });
+      },
+    ];
+    await expect(api.assistants()).rejects.toThrow(SignedOut);
+  });
+
+  test("does not ask it in their own name", async () => {
+    api.tokens.accept({ access: token("over", 0), refresh: "refresh-0", user: ME });
+    answers = [
+      () => {
+        bobSignsIn();
+        return json({ access: token("renewed"), refresh: "refresh-1" });
+      },
+      () => json({ results: [] }),
+    ];
+    await expect(api.assistants()).rejects.toThrow(SignedOut);
+    expect(asked.map(({ url }) => url)).toEqual(["/api/auth/token/refresh/"]);
+  });
+
+  test("is not signed out by the last refusal of the one before", async () => {
+    signIn();
+    answers = [
+      () => refusal(401, "token_not_valid"),
+      () => json({ access: token("renewed"), refresh: "refresh-1" }),
+      () => {
+        bobSignsIn();
+        return refusal(401, "token_not_valid");
+      },
+    ];
+    await expect(api.assistants()).rejects.toThrow(SignedOut);
+    expect(api.tokens.session?.tokens?.refresh).toBe("of bob");
+  });
+});
+
 describe("a refused token", () => {
   test("is renewed, and the request repeated as it was", async () => {
     const first = signIn();
@@ -330,6 +376,21 @@ describe("a refused token", () => {
     await expect(api.assistants()).rejects.toMatchObject({ status: 401 });
     expect(asked).toHaveLength(3);
     expect(api.tokens.session).toEqual({ user: ME, tokens: null });
+  });
+
+  test("of one person is not renewed into what the next may do, whose session goes on", async () => {
+    signIn();
+    answers = [
+      () => refusal(401, "token_not_valid"),
+      () => {
+        bobSignsIn();
+        return json({ access: token("renewed"), refresh: "refresh-1" });
+      },
+      () => json({ results: [] }),
+    ];
+    await expect(api.assistants()).rejects.toThrow(SignedOut);
+    expect(asked).toHaveLength(2);
+    expect(api.tokens.session).toMatchObject({ user: BOB, tokens: { refresh: "of bob" } });
   });
 
   test("another refusal than 401 has nothing to do with the token", async () => {
