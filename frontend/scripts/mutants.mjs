@@ -109,36 +109,37 @@ function sample(all, count, seed) {
 }
 
 /**
- * The code that a mutant changes, in «», with the rest of its lines; runs of space are one.
+ * The code that a mutant changes, in «», with the rest of its lines; runs of space are one. Where
+ * it begins its line, the line before it is there, too.
  *
  * Unlike a line number, it stays true when lines move.
  */
 function codeOf({ file, location: { start, end } }) {
-  const lines = readFileSync(file, "utf8")
-    .split("\n")
-    .slice(start.line - 1, end.line);
+  const all = readFileSync(file, "utf8").split("\n");
+  const lines = all.slice(start.line - 1, end.line);
   const last = lines.length - 1;
   lines[last] = `${lines[last].slice(0, end.column - 1)}»${lines[last].slice(end.column - 1)}`;
   lines[0] = `${lines[0].slice(0, start.column - 1)}«${lines[0].slice(start.column - 1)}`;
+  if (lines[0].trimStart().startsWith("«")) lines.unshift(all[start.line - 2] ?? "");
   return lines.join("\n").replaceAll(/\s+/g, " ").trim();
 }
 
-/** Part the mutants in two: those that a test can tell, and those listed as equivalent. */
+/**
+ * Part the mutants in two: those that a test can tell, and those listed as equivalent.
+ *
+ * What is listed must be exactly one mutant; anything else is said and left out.
+ */
 function withoutEquivalent(mutants) {
-  const name = (file, code, mutator, replacement) =>
-    JSON.stringify([file, code, mutator, replacement]);
-  const listed = new Set(
-    json(EQUIVALENT).map((one) => name(one.file, one.code, one.mutator, one.replacement)),
+  const places = Object.groupBy(mutants, (one) =>
+    JSON.stringify([one.file, codeOf(one), one.mutatorName, one.replacement]),
   );
-  const [real, equivalent] = [[], []];
-  const found = new Set();
-  for (const mutant of mutants) {
-    const one = name(mutant.file, codeOf(mutant), mutant.mutatorName, mutant.replacement);
-    (listed.has(one) ? equivalent : real).push(mutant);
-    found.add(one);
+  const equivalent = new Set();
+  for (const { file, code, mutator, replacement } of json(EQUIVALENT)) {
+    const found = places[JSON.stringify([file, code, mutator, replacement])] ?? [];
+    if (found.length === 1) equivalent.add(found[0]);
+    else say(`${EQUIVALENT}: ${found.length} mutants are like ${file}: ${code}`);
   }
-  const stale = [...listed].filter((one) => !found.has(one));
-  return { real, equivalent, stale };
+  return { real: mutants.filter((one) => !equivalent.has(one)), equivalent: equivalent.size };
 }
 
 /** Run these mutants, and few others. */
@@ -179,11 +180,10 @@ const { values: options } = parseArgs({
 if (!options.report) throw new Error("--report says where to write.");
 const report = (entries) => writeFileSync(options.report, `${JSON.stringify(entries, null, 2)}\n`);
 
-const { real, equivalent, stale } = withoutEquivalent(await discover());
-for (const one of stale) say(`${EQUIVALENT}: no mutant is like ${one}`);
+const { real, equivalent } = withoutEquivalent(await discover());
 const inScope = options.since === undefined ? real : real.filter(changedSince(options.since));
 const sampled = sample(inScope, Number(options.sample), Number(options.seed));
-say(`${sampled.length} of ${inScope.length} mutants; ${equivalent.length} are equivalent`);
+say(`${sampled.length} of ${inScope.length} mutants; ${equivalent} are equivalent`);
 
 if (sampled.length === 0) {
   report([]);

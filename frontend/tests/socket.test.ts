@@ -609,7 +609,7 @@ describe("heartbeat", () => {
   test("a connection that is lost while it is asked is lost once", async () => {
     const socket = await connected();
     server.deaf.add("ping");
-    socket.wake();
+    await pass(26_000);
     server.socket.drop(1006);
     await pass(300);
     expect(server.sockets).toHaveLength(2);
