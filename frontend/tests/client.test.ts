@@ -30,6 +30,13 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
+/** The page is loaded anew and has not begun; its server has heard of nobody. */
+function anew(): void {
+  client.stop();
+  server = new FakeServer();
+  client = page();
+}
+
 /** The client is connected and shows the room. */
 async function showing(): Promise<void> {
   client.start();
@@ -138,6 +145,19 @@ describe("following", () => {
     server.socket.tell({ type: "resync", conversation: null });
     await pass();
     expect(shown()).toEqual(expected());
+  });
+
+  test("resync of one conversation asks for that one", async () => {
+    await showing();
+    client.open("other");
+    await pass();
+    const before = frames("subscribe").length;
+    server.room.say("lost");
+    server.loseEvents();
+    server.socket.tell({ type: "resync", conversation: ROOM });
+    await pass();
+    expect(shown()).toEqual(expected());
+    expect(frames("subscribe")).toHaveLength(before + 1);
   });
 
   test("a restored installation is loaded afresh", async () => {
@@ -280,6 +300,21 @@ describe("sending", () => {
     expect(client.store.getState().outbox).toEqual({});
   });
 
+  test("what was written within one millisecond keeps its order over a reload", async () => {
+    await showing();
+    server.reachable = false;
+    server.deaf.add("message.send");
+    for (const text of ["first", "second", "third"]) client.outbox.send(ROOM, text);
+    client.stop();
+
+    server.reachable = true;
+    server.deaf.clear();
+    client = page();
+    await showing();
+    await pass(1_000);
+    expect(shown().map(([, text]) => text)).toEqual(["first", "second", "third"]);
+  });
+
   test("a refused message says why, and can be sent again or discarded", async () => {
     server.onConnect = (socket) => socket.drop(1006);
     await showing();
@@ -398,6 +433,38 @@ describe("branches", () => {
     expect(shown()).toEqual(expected());
   });
 
+  test("an edit in a group changes the message itself, which shows at once", async () => {
+    await showing();
+    client.outbox.send(ROOM, "first");
+    await pass();
+    server.loseEvents();
+    server.deaf.add("message.edit");
+    const edited = client.editMessage(ROOM, "message-0", "reworded");
+    const [frame] = frames("message.edit");
+    server.room.change("message-0", { content: "reworded" });
+    const message = server.row("message-0");
+    server.socket.tell({ type: "ack", id: frame?.id, message, reply: null });
+    expect((await edited).content).toBe("reworded");
+    expect(shown()).toEqual([["message-0", "reworded"]]);
+  });
+
+  test("what is sent shows with the reply to it before any event tells of them", async () => {
+    server.room.state = { ...server.room.state, kind: "assistant" };
+    await showing();
+    client.outbox.send(ROOM, "first");
+    await pass();
+    expect(shown().map(([id]) => id)).toEqual(["message-0", "reply-to-message-0"]);
+  });
+
+  test("a reply that goes on by REST is pending before any event tells of it", async () => {
+    await answered();
+    server.onConnect = (socket) => socket.drop(1006);
+    server.socket.drop(1006);
+    await client.continueReply(ROOM, "reply-to-message-0");
+    const { messages } = client.store.getState().followed[ROOM]?.data ?? {};
+    expect(messages?.["reply-to-message-0"]?.status).toBe("pending");
+  });
+
   test("to go on with a reply that is whole is refused", async () => {
     await answered();
     server.room.change("reply-to-message-0", { status: "complete" });
@@ -461,6 +528,71 @@ describe("branches", () => {
   });
 });
 
+describe("replies", () => {
+  async function streaming(): Promise<void> {
+    server.room.say("reply", { role: "assistant", status: "pending", content: "" });
+    server.room.claim("reply");
+    server.room.stream("reply", "Once");
+    await showing();
+    server.loseEvents();
+  }
+
+  const status = () => client.store.getState().followed[ROOM]?.data.messages.reply?.status;
+
+  test("stop by the socket, and show as stopped before the event says so", async () => {
+    await streaming();
+    const stopped = client.stopReply(ROOM, "reply");
+    await pass();
+    await stopped;
+    expect(status()).toBe("cancelled");
+    expect(server.requests.some(({ path }) => path.endsWith("/stop/"))).toBe(false);
+  });
+
+  test("stop by REST where the socket does not answer, or is not there", async () => {
+    await streaming();
+    server.deaf.add("reply.stop");
+    const stopped = client.stopReply(ROOM, "reply");
+    await pass(11_000);
+    await stopped;
+    expect(status()).toBe("cancelled");
+    server.socket.drop(1006);
+    await client.stopReply(ROOM, "reply");
+    expect(server.requests.filter(({ path }) => path === "/api/messages/reply/stop/")).toHaveLength(
+      2,
+    );
+    expect(frames("reply.stop")).toHaveLength(1);
+  });
+
+  test("that the socket refuses to stop are not asked for over REST", async () => {
+    await streaming();
+    server.deaf.add("reply.stop");
+    const stopped = client.stopReply(ROOM, "reply");
+    const [frame] = frames("reply.stop");
+    server.socket.tell({ type: "error", id: frame?.id, code: "no", message: "No.", details: {} });
+    await expect(stopped).rejects.toMatchObject({ code: "no" });
+    expect(server.requests.some(({ path }) => path.endsWith("/stop/"))).toBe(false);
+  });
+
+  test("are made again over REST, and the new one shows", async () => {
+    await streaming();
+    const again = await client.regenerate(ROOM, "reply");
+    expect(again.id).toBe("reply-again");
+    expect(shown()).toEqual(expected());
+    expect(shown().at(-1)).toEqual(["reply-again", ""]);
+  });
+
+  test("that cannot go on for another reason than being whole say so", async () => {
+    await streaming();
+    server.room.end("reply", "failed");
+    server.deaf.add("reply.continue");
+    server.reachable = false;
+    const asked = client.continueReply(ROOM, "reply");
+    const outcome = expect(asked).rejects.toThrow(Unreachable);
+    await pass(11_000);
+    await outcome;
+  });
+});
+
 describe("the session", () => {
   test("a request refused for its token is repeated with a renewed one", async () => {
     const first = client.api.tokens.session?.tokens?.access ?? "";
@@ -512,5 +644,438 @@ describe("the session", () => {
     client.storageChanged("chatire.session");
     expect(client.store.getState().session).toBeNull();
     expect(client.socket.status).toBe("off");
+  });
+
+  test("nobody signed in is nobody to connect", async () => {
+    anew();
+    storage.removeItem("chatire.session");
+    client = page();
+    client.start();
+    await pass(60_000);
+    expect(server.sockets).toHaveLength(0);
+    expect(server.requests).toHaveLength(0);
+  });
+
+  test("whoever signs in is connected without another word, once", async () => {
+    anew();
+    storage.removeItem("chatire.session");
+    client = page();
+    client.start();
+    await client.api.signIn("me", "password");
+    await pass();
+    expect(client.socket.status).toBe("open");
+    expect(server.sockets).toHaveLength(1);
+    client.api.tokens.update({ ...ME, name: "Myself" });
+    await pass();
+    expect(server.sockets).toHaveLength(1);
+    expect(client.store.getState().session?.user.name).toBe("Myself");
+  });
+
+  test("renewed tokens neither reconnect nor ask anything again", async () => {
+    await showing();
+    const before = server.requests.length;
+    client.api.tokens.accept({ access: token("second"), refresh: "refresh-9", user: ME });
+    await pass();
+    expect(server.sockets).toHaveLength(1);
+    expect(server.requests).toHaveLength(before);
+    expect(frames("subscribe")).toHaveLength(1);
+  });
+
+  test("after it was refused and renewed it asks for what was missed, over REST too", async () => {
+    server.room.say("one");
+    await showing();
+    client.api.tokens.expire();
+    expect(client.socket.status).toBe("off");
+    server.room.say("two");
+    server.loseEvents();
+    server.onConnect = () => undefined;
+    await client.api.signIn("me", "password");
+    await pass();
+    expect(shown()).toEqual(expected());
+  });
+
+  test("nothing of one person is seen by the next", async () => {
+    const bob = { ...ME, id: "bob", username: "bob" };
+    server.list(ROOM);
+    server.inbox.push({ id: "n", url: "/c/room", is_read: false });
+    server.room.say("one");
+    await showing();
+    server.socket.tell({ type: "typing", conversation: ROOM, user: "carol", active: true });
+    const [first] = server.sockets;
+    server.items.clear();
+    server.inbox.length = 0;
+    client.api.tokens.accept({ access: token("of bob"), refresh: "refresh-bob", user: bob });
+    expect(first?.closed).toBe(1000);
+    expect(client.store.getState()).toMatchObject({
+      session: { user: bob },
+      followed: {},
+      typing: {},
+      outbox: {},
+      list: { items: {} },
+      notifications: { unread: 0, version: 0 },
+    });
+    await pass();
+    expect(client.socket.status).toBe("open");
+    expect(server.socket.token).toBe(client.api.tokens.session?.tokens?.access);
+    // Also when what was shown would have ended by itself.
+    await pass(6_000);
+    expect(client.store.getState()).toMatchObject({ typing: {}, list: { items: {} } });
+  });
+
+  test("what one person left on its way is not sent by the next", async () => {
+    await showing();
+    server.reachable = false;
+    server.deaf.add("message.send");
+    client.outbox.send(ROOM, "mine");
+    await pass();
+    await client.signOut();
+    server.reachable = true;
+    server.deaf.clear();
+    const bob = { ...ME, id: "bob", username: "bob" };
+    client.api.tokens.accept({ access: token("of bob"), refresh: "refresh-bob", user: bob });
+    await pass(60_000);
+    expect(client.store.getState().outbox).toEqual({});
+    expect(server.room.messages.size).toBe(0);
+    client.api.tokens.accept({ access: token("mine"), refresh: "refresh-me", user: ME });
+    await pass(60_000);
+    expect([...server.room.messages.values()].map((one) => one.content)).toEqual(["mine"]);
+  });
+
+  test("a server that does not hear of the end changes nothing about it", async () => {
+    await showing();
+    server.refuseRevoke = true;
+    await client.signOut();
+    expect(client.store.getState().session).toBeNull();
+    client.api.tokens.accept({ access: token("again"), refresh: "refresh-1", user: ME });
+    server.reachable = false;
+    await client.signOut();
+    expect(client.store.getState().session).toBeNull();
+  });
+
+  test("a socket that refuses every token ends the session", async () => {
+    server.onConnect = (socket) => socket.drop(4001);
+    client.start();
+    await pass(1_000);
+    expect(client.store.getState().session).toEqual({ user: ME, tokens: null });
+  });
+
+  test("another tab's messages on their way show here", async () => {
+    await showing();
+    server.deaf.add("message.send");
+    server.reachable = false;
+    const { clientId } = client.outbox.send(ROOM, "mine");
+    const key = `chatire.outbox.me.${clientId}`;
+    const text = storage.getItem(key) ?? "";
+    storage.setItem("chatire.outbox.me.other", text.replaceAll(clientId, "other"));
+    client.storageChanged("chatire.theme");
+    expect(Object.keys(client.store.getState().outbox)).toEqual([clientId]);
+    client.storageChanged("chatire.outbox.me.other");
+    expect(Object.keys(client.store.getState().outbox).sort()).toEqual([clientId, "other"].sort());
+    storage.removeItem(key);
+    storage.setItem("chatire.outbox.bob.third", text.replaceAll(clientId, "third"));
+    storage.setItem("chatire.outbox.me.broken", "{");
+    storage.setItem("chatire.outbox.me.null", "null");
+    storage.setItem("chatire.outbox.me.text", '"text"');
+    storage.setItem("chatire.outbox.me.empty", "{}");
+    // What a browser says when all of it was cleared.
+    client.storageChanged(null);
+    expect(Object.keys(client.store.getState().outbox)).toEqual(["other"]);
+  });
+});
+
+describe("the connection", () => {
+  test("goes where the server's configuration says, which is asked for once", async () => {
+    await showing();
+    expect(server.socket.url).toBe("ws://server:8081/ws/");
+    server.socket.drop(1006);
+    await pass(1_000);
+    expect(server.sockets).toHaveLength(2);
+    expect(server.requests.filter(({ path }) => path === "/api/config/")).toHaveLength(1);
+  });
+
+  test("says since when it is missing", async () => {
+    anew();
+    expect(client.store.getState()).toMatchObject({ socket: "off", offlineSince: null });
+    server.onConnect = (socket) => socket.drop(1006);
+    const since = Date.now();
+    client.start();
+    await pass(10_000);
+    expect(client.store.getState()).toMatchObject({ socket: "waiting", offlineSince: since });
+    server.onConnect = (socket) => server.greet(socket);
+    client.wake();
+    await pass();
+    expect(client.store.getState()).toMatchObject({ socket: "open", offlineSince: null });
+    server.socket.drop(1006);
+    expect(client.store.getState().offlineSince).toBe(Date.now());
+    client.stop();
+    expect(client.store.getState()).toMatchObject({ socket: "off", offlineSince: null });
+  });
+
+  test("every new one brings the list, the inbox and the open conversations up to date", async () => {
+    await showing();
+    server.list("new");
+    server.inbox.push({ id: "n", url: "/", is_read: false });
+    server.room.say("one");
+    server.loseEvents();
+    server.socket.drop(1006);
+    await pass(1_000);
+    expect(Object.keys(client.store.getState().list.items)).toEqual(["new"]);
+    expect(client.store.getState().notifications.unread).toBe(1);
+    expect(shown()).toEqual(expected());
+  });
+
+  test("to a restored installation forgets the list, to the same one does not", async () => {
+    server.list("old");
+    await showing();
+    server.items.clear();
+    server.socket.drop(1006);
+    await pass(1_000);
+    expect(Object.keys(client.store.getState().list.items)).toEqual(["old"]);
+    server.room.epoch = "epoch-2";
+    server.list("kept");
+    server.socket.drop(1006);
+    await pass(1_000);
+    expect(Object.keys(client.store.getState().list.items)).toEqual(["kept"]);
+  });
+
+  test("is not what is polled by, and what is polled for is what is shown", async () => {
+    const polls = () => server.requests.filter(({ path }) => path.endsWith("/changes/")).length;
+    await showing();
+    await pass(18_000);
+    expect(polls()).toBe(0);
+    expect(frames("subscribe")).toHaveLength(1);
+    server.onConnect = (socket) => socket.drop(1006);
+    server.socket.drop(1006);
+    await pass(6_900);
+    expect(polls()).toBe(0);
+    await pass(20_000);
+    expect(polls()).toBe(4);
+    client.start();
+    await pass(5_000);
+    expect(polls()).toBe(5);
+    client.stop();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test("that is refused for good is not polled around", async () => {
+    await showing();
+    server.nextToken = null;
+    server.socket.drop(4001);
+    await pass();
+    const before = server.requests.length;
+    await pass(30_000);
+    expect(server.requests).toHaveLength(before);
+  });
+});
+
+describe("the list and the inbox", () => {
+  test("a conversation that is touched shows what is new in it", async () => {
+    server.list(ROOM, { title: "old" });
+    await showing();
+    server.list(ROOM, { title: "new", seq: 2, unread: 1 });
+    server.socket.tell({ type: "conversation.touched", conversation: ROOM, seq: 2, unread: 1 });
+    expect(client.store.getState().list.items[ROOM]).toMatchObject({ title: "old", unread: 1 });
+    await pass();
+    expect(client.store.getState().list.items[ROOM]).toMatchObject({ title: "new", unread: 1 });
+  });
+
+  test("a new title shows in the list and in the conversation", async () => {
+    server.list(ROOM);
+    await showing();
+    server.room.rename("new");
+    server.tellEvents();
+    expect(client.store.getState().list.items[ROOM]?.title).toBe("new");
+    expect(client.store.getState().followed[ROOM]?.data.state?.title).toBe("new");
+  });
+
+  test("what is deleted leaves the list, and its view says so", async () => {
+    server.list(ROOM);
+    await showing();
+    server.socket.tell({ type: "conversation.deleted", conversation: ROOM, seq: 1 });
+    expect(client.store.getState().list.items).toEqual({});
+    expect(client.store.getState().followed[ROOM]).toMatchObject({
+      status: "missing",
+      data: { deleted: true },
+    });
+  });
+
+  test("another member's leaving is theirs alone", async () => {
+    server.list(ROOM);
+    server.room.join("bob");
+    await showing();
+    const [bob] = [...server.room.members.values()];
+    if (!bob) throw new Error("no member");
+    const member = { ...bob, seq: 2, left_at: "2026-01-01T00:00:00Z" };
+    server.socket.tell({ type: "member.left", conversation: ROOM, seq: 2, member });
+    const assistant = { ...member, id: "assistant", seq: 3, user: null };
+    server.socket.tell({ type: "member.left", conversation: ROOM, seq: 3, member: assistant });
+    const { list, followed } = client.store.getState();
+    expect(Object.keys(list.items)).toEqual([ROOM]);
+    expect(followed[ROOM]).toMatchObject({ status: "ready", data: { members: { bob: member } } });
+  });
+
+  test("members who join, and what they have read, show", async () => {
+    server.room.say("one");
+    await showing();
+    server.loseEvents();
+    server.room.join("bob");
+    server.tellEvents();
+    expect(Object.keys(client.store.getState().followed[ROOM]?.data.members ?? {})).toEqual([
+      "bob",
+    ]);
+    server.room.change("one", { content: "reworded" });
+    server.tellEvents();
+    expect(shown()).toEqual(expected());
+    server.room.read("bob");
+    server.tellEvents();
+    expect(client.store.getState().followed[ROOM]?.data.members.bob?.last_read_seq).toBe(4);
+  });
+
+  test("one makes, renames and deletes conversations", async () => {
+    await showing();
+    const { id } = await client.createConversation({ kind: "group", title: "first" });
+    expect(client.store.getState().list.items[id]?.title).toBe("first");
+    await client.rename(id, "second");
+    expect(client.store.getState().list.items[id]?.title).toBe("second");
+    client.open(id);
+    await client.deleteConversation(id);
+    expect(client.store.getState().list.items).toEqual({});
+    expect(client.store.getState().followed[id]?.status).toBe("missing");
+    expect(server.items.size).toBe(0);
+  });
+
+  test("notifications are counted, and each change says that there was one", async () => {
+    await showing();
+    const { version } = client.store.getState().notifications;
+    const notification = { id: "n", url: "/c/elsewhere" };
+    server.tell({ type: "notification.created", notification, unread: 4 });
+    expect(client.store.getState().notifications).toEqual({ unread: 4, version: version + 1 });
+    server.tell({ type: "notification.read", notification: null, unread: 3 });
+    expect(client.store.getState().notifications).toEqual({ unread: 3, version: version + 2 });
+  });
+
+  test("what is read is counted at once", async () => {
+    for (const id of ["a", "b", "c"]) server.inbox.push({ id, url: "/", is_read: false });
+    await showing();
+    expect(client.store.getState().notifications.unread).toBe(3);
+    await client.readNotifications(["a"]);
+    expect(client.store.getState().notifications.unread).toBe(2);
+    await client.readNotifications("all");
+    expect(client.store.getState().notifications.unread).toBe(0);
+  });
+
+  test("whoever opens a conversation has read what was notified of it, and nothing else", async () => {
+    server.inbox.push(
+      { id: "a", url: `/c/${ROOM}`, is_read: false },
+      { id: "b", url: "/c/elsewhere", is_read: false },
+      { id: "c", url: `/c/${ROOM}`, is_read: true },
+    );
+    await showing();
+    await client.readNotificationsOf(ROOM);
+    const reads = () => server.requests.filter(({ path }) => path === "/api/notifications/read/");
+    expect(reads().map(({ body }) => body)).toEqual([{ ids: ["a"] }]);
+    expect(client.store.getState().notifications.unread).toBe(1);
+    await client.readNotificationsOf(ROOM);
+    expect(reads()).toHaveLength(1);
+  });
+
+  test.each([
+    ["visible", `/c/${ROOM}`, true],
+    ["hidden", `/c/${ROOM}`, false],
+    ["visible", "/c/elsewhere", false],
+  ])("on a %s page, what is notified of %s is read at once: %s", async (visibility, url, read) => {
+    await showing();
+    vi.stubGlobal("document", { visibilityState: visibility });
+    const entry = { id: "n", url, is_read: false };
+    server.inbox.push(entry);
+    const notification = entry;
+    server.tell({ type: "notification.created", notification, unread: 1 });
+    await pass();
+    expect(entry.is_read).toBe(read);
+    expect(client.store.getState().notifications.unread).toBe(read ? 0 : 1);
+    vi.unstubAllGlobals();
+  });
+
+  test("without a server the notification stays as it is", async () => {
+    await showing();
+    vi.stubGlobal("document", { visibilityState: "visible" });
+    server.reachable = false;
+    const notification = { id: "n", url: `/c/${ROOM}` };
+    server.tell({ type: "notification.created", notification, unread: 1 });
+    await pass();
+    expect(client.store.getState().notifications.unread).toBe(1);
+    vi.unstubAllGlobals();
+  });
+});
+
+describe("typing", () => {
+  const typing = () => client.store.getState().typing[ROOM] ?? {};
+  const tell = (user: string, active: boolean) =>
+    server.socket.tell({ type: "typing", conversation: ROOM, user, active });
+
+  test("someone types for six seconds, or longer if they go on", async () => {
+    await showing();
+    tell("bob", true);
+    expect(typing()).toEqual({ bob: Date.now() + 6_000 });
+    await pass(4_000);
+    tell("bob", true);
+    await pass(5_999);
+    expect(Object.keys(typing())).toEqual(["bob"]);
+    await pass(1);
+    expect(typing()).toEqual({});
+  });
+
+  test("someone who stops, or says it, types no longer; the others do", async () => {
+    await showing();
+    for (const user of ["bob", "carol", "dave"]) tell(user, true);
+    tell("bob", false);
+    expect(Object.keys(typing())).toEqual(["carol", "dave"]);
+    server.room.say("one", { author: { type: "user", id: "carol", name: "Carol", avatar: "" } });
+    server.room.say("two");
+    server.tellEvents();
+    expect(Object.keys(typing())).toEqual(["dave"]);
+    expect(shown()).toEqual(expected());
+  });
+
+  test("to stop what was not begun changes nothing", async () => {
+    await showing();
+    const before = client.store.getState();
+    tell("bob", false);
+    expect(client.store.getState()).toBe(before);
+  });
+
+  test("one's own is told at once, then every three seconds, and its end once", async () => {
+    await showing();
+    const told = () => frames("typing").map(({ conversation, active }) => [conversation, active]);
+    client.typing(ROOM, false);
+    expect(told()).toEqual([]);
+    client.typing(ROOM, true);
+    await pass(2_999);
+    client.typing(ROOM, true);
+    expect(told()).toEqual([[ROOM, true]]);
+    await pass(1);
+    client.typing(ROOM, true);
+    expect(told()).toHaveLength(2);
+    client.typing("other", true);
+    expect(told().at(-1)).toEqual(["other", true]);
+    client.typing("other", false);
+    client.typing("other", false);
+    expect(told().slice(3)).toEqual([["other", false]]);
+    client.typing("other", true);
+    expect(told()).toHaveLength(5);
+  });
+
+  test("is not told without a connection, and no failure is anybody's concern", async () => {
+    await showing();
+    server.deaf.add("typing");
+    client.typing(ROOM, true);
+    const [frame] = frames("typing");
+    const refused = { type: "error", id: frame?.id, code: "not_found", message: "", details: {} };
+    server.socket.tell(refused);
+    client.typing("other", true);
+    server.socket.drop(1006);
+    client.typing(ROOM, true);
+    await pass();
+    expect(frames("typing")).toHaveLength(2);
   });
 });

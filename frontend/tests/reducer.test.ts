@@ -144,6 +144,45 @@ describe("rows and the mark", () => {
     expect(run(known, changes(late))).toEqual(known);
   });
 
+  test("a first load may repeat what is known, and one of another epoch may go back", () => {
+    const room = new Room();
+    room.say("one");
+    room.say("two");
+    const known = loaded(room);
+    room.messages.delete("two");
+    expect(shown(run(known, changes(room.changes(null))))).toEqual(room.shown());
+    const restored = new Room();
+    restored.epoch = "epoch-2";
+    restored.say("kept");
+    expect(shown(run(known, changes(restored.changes(null))))).toEqual(restored.shown());
+  });
+
+  test("an answer from further back than what is known is taken, row by row", () => {
+    const room = new Room();
+    room.say("one");
+    const start = loaded(room);
+    room.say("two");
+    const answer = room.changes(0);
+    room.say("three");
+    const [, , three] = events(room.events) as [Input, Input, Input];
+    const known = run(start, three, changes(answer));
+    expect(shown(known)).toEqual(room.shown());
+    expect(known.seq).toBe(3);
+    // Nor does one from before the mark take the mark back.
+    expect(run(known, changes(answer)).seq).toBe(3);
+  });
+
+  test("events that came after the question are applied once more only to a first load", () => {
+    const room = new Room();
+    const start = run(loaded(room), { type: "subscribing" });
+    room.say("one");
+    const known = run(start, ...events(room.events));
+    const answer = { ...room.changes(0), complete: false };
+    const next = run(known, changes(answer));
+    expect(next.since_subscribing).toHaveLength(1);
+    expect(run(next, changes(room.changes(0))).since_subscribing).toBeNull();
+  });
+
   test("events that arrive before the first load's answer survive it", () => {
     const room = new Room();
     room.say("one");
@@ -194,13 +233,67 @@ describe("rows and the mark", () => {
     expect(run(known, ...events(room.events)).seq).toBe(1);
   });
 
-  test("a deleted conversation says so", () => {
+  test("a deleted conversation says so, and nothing more is asked or heard of it", () => {
     const room = new Room();
-    const known = run(loaded(room), {
+    const start = loaded(room);
+    room.say("one");
+    room.say("two");
+    const [, two] = events(room.events);
+    const gapped = run(start, ...(two ? [two] : []));
+    const known = run(gapped, {
       type: "event",
-      event: { type: "conversation.deleted", conversation: ROOM, seq: 1 },
+      event: { type: "conversation.deleted", conversation: ROOM, seq: 3 },
     });
     expect(known.deleted).toBe(true);
+    expect(hasGap(known)).toBe(false);
+    expect(run(known, ...events(room.events))).toBe(known);
+  });
+
+  test("nothing is known of an empty conversation, and nothing missing", () => {
+    const known = emptyConversation(ROOM);
+    expect(known).toMatchObject({ ahead: [], messages: {}, members: {}, streams: {}, seq: 0 });
+    const delta = { conversation: ROOM, message: "reply", attempt: 1, index: 1, text: "b" };
+    const early = run(known, { type: "event", event: { type: "reply.delta", ...delta } });
+    expect(hasGap(early)).toBe(false);
+  });
+
+  test("before the first load events show, and the mark has nothing to move from", () => {
+    const room = new Room();
+    room.say("one");
+    const known = run(emptyConversation(ROOM), ...events(room.events));
+    expect(shown(known)).toEqual(room.shown());
+    expect(known).toMatchObject({ seq: 0, ahead: [] });
+  });
+
+  test("the same row again changes nothing, not even its object", () => {
+    const room = new Room();
+    room.say("one");
+    room.join("alice");
+    room.rename("title");
+    const known = loaded(room);
+    const [row] = [...room.messages.values()];
+    expect(run(known, { type: "rows", messages: row ? [{ ...row }] : [] })).toBe(known);
+    const again = run(known, ...events(structuredClone(room.events)));
+    expect(again).toBe(known);
+  });
+
+  test("an older state of the conversation does not replace a newer one", () => {
+    const room = new Room();
+    const start = loaded(room);
+    room.rename("first");
+    room.rename("second");
+    const known = run(start, ...events([...room.events].reverse()));
+    expect(known.state?.title).toBe("second");
+  });
+
+  test("seqs that were applied ahead are kept once, and none that the mark has passed", () => {
+    const room = new Room();
+    const start = loaded(room);
+    for (const id of ["one", "two", "three"]) room.say(id);
+    const [one, , three] = events(room.events) as [Input, Input, Input];
+    expect(run(start, three, three).ahead).toEqual([3]);
+    expect(run(start, one, one, three, one).ahead).toEqual([3]);
+    expect(run(start, one, one)).toMatchObject({ seq: 1, ahead: [] });
   });
 });
 
@@ -306,6 +399,19 @@ describe("streams", () => {
     expect(text(known, "reply")).toBe("ab");
   });
 
+  test("a snapshot of an earlier attempt takes nothing of a later one back", () => {
+    const room = replying();
+    const start = loaded(room);
+    for (const part of ["the ", "first ", "try"]) room.stream("reply", part);
+    const late = room.changes(start.seq);
+    room.claim("reply");
+    room.stream("reply", "second");
+    const [delta] = events(room.events.slice(-1));
+    // Its delta has overtaken the row that tells of the second attempt.
+    const known = run(start, ...(delta ? [delta] : []), changes(late));
+    expect(text(known, "reply")).toBe("second");
+  });
+
   test("a delta may come before its message, and before its attempt's row", () => {
     const room = new Room();
     const start = loaded(room);
@@ -406,6 +512,101 @@ describe("streams", () => {
     );
     expect(text(known, "reply")).toBe("abcd");
     expect(hasGap(known)).toBe(false);
+  });
+
+  test("of two deltas that begin alike the one that goes further is kept", () => {
+    const start = loaded(replying());
+    const delta = {
+      type: "reply.delta",
+      conversation: ROOM,
+      message: "reply",
+      attempt: 1,
+    } as const;
+    const known = run(
+      start,
+      { type: "event", event: { ...delta, index: 1, text: "b" } },
+      { type: "event", event: { ...delta, first_index: 1, index: 3, text: "bcd" } },
+      { type: "event", event: { ...delta, index: 0, text: "a" } },
+    );
+    expect(text(known, "reply")).toBe("abcd");
+  });
+
+  test("a delta that came already changes nothing, whether it is shown or waits", () => {
+    const room = replying();
+    const start = loaded(room);
+    for (const part of ["a", "b", "c"]) room.stream("reply", part);
+    const [a, , c] = events(room.events.slice(-3)) as [Input, Input, Input];
+    const known = run(start, a, c);
+    expect(run(known, a)).toBe(known);
+    expect(run(known, c)).toBe(known);
+  });
+
+  test("a snapshot that says no more than what is shown changes nothing of it", () => {
+    const room = replying();
+    const start = loaded(room);
+    room.stream("reply", "a");
+    const known = run(start, ...events(room.events.slice(-1)));
+    const { reply } = known.streams;
+    expect(run(known, changes(room.changes(known.seq))).streams.reply).toBe(reply);
+  });
+
+  test("a reply whose deltas are missing keeps a thousand, and takes the next one always", () => {
+    const start = loaded(replying());
+    const delta = (index: number): Input => ({
+      type: "event",
+      event: {
+        type: "reply.delta",
+        conversation: ROOM,
+        message: "reply",
+        attempt: 1,
+        index,
+        text: `${index} `,
+      },
+    });
+    const many = Array.from({ length: 1_100 }, (_, at) => delta(at + 1));
+    const known = run(start, ...many);
+    expect(Object.keys(known.streams.reply?.early ?? {})).toHaveLength(1_000);
+    const whole = run(known, delta(0));
+    expect(whole.streams.reply?.index).toBe(1_001);
+    expect(hasGap(whole)).toBe(false);
+  });
+
+  test("a stream of an attempt that the row has overtaken shows no longer", () => {
+    const message = aMessage({ id: "reply", status: "streaming", attempt: 2, content: "kept" });
+    const stream = { index: 1, reasoning: "old reasons", text: "old text, longer", early: {} };
+    const kept = { text: "kept", reasoning: "" };
+    expect(messageText(message, { ...stream, attempt: 1 })).toEqual(kept);
+    expect(messageText(message, { ...stream, attempt: 2 }).text).toBe("old text, longer");
+    expect(messageText(message, undefined)).toEqual(kept);
+  });
+
+  test("deltas of an attempt that the row does not know of yet are taken while it is pending", () => {
+    const room = new Room();
+    room.say("reply", { status: "pending", content: "", role: "assistant" });
+    const start = loaded(room);
+    room.claim("reply");
+    room.stream("reply", "a");
+    const known = run(start, ...events(room.events.slice(-1)));
+    expect(known.streams.reply?.text).toBe("a");
+    expect(text(known, "reply")).toBe("a");
+  });
+
+  test("a part that comes after a merged delta takes none of it back", () => {
+    const start = loaded(replying());
+    const delta = {
+      type: "reply.delta",
+      conversation: ROOM,
+      message: "reply",
+      attempt: 1,
+    } as const;
+    const known = run(
+      start,
+      { type: "event", event: { ...delta, first_index: 1, index: 3, text: "bcd" } },
+      { type: "event", event: { ...delta, index: 1, text: "b" } },
+      { type: "event", event: { ...delta, index: 0, text: "a" } },
+    );
+    expect(text(known, "reply")).toBe("abcd");
+    expect(known.streams.reply?.index).toBe(4);
   });
 
   test("a merged delta that overlaps what is known is a gap, never doubled text", () => {

@@ -1,6 +1,6 @@
 /** A server in the test: REST by a fetch function, sockets by a class like the browser's. */
 
-import type { MessageState, ServerEvent } from "../src/client/protocol";
+import type { ConversationItem, MessageState, ServerEvent } from "../src/client/protocol";
 import type { KeyValue } from "../src/client/tokens";
 import { ROOM, Room } from "./room";
 
@@ -18,8 +18,9 @@ export class MemoryStorage implements KeyValue {
   get length(): number {
     return this.#values.size;
   }
+  /** Nobody may rely on an order: the newest comes first. */
   key(at: number): string | null {
-    return [...this.#values.keys()][at] ?? null;
+    return [...this.#values.keys()].reverse()[at] ?? null;
   }
   getItem(key: string): string | null {
     return this.#values.get(key) ?? null;
@@ -91,7 +92,19 @@ export class FakeServer {
   nextToken: (() => string) | null = () => token(`renewed-${this.refreshes}`);
   /** Access tokens that REST refuses. */
   readonly refused = new Set<string>();
+  readonly limits = {
+    frame_bytes: 65536,
+    content: 32000,
+    subscriptions: 200,
+    waiting_commands: 32,
+    frames_per_second: 50,
+  };
   refuseMessages: { status: number; code: string } | null = null;
+  /** Does signing out fail on the server? */
+  refuseRevoke = false;
+  /** One's conversations, as the list shows them, and one's inbox. */
+  readonly items = new Map<string, ConversationItem>();
+  readonly inbox: { id: string; url: string; is_read: boolean }[] = [];
   /** The code of the error that `subscribe` is answered with. */
   refuseSubscribe: string | null = null;
   #told = 0;
@@ -111,6 +124,11 @@ export class FakeServer {
     return socket;
   }
 
+  /** Tell the newest socket something that is no state of the room. */
+  tell(frame: Record<string, unknown>): void {
+    this.socket.tell(frame);
+  }
+
   greet(socket: FakeSocket): void {
     socket.tell({
       type: "hello",
@@ -120,13 +138,7 @@ export class FakeServer {
       user: { id: ME.id, name: ME.name, is_guest: false },
       heartbeat: 25,
       token_expires_at: 0,
-      limits: {
-        frame_bytes: 65536,
-        content: 32000,
-        subscriptions: 200,
-        waiting_commands: 32,
-        frames_per_second: 50,
-      },
+      limits: this.limits,
     });
   }
 
@@ -153,6 +165,7 @@ export class FakeServer {
       ack({ changes: this.room.changes(frame.since as number | null) });
     else if (type === "message.send") ack(this.store(frame));
     else if (type === "message.edit") ack(this.edit(String(frame.message), frame));
+    else if (type === "reply.stop") ack(this.end(String(frame.message)));
     else if (type === "reply.continue") ack(this.resume(String(frame.message)));
     else if (type !== "pong") ack({});
   }
@@ -185,6 +198,25 @@ export class FakeServer {
     return { message: this.row(id) };
   }
 
+  end(id: string): { message: MessageState } {
+    if (this.room.replies.has(id)) this.room.end(id, "cancelled");
+    return { message: this.row(id) };
+  }
+
+  regenerate(id: string): { message: MessageState } {
+    const { parent } = this.row(id);
+    this.room.say(`${id}-again`, { role: "assistant", status: "pending", content: "", parent });
+    return { message: this.row(`${id}-again`) };
+  }
+
+  /** Put a conversation on one's list. */
+  list(id: string, fields: Partial<ConversationItem> = {}): ConversationItem {
+    const common = { kind: "group", title: "", seq: 1, unread: 0, active_at: "2026-01-01" };
+    const item = { ...common, ...fields, id } as ConversationItem;
+    this.items.set(id, item);
+    return item;
+  }
+
   row(id: string): MessageState {
     const message = this.room.messages.get(id);
     if (!message) throw new Error(`no message ${id}`);
@@ -210,13 +242,22 @@ export class FakeServer {
       const refresh = `refresh-${this.refreshes}`;
       return json({ access: this.nextToken(), refresh, user: ME });
     }
+    if (pathname === "/api/auth/token/revoke/" && this.refuseRevoke)
+      return error(503, "unavailable");
     if (pathname.startsWith("/api/auth/"))
       return json({ access: token("a"), refresh: "r", user: ME });
     if (this.refused.has(bearer)) return error(401, "token_not_valid");
     const room = `/api/conversations/${ROOM}/`;
+    if (pathname === "/api/conversations/" && request.method === "POST")
+      return json(this.list(`new-${this.items.size}`, body), 201);
     if (pathname === "/api/conversations/")
-      return json({ next: null, previous: null, results: [] });
-    if (pathname === "/api/notifications/unread/") return json({ unread: 0 });
+      return json({ next: null, previous: null, results: [...this.items.values()] });
+    if (pathname === "/api/notifications/") return json({ results: this.inbox });
+    if (pathname === "/api/notifications/read/")
+      for (const entry of this.inbox)
+        entry.is_read ||= body.all === true || body.ids.includes(entry.id);
+    if (pathname.startsWith("/api/notifications/"))
+      return json({ unread: this.inbox.filter((entry) => !entry.is_read).length });
     if (pathname === `${room}changes/`) {
       const since = searchParams.get("since");
       return json(this.room.changes(since === null ? null : Number(since)));
@@ -235,6 +276,15 @@ export class FakeServer {
     if (collection === "messages" && action === "continue") {
       const ended = this.row(id).status === "complete";
       return ended ? error(409, "conflict") : json(this.resume(id));
+    }
+    if (collection === "messages" && action === "stop") return json(this.end(id));
+    if (collection === "messages" && action === "regenerate") return json(this.regenerate(id), 201);
+    const item = this.items.get(id);
+    if (collection === "conversations" && !action && item) {
+      if (request.method === "DELETE") this.items.delete(id);
+      return request.method === "DELETE"
+        ? new Response(null, { status: 204 })
+        : json(this.list(id, { ...item, ...body }));
     }
     return error(404, "not_found");
   };

@@ -1,7 +1,7 @@
 /** The REST API: typed by the schema, authorised by the session, its errors translated once. */
 
 import createClient from "openapi-fetch";
-import { errorBody, ServerError, Unreachable } from "./errors.ts";
+import { errorBody, ServerError, SignedOut, Unreachable } from "./errors.ts";
 import type {
   AssistantState,
   Changes,
@@ -70,13 +70,20 @@ export class Api {
   }
 
   async #authorised(request: Request): Promise<Response> {
-    const token = await this.tokens.access();
+    const asker = this.tokens.session?.user.id;
+    // What one person asks is neither done in the next one's name nor answered to them.
+    const unlessOther = <T>(value: T): T => {
+      if (this.tokens.session?.user.id !== asker) throw new SignedOut();
+      return value;
+    };
+    const token = unlessOther(await this.tokens.access());
     const again = request.clone();
     request.headers.set("Authorization", `Bearer ${token}`);
-    const response = await this.#bare(request);
+    const response = unlessOther(await this.#bare(request));
     if (response.status !== 401) return response;
-    again.headers.set("Authorization", `Bearer ${await this.tokens.renew(token)}`);
-    const second = await this.#bare(again);
+    const renewed = unlessOther(await this.tokens.renew(token));
+    again.headers.set("Authorization", `Bearer ${renewed}`);
+    const second = unlessOther(await this.#bare(again));
     if (second.status === 401) this.tokens.expire();
     return second;
   }

@@ -395,17 +395,17 @@ export class Client {
   #readIfShown(id: string, url: string): void {
     if (globalThis.document?.visibilityState !== "visible") return;
     if (!this.#following.shown.some((conversation) => url.includes(conversation))) return;
-    this.readNotifications([id]).catch((error: unknown) => {
-      if (!(error instanceof Unreachable || error instanceof ServerError)) throw error;
-    });
+    this.readNotifications([id]).catch(unlessExpected);
   }
 
   async #countNotifications(): Promise<void> {
-    try {
-      this.#notified(await this.api.unreadNotifications());
-    } catch (error) {
-      if (error instanceof Unreachable || error instanceof ServerError) return;
-      if (!(error instanceof SignedOut)) throw error;
-    }
+    await this.api.unreadNotifications().then((unread) => this.#notified(unread), unlessExpected);
   }
+}
+
+/** Throw what is neither a refusal nor the want of a server or a session. */
+function unlessExpected(error: unknown): void {
+  const expected =
+    error instanceof Unreachable || error instanceof SignedOut || error instanceof ServerError;
+  if (!expected) throw error;
 }

@@ -41,7 +41,12 @@ export class Following {
     this.#recent.add(id);
     const followed = this.#store.getState().followed[id];
     if (!followed || followed.status === "missing") {
-      this.#patch(id, { data: emptyConversation(id), status: "loading", loadingOlder: false });
+      const fresh = {
+        data: emptyConversation(id),
+        status: "loading",
+        loadingOlder: false,
+      } as const;
+      this.#store.setState((state) => ({ followed: { ...state.followed, [id]: fresh } }));
       void this.sync(id);
     }
     this.#evict();
@@ -209,13 +214,8 @@ export class Following {
   #patch(id: string, fields: Partial<Followed>): void {
     this.#store.setState((state) => {
       const held = state.followed[id];
-      if (!held && !fields.data) return state;
-      const fresh: Followed = {
-        data: emptyConversation(id),
-        status: "loading",
-        loadingOlder: false,
-      };
-      return { followed: { ...state.followed, [id]: { ...(held ?? fresh), ...fields } } };
+      if (!held) return state;
+      return { followed: { ...state.followed, [id]: { ...held, ...fields } } };
     });
   }
 }

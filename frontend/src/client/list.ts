@@ -11,6 +11,8 @@ export class List {
   /** Items being fetched, and whether they changed again meanwhile. */
   readonly #fetching = new Map<string, boolean>();
   #loading = false;
+  /** Asked to refresh while a page was loading, which may have been read before. */
+  #again = false;
 
   constructor(store: ClientStore, api: Api) {
     this.#store = store;
@@ -19,7 +21,8 @@ export class List {
 
   /** Load the newest page, as at first and after a reconnect. */
   async refresh(): Promise<void> {
-    await this.#load(null);
+    if (this.#loading) this.#again = true;
+    else await this.#load(null);
   }
 
   /** Load the page after those that are loaded. */
@@ -46,6 +49,9 @@ export class List {
     } finally {
       this.#loading = false;
     }
+    if (!this.#again) return;
+    this.#again = false;
+    await this.#load(null);
   }
 
   /** Something happened in a conversation: show its unread count now, the rest when it is read. */

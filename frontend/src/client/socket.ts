@@ -56,7 +56,6 @@ const FLAPPING = 2;
 
 export class Socket {
   readonly #options: SocketOptions;
-  #wanted = false;
   #status: SocketStatus = "off";
   #socket: WebSocket | null = null;
   #token = "";
@@ -90,7 +89,6 @@ export class Socket {
 
   /** Connect, and stay connected until `stop`. */
   start(): void {
-    this.#wanted = true;
     if (this.#status === "off" || this.#status === "signed-out") {
       this.#failures = 0;
       this.#refused = 0;
@@ -100,7 +98,6 @@ export class Socket {
 
   /** Close, and stay closed until `start`. */
   stop(): void {
-    this.#wanted = false;
     this.#drop(CloseCode.NORMAL);
     this.#become("off");
   }
@@ -158,9 +155,9 @@ export class Socket {
       const token = await (this.#refused > 0
         ? this.#options.renew(this.#token)
         : this.#options.access());
-      if (this.#wanted && this.#status === "connecting" && !this.#socket) this.#open(url, token);
+      if (this.#status === "connecting" && !this.#socket) this.#open(url, token);
     } catch (error) {
-      if (!this.#wanted || this.#status !== "connecting") return;
+      if (this.#status !== "connecting") return;
       if (error instanceof SignedOut) this.#become("signed-out");
       else this.#later();
     }
