@@ -8,19 +8,25 @@ from uuid import UUID
 
 import pytest
 from channels.layers import get_channel_layer
+from django.utils import timezone
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
 
-from accounts.models import User
+from accounts.models import Session, User
 from accounts.services import revoke_session
 from chat import protocol
 from chat.events import publish_now, to_conversation
 from chat.models import Conversation, Member, Message, ReplyChunk
 from chat.protocol import ReplyDelta
-from chat.services.conversations import delete_conversation, rename_conversation
+from chat.services.conversations import (
+    create_conversation,
+    delete_conversation,
+    rename_conversation,
+)
 from chat.services.members import add_member, remove_member
 from chat.services.messages import send_message
 from chat.services.replies import claim_reply
+from chatire.groups import user_group
 from chatire.threads import in_thread
 from tests.chat.client import Socket
 
@@ -525,6 +531,41 @@ async def test_a_removed_member_stops_receiving_at_once(
         assert "message.created" not in [frame["type"] for frame in socket.seen]
         again = await socket.command("subscribe", conversation=key(group), since=0)
         assert again["code"] == "not_found"
+
+
+async def test_a_removal_that_was_lost_in_a_gap_takes_effect_after_it(
+    alice: User, bob: User, group: Conversation, token_for: Token
+) -> None:
+    other = await in_thread(lambda: create_conversation(user=alice, kind="group", members=[bob.pk]))
+    async with Socket(await in_thread(token_for, bob)) as socket:
+        await socket.command("subscribe", conversation=key(group))
+        await socket.command("subscribe", conversation=key(other))
+        membership = Member.objects.filter(conversation=group, user=bob)
+        await in_thread(lambda: membership.update(left_at=timezone.now()))
+        await get_channel_layer().group_send(user_group(bob.pk), {"type": "layer.gap"})
+        await socket.until("resync", conversation=None)
+        for conversation in (group, other):
+            await in_thread(
+                send_message,
+                user=alice,
+                conversation_id=conversation.pk,
+                client_id="1",
+                content="hello",
+            )
+        heard = await socket.until("message.created")
+        assert heard["conversation"] == key(other)
+
+
+async def test_a_revocation_that_was_lost_in_a_gap_takes_effect_after_it(
+    alice: User, token_for: Token
+) -> None:
+    token = AccessToken(await in_thread(token_for, alice))
+    async with Socket(str(token)) as socket:
+        await socket.until("hello")
+        session = Session.objects.filter(pk=token["sid"])
+        await in_thread(lambda: session.update(revoked_at=timezone.now()))
+        await get_channel_layer().group_send(user_group(alice.pk), {"type": "layer.gap"})
+        assert await socket.close_code() == (4001, "session_revoked")
 
 
 async def test_being_added_shows_without_a_reload(
