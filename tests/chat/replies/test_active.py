@@ -95,6 +95,13 @@ def test_each_flush_takes_what_is_new_under_the_next_index() -> None:
     assert reply.next_index == 3
 
 
+def test_a_delta_that_says_nothing_makes_no_piece() -> None:
+    reply = begun()
+    reply.add(Delta("", ""))
+    assert not reply.has_more
+    assert reply.take() is None
+
+
 def test_all_that_was_taken_is_one_piece_under_the_last_index() -> None:
     reply = begun()
     reply.add(Delta("To ", "h"))
@@ -107,12 +114,22 @@ def test_all_that_was_taken_is_one_piece_under_the_last_index() -> None:
 
 def test_a_reply_says_what_was_taken_and_what_still_waits() -> None:
     reply = begun()
-    reply.add(Delta("To ", "h"))
+    for text, reasoning in (("To ", "h"), ("be ", "m")):
+        reply.add(Delta(text, reasoning))
+        reply.take()
+    for text, reasoning in (("or ", "!"), ("not", "?")):
+        reply.add(Delta(text, reasoning))
+    assert (reply.content, reply.reasoning) == ("To be or not", "hm!?")
     reply.take()
-    reply.add(Delta("be", "m"))
-    assert (reply.content, reply.reasoning) == ("To be", "hm")
-    reply.take()
-    assert (reply.content, reply.reasoning) == ("To be", "hm")
+    assert (reply.content, reply.reasoning) == ("To be or not", "hm!?")
+
+
+@pytest.mark.parametrize("delta", [Delta("text", ""), Delta("", "reasoning")])
+def test_text_or_reasoning_alone_waits_to_be_flushed(delta: Delta) -> None:
+    reply = begun()
+    reply.add(delta)
+    assert reply.has_more
+    assert reply.take() == Piece(0, *delta)
 
 
 def test_a_continued_reply_streams_from_the_beginning_and_adds_what_is_new() -> None:
