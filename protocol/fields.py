@@ -34,19 +34,29 @@ def _not_blank(value: Any) -> Any:
     return value
 
 
-Text = Annotated[str, BeforeValidator(_storable)]
-Content = Annotated[Text, BeforeValidator(_not_blank), Field(min_length=1, max_length=MAX_CONTENT)]
-Title = Annotated[Text, Field(max_length=MAX_TITLE)]
-Nickname = Annotated[Text, Field(max_length=80)]
-ClientId = Annotated[Text, Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
-Slug = Annotated[Text, Field(min_length=1, max_length=60)]
-ModelName = Annotated[Text, Field(min_length=1, max_length=120)]
+# Validators come last in an annotation: limits after them would be no longer those of a text or a
+# number, neither in what is said to people ("at most 200 items") nor in the schema.
+STORABLE = BeforeValidator(_storable)
+
+Text = Annotated[str, STORABLE]
+Content = Annotated[
+    str, Field(min_length=1, max_length=MAX_CONTENT), BeforeValidator(_not_blank), STORABLE
+]
+Title = Annotated[str, Field(max_length=MAX_TITLE), STORABLE]
+Nickname = Annotated[str, Field(max_length=80), STORABLE]
+ClientId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$"), STORABLE]
+Slug = Annotated[str, Field(min_length=1, max_length=60), STORABLE]
+ModelName = Annotated[str, Field(min_length=1, max_length=120), STORABLE]
 # A BCP 47 tag; RFC 5646 asks to support 35 characters. Empty: whatever is chosen already.
-Language = Annotated[Text, Field(max_length=35, pattern=r"^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?$")]
-CommandId = Annotated[Text, Field(min_length=1, max_length=64)]
+Language = Annotated[
+    str,
+    Field(max_length=35, pattern=r"^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?$"),
+    STORABLE,
+]
+CommandId = Annotated[str, Field(min_length=1, max_length=64), STORABLE]
 Seq = Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)]
 # A whole number in an address, where everything is text: digits and nothing else.
-Whole = Annotated[int, BeforeValidator(_digits), Field(ge=0, le=2**63 - 1)]
+Whole = Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(_digits)]
 
 Kind = Literal["assistant", "group", "discussion"]
 Role = Literal["owner", "admin", "member"]
