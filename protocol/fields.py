@@ -34,20 +34,20 @@ def _not_blank(value: str) -> str:
 
 
 # After the bounds, which are so part of every schema that is made of these types.
-_Storable = AfterValidator(_storable)
+STORABLE = AfterValidator(_storable)
 
-Text = Annotated[str, _Storable]
+Text = Annotated[str, STORABLE]
 Content = Annotated[
-    str, Field(min_length=1, max_length=MAX_CONTENT), _Storable, AfterValidator(_not_blank)
+    str, Field(min_length=1, max_length=MAX_CONTENT), STORABLE, AfterValidator(_not_blank)
 ]
-Title = Annotated[str, Field(max_length=MAX_TITLE), _Storable]
-Nickname = Annotated[str, Field(max_length=80), _Storable]
+Title = Annotated[str, Field(max_length=MAX_TITLE), STORABLE]
+Nickname = Annotated[str, Field(max_length=80), STORABLE]
 ClientId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
-Slug = Annotated[str, Field(min_length=1, max_length=60), _Storable]
-ModelName = Annotated[str, Field(min_length=1, max_length=120), _Storable]
+Slug = Annotated[str, Field(min_length=1, max_length=60), STORABLE]
+ModelName = Annotated[str, Field(min_length=1, max_length=120), STORABLE]
 # A BCP 47 tag; RFC 5646 asks to support 35 characters. Empty: whatever is chosen already.
 Language = Annotated[str, Field(max_length=35, pattern=r"^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?$")]
-CommandId = Annotated[str, Field(min_length=1, max_length=64), _Storable]
+CommandId = Annotated[str, Field(min_length=1, max_length=64), STORABLE]
 Seq = Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)]
 # A whole number in an address, where everything is text: digits and nothing else.
 Whole = Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(_digits)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from accounts.rest.bodies import GuestSerializer
+from accounts.rest.bodies import Guest
 from chat.rest.bodies import NewConversation
 from chat.socket.parameters import Parameters
 from protocol import limits
@@ -286,6 +286,6 @@ def test_make_targets_that_are_named_exist(page):
 
 def test_bodies_in_the_readme_are_what_the_api_takes(db: Any) -> None:
     guest, conversation, message = map(json.loads, re.findall(r"-d '(\{.*?\})'", README))
-    assert GuestSerializer(data=guest).is_valid(raise_exception=True)
+    Guest.model_validate(guest)
     NewConversation.model_validate(conversation)
     NewMessage.model_validate(message)

@@ -124,6 +124,9 @@ def test_all_are_marked_read_and_only_ones_own(alice, bob, api):
         pytest.param({"all": False}, id="not all"),
         pytest.param({"all": True, "ids": [str(uuid7())]}, id="both"),
         pytest.param({"ids": []}, id="none"),
+        pytest.param({"ids": [], "all": True}, id="none and all"),
+        pytest.param({"ids": None, "all": True}, id="null and all"),
+        pytest.param({"all": None}, id="all is null"),
         pytest.param({"ids": "all"}, id="no list"),
         pytest.param({"ids": ["not-an-id"]}, id="no id"),
         pytest.param({"ids": ["\x00"]}, id="NUL"),
@@ -139,6 +142,12 @@ def test_malformed_request_to_mark_read_is_refused(alice, api, body):
     assert response.status_code == 400
     assert set(response.json()) == {"code", "message", "details"}
     assert selectors.count_unread(alice.pk) == 1
+
+
+def test_what_is_not_named_in_a_request_to_mark_read_is_ignored(alice, api):
+    send(alice)
+    answer = api(alice).post(f"{INBOX}read/", {"all": True, "surprise": 1})
+    assert answer.json() == {"read": 1, "unread": 0}
 
 
 def cursor(**tokens: str) -> str:

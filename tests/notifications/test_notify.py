@@ -13,7 +13,6 @@ from core.publishing import user_group
 from core.threads import in_thread
 from notifications import services
 from notifications.models import Delivery, Notification
-from notifications.rest.bodies import NotificationSerializer
 from notifications.services import notify
 from notifications.states import notification_state
 from tests.notifications.worker import DEADLINE, run_due_jobs
@@ -56,7 +55,7 @@ async def test_notification_reaches_the_recipients_sockets_once(alice, bob, laye
     assert (message["type"], message["kind"]) == ("push", "notification.created")
     assert json.loads(message["frame"]) == {
         "type": "notification.created",
-        "notification": NotificationSerializer(notification).data,
+        "notification": notification_state(notification).model_dump(mode="json"),
         "unread": 1,
     }
     delivery = await in_thread(Delivery.objects.get)

@@ -54,7 +54,7 @@ export type Snapshot = Schemas["Snapshot"];
  * what you had. When `complete` is false, ask again with this `seq`.
  */
 export type Changes = Schemas["Changes"];
-export type Notification = Schemas["Notification"];
+export type Notification = Schemas["NotificationState"];
 export type Status = MessageState["status"];
 export type SendAnswer = Schemas["SentMessageBody"];
 
