@@ -17,6 +17,7 @@ def test_signing_in_finds_people_by_an_index(alice, login, index):
     (query,) = queries.captured_queries
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("SET LOCAL enable_bitmapscan = off")
         cursor.execute("EXPLAIN " + query["sql"])
         plan = "\n".join(row[0] for row in cursor.fetchall())
     assert f"Index Scan using {index}" in plan, plan
