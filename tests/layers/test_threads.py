@@ -135,7 +135,7 @@ async def test_nothing_is_left_of_a_loop_that_closed(
             await asyncio.sleep(0.01)
 
 
-def test_a_loop_closed_without_ceremony_takes_its_connection_along(django_db_setup: None) -> None:
+def test_a_loop_closed_without_ceremony_takes_its_connection_along(db: None) -> None:
     layer = PostgresChannelLayer()
     loop = asyncio.new_event_loop()
     channel = loop.run_until_complete(layer.new_channel())
@@ -146,7 +146,7 @@ def test_a_loop_closed_without_ceremony_takes_its_connection_along(django_db_set
     async_to_sync(layer.close)()
 
 
-def test_a_channel_made_in_one_loop_is_read_in_another(django_db_setup: None) -> None:
+def test_a_channel_made_in_one_loop_is_read_in_another(db: None) -> None:
     layer = PostgresChannelLayer()
     channel = async_to_sync(layer.new_channel)()
     async_to_sync(layer.send)(channel, {"type": "hello"})
