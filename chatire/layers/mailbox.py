@@ -64,7 +64,16 @@ class Mailbox:
     Belongs to one event loop.
     """
 
-    __slots__ = ("_items", "_lagging", "_waiters", "capacity", "groups", "idle_ticks", "read")
+    __slots__ = (
+        "_items",
+        "_lagging",
+        "_waiters",
+        "_woken",
+        "capacity",
+        "groups",
+        "idle_ticks",
+        "read",
+    )
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -75,6 +84,7 @@ class Mailbox:
         self._items: deque[Item] = deque()
         self._waiters: deque[asyncio.Future[Item]] = deque()
         self._lagging = False
+        self._woken = False
 
     def __len__(self) -> int:
         return len(self._items)
@@ -118,9 +128,11 @@ class Mailbox:
             self._items.append(GAP)
 
     def wake(self) -> None:
-        """Make a waiting reader look at the table."""
+        """Make the reader look at the table, or look again if it is looking just now."""
         if self._waiters:
             self.put(WAKE)
+        else:
+            self._woken = True
 
     def take(self, loop: asyncio.AbstractEventLoop) -> Item | asyncio.Future[Item]:
         """The next item; or a future that gets it, if nothing waits.
@@ -131,6 +143,9 @@ class Mailbox:
             item = self.get_nowait(loop.time)
             if item is not None:
                 return item
+        if self._woken:
+            self._woken = False
+            return WAKE
         waiter: asyncio.Future[Item] = _Future(loop=loop)
         self._waiters.append(waiter)
         self.read = True

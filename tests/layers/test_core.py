@@ -183,6 +183,25 @@ async def test_a_named_channel_keeps_its_messages_until_someone_reads_one_each(
     assert (await waiting)["big"] == "x" * 10_000
 
 
+async def test_a_message_that_comes_while_its_reader_finds_none_is_read_at_once(
+    make_layer: MakeLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = make_layer(heartbeat=60)
+    await layer.flush()
+    take = layer._table.take
+
+    async def take_slowly(channel: str) -> bytes | None:
+        body = await take(channel)
+        if body is None:
+            await layer.send("jobs", {"type": "job"})
+            # It was announced before the heartbeat came back, and the reader waits only then.
+            assert await layer._listener().beats()
+        return body
+
+    monkeypatch.setattr(layer._table, "take", take_slowly)
+    assert await receive(layer, "jobs") == {"type": "job"}
+
+
 async def test_a_full_named_channel_raises_channel_full(make_layer: MakeLayer) -> None:
     layer = make_layer(channel_capacity={"ti?y": 1})
     await layer.flush()
