@@ -152,12 +152,18 @@ class Mailbox:
         return waiter
 
     def give_back(self, waiter: asyncio.Future[Item]) -> None:
-        """For a reader that was cancelled: an item handed over but not seen goes back in front."""
-        if waiter.done() and not waiter.cancelled():
-            self._items.appendleft(waiter.result())
-        else:
+        """For a reader that was cancelled: an item handed over but not seen goes to the next reader
+        that waits, or back in front."""
+        if not waiter.done() or waiter.cancelled():
             with contextlib.suppress(ValueError):
                 self._waiters.remove(waiter)
+            return
+        while self._waiters:
+            other = self._waiters.popleft()
+            if not other.done():
+                other.set_result(waiter.result())
+                return
+        self._items.appendleft(waiter.result())
 
     def get_nowait(self, now: Callable[[], float]) -> Item | None:
         """The next item, or None if nothing waits. Messages past their expiry become one Gap."""
