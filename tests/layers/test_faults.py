@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from channels.exceptions import ChannelFull
+from channels_postgres.db import MESSAGE_TABLE
 
 from chatire.layers import ListenError, PostgresChannelLayer, PublishBacklogFull, PublishError
 from chatire.layers.codec import MAX_MESSAGE_SIZE, Entry, Stream
@@ -391,6 +392,88 @@ async def test_a_check_tells_whether_listen_has_an_effect(layer: PostgresChannel
     await until(lambda: not pgconn.is_busy())
     with pytest.raises(ListenError):
         await layer.check()
+
+
+async def test_a_group_that_could_not_be_joined_is_not_and_one_joined_before_stays(
+    make_layer: MakeLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = make_layer()
+    channel = await _join(layer, "before")
+    listener = layer._listener()
+
+    async def refuse(pg_channel: str) -> None:
+        raise ListenError
+
+    monkeypatch.setattr(listener, "is_listening", lambda _: False)
+    monkeypatch.setattr(listener, "listen", refuse)
+    for group in ("before", "room"):
+        with pytest.raises(ListenError):
+            await layer.group_add(group, channel)
+    assert listener.groups.keys() == {"before"}
+    assert listener.mailboxes[channel].groups == {"before"}
+
+
+async def test_listening_that_does_not_begin_in_time_is_an_error(
+    make_layer: MakeLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatire.layers.listener.LISTEN_SECONDS", 0.2)
+    layer = make_layer(NAME="nowhere", HOST="127.0.0.1", PORT="1")
+    with pytest.raises(ListenError, match=r"within 0.2 s"):
+        await layer.new_channel()
+
+
+async def test_a_message_to_a_named_channel_that_nobody_heard_of_is_read_at_the_reconnect(
+    make_layer: MakeLayer, database: psycopg.AsyncConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, other = make_layer(heartbeat=60), make_layer()
+    await other.flush()
+    reading = asyncio.create_task(receive(layer, "jobs"))
+    listener = layer._listener()
+    await until(lambda: "jobs" in listener.mailboxes and listener.mailboxes["jobs"].awaited)
+    connect = listener._connect
+
+    async def send_and_connect() -> None:
+        await other.send("jobs", {"type": "job"})
+        await connect()
+
+    monkeypatch.setattr(listener, "_connect", send_and_connect)
+    await _terminate(database, "chatire listen")
+    assert await reading == {"type": "job"}
+
+
+async def test_a_message_to_a_named_channel_that_was_not_announced_is_read_at_a_heartbeat(
+    make_layer: MakeLayer, database: psycopg.AsyncConnection
+) -> None:
+    layer = make_layer(heartbeat=0.2)
+    await layer.flush()
+    reading = asyncio.create_task(receive(layer, "jobs"))
+    listener = layer._listener()
+    await until(lambda: "jobs" in listener.mailboxes and listener.mailboxes["jobs"].awaited)
+    # Triggers do not run.
+    await database.execute("SET session_replication_role = replica")
+    await database.execute(
+        f"INSERT INTO {MESSAGE_TABLE} (channel, message, expire)"
+        " VALUES ('jobs', %s, now() + interval '1 minute')",
+        [layer.serialize({"type": "job"})],
+    )
+    assert await reading == {"type": "job"}
+
+
+async def test_a_publisher_that_fails_says_nothing_against_listening(
+    layer: PostgresChannelLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = await _join(layer)
+    listener = layer._listener()
+
+    async def fail(*_: object, **__: object) -> None:
+        raise PublishError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(layer._publisher, "publish", fail)
+        await layer.check()
+    assert listener.is_listening(layer._inbox(layer.client_prefix))
+    await layer.check()
+    await nothing_more(layer, channel, "room")
 
 
 async def test_strangers_notifications_do_no_harm(

@@ -221,3 +221,24 @@ def test_the_synchronous_path_refuses_a_transaction() -> None:
     layer = PostgresChannelLayer()
     with transaction.atomic(), pytest.raises(TransactionManagementError):
         layer.group_send_sync("room", {"type": "n"})
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_synchronous_path_to_another_database_minds_no_transaction(
+    make_layer: MakeLayer,
+) -> None:
+    receiver = make_layer()
+    channel = await receiver.new_channel()
+    await receiver.group_add("room", channel)
+    # Said to be another one, so that it has to be reached by a connection of its own.
+    sender = make_layer(**connection.settings_dict)
+    sender._database.is_djangos = lambda: False  # type: ignore[method-assign]
+
+    def work() -> None:
+        with transaction.atomic():
+            sender.group_send_sync("room", {"type": "hello"})
+            transaction.set_rollback(True)
+        connection.close()
+
+    await asyncio.to_thread(work)
+    assert await receive(receiver, channel) == {"type": "hello"}
