@@ -221,10 +221,25 @@ async def test_other_devices_hear_what_was_read(alice, bob):
 
     # Nothing changes: nothing is said.
     await in_thread(services.mark_read, user=alice, notification_id=first.pk)
+    await in_thread(services.mark_many_read, user=alice, ids=[second.pk])
     await in_thread(services.mark_all_read, user=bob)
     await in_thread(services.mark_all_read, user=alice)
     assert await next_frame() == {"type": "notification.read", "notification": None, "unread": 0}
+    await in_thread(services.mark_all_read, user=alice)
+    await layer.group_send(user_group(alice.pk), {"type": "end", "frame": '"end"'})
+    assert await next_frame() == "end"
     await layer.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_read_is_read_though_nobody_can_be_told(alice, monkeypatch):
+    def away(*_):
+        raise OSError("the layer is away")
+
+    monkeypatch.setattr("notifications.services.inbox.publish_now", away)
+    notification = send(alice)
+    assert services.mark_read(user=alice, notification_id=notification.pk).is_read
+    assert selectors.count_unread(alice.pk) == 0
 
 
 async def test_reading_that_is_rolled_back_is_not_published(alice):
