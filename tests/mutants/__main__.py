@@ -11,6 +11,7 @@ import random
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from tests.mutants import database
@@ -111,7 +112,7 @@ def run(tree: Tree, mutants: list[Mutant], suite: Suite, processes: int) -> list
     for mutant in mutants:
         if key(mutant) in equivalent:
             verdicts.append(_verdict(mutant, "equivalent"))
-        elif not suite.tests(mutant):
+        elif not suite.reaching(mutant):
             verdicts.append(_verdict(mutant, "no_coverage"))
     known = {key(mutant) for mutant in tree.mutants}
     for stale in sorted(set(equivalent) - known):
@@ -119,8 +120,12 @@ def run(tree: Tree, mutants: list[Mutant], suite: Suite, processes: int) -> list
     counts = Counter(verdict.status for verdict in verdicts)
     left = [mutant for mutant in mutants if key(mutant) not in equivalent]
     for mutant, result in run_mutants(tree.folder, left, suite, processes):
-        verdict = _verdict(
-            mutant, status_of(result), result.get("failed") or "", result.get("spent", 0.0)
+        verdict = replace(
+            _verdict(mutant, status_of(result)),
+            test=result.get("failed") or "",
+            tests=len(suite.tests(mutant)),
+            reaching=len(suite.reaching(mutant)),
+            seconds=result["spent"],
         )
         verdicts.append(verdict)
         counts[verdict.status] += 1
@@ -132,10 +137,8 @@ def run(tree: Tree, mutants: list[Mutant], suite: Suite, processes: int) -> list
     return verdicts
 
 
-def _verdict(mutant: Mutant, status: str, test: str = "", seconds: float = 0.0) -> Verdict:
-    return Verdict(
-        mutant.group, mutant.file, mutant.line, mutant.before, mutant.after, status, test, seconds
-    )
+def _verdict(mutant: Mutant, status: str) -> Verdict:
+    return Verdict(mutant.group, mutant.file, mutant.line, mutant.before, mutant.after, status)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from tests.mutants.session import STATS
 FILE_SECONDS = 600.0  # for a test file without a mutant
 # A mutant's tests get this many times what they took without it, and this on top.
 PATIENCE, GRACE = 4.0, 20.0
+# Seconds of tests, as long as they take without a mutant, that one mutant may cost.
+BUDGET = 60.0
 # One test may take this long, or PATIENCE times the slowest test.
 TEST_SECONDS = 15.0
 # Tests that may fail without a mutant before the run is given up.
@@ -31,9 +35,16 @@ class Suite:
     seconds: dict[str, float]
     failed: list[str]
 
-    def tests(self, mutant: Mutant) -> list[str]:
-        """Return the tests that reach the mutant, the fastest first."""
+    def reaching(self, mutant: Mutant) -> list[str]:
+        """Return the tests that reach the mutant: the fastest first, and last of all those
+        whose fixtures alone do."""
         return self.reached.get(mutant.function, [])
+
+    def tests(self, mutant: Mutant) -> list[str]:
+        """Return those of them that run: as many as fit into BUDGET."""
+        total = accumulate(self.seconds[test] for test in self.reaching(mutant))
+        fitting = bisect_right(list(total), BUDGET)
+        return self.reaching(mutant)[: max(1, fitting)]
 
 
 def survey(tree: Path, digest: str, processes: int) -> Suite:
@@ -53,7 +64,8 @@ def survey(tree: Path, digest: str, processes: int) -> Suite:
 
 def _survey(tree: Path, processes: int) -> Suite:
     seconds: dict[str, float] = {}
-    reached: dict[str, set[str]] = defaultdict(set)
+    called: dict[str, set[str]] = defaultdict(set)
+    prepared: dict[str, set[str]] = defaultdict(set)
     failed: list[str] = []
     waiting: dict[str, list[str]] = {file: [] for file in test_files(tree)}
     while waiting:
@@ -73,24 +85,29 @@ def _survey(tree: Path, processes: int) -> Suite:
             file = result["id"]
             print(f"  {file}: {result['spent']:.0f} s", flush=True)
             seconds |= result.get("seconds", {})
-            for test, functions in result.get("reached", {}).items():
-                for function in functions:
-                    reached[function].add(test)
+            for noted, what in ((called, "called"), (prepared, "prepared")):
+                for test, functions in result.get(what, {}).items():
+                    for function in functions:
+                        noted[function].add(test)
             if result["status"] != 0:
                 bad = result.get("failed")
                 failed.append(bad or file)
-                print(f"  fails without a mutant: {bad or file}", flush=True)
+                why = (result.get("why") or "no outcome").strip().splitlines()[-1]
+                print(f"  fails without a mutant: {bad or file}: {why}", flush=True)
                 if len(failed) > TOLERATED:
                     sys.exit(f"{result.get('why', '')}\nToo many tests fail without a mutant.")
                 if bad and bad != file:
                     done = list(result.get("seconds", {}))
                     again[file] = [*waiting[file], *done, bad]
         waiting = again
-    order = sorted(seconds, key=seconds.__getitem__)
-    place = {test: number for number, test in enumerate(order)}
     by_speed = {
-        function: sorted((test for test in tests if test in place), key=place.__getitem__)
-        for function, tests in reached.items()
+        function: [
+            *sorted(called[function] & seconds.keys(), key=seconds.__getitem__),
+            *sorted(
+                prepared[function] & seconds.keys() - called[function], key=seconds.__getitem__
+            ),
+        ]
+        for function in called.keys() | prepared.keys()
     }
     return Suite(by_speed, seconds, failed)
 
@@ -99,7 +116,7 @@ def run_mutants(
     tree: Path, mutants: Iterable[Mutant], suite: Suite, processes: int
 ) -> Iterator[tuple[Mutant, dict[str, Any]]]:
     """Yield each mutant that tests reach with what became of it, as it ends."""
-    by_name = {mutant.name: mutant for mutant in mutants if suite.tests(mutant)}
+    by_name = {mutant.name: mutant for mutant in mutants if suite.reaching(mutant)}
     jobs = [_job(mutant, suite) for mutant in by_name.values()]
     # The longest first, so that no process is left alone with them at the end.
     jobs.sort(key=lambda job: -job["seconds"])

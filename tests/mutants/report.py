@@ -25,7 +25,10 @@ class Verdict:
     before: str
     after: str
     status: str
+    # Which test failed, how many ran, how many reach it, and how long they took.
     test: str = ""
+    tests: int = 0
+    reaching: int = 0
     seconds: float = 0.0
 
 
@@ -68,6 +71,8 @@ def survivors(verdicts: Iterable[Verdict]) -> str:
 
 def _survivor(verdict: Verdict) -> Sequence[str]:
     note = " (no test runs it)" if verdict.status == "no_coverage" else ""
+    if verdict.tests < verdict.reaching:
+        note = f" (the fastest {verdict.tests} of {verdict.reaching} tests)"
     return (
         f"- `{verdict.file}:{verdict.line}`{note}",
         "  ```diff",

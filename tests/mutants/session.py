@@ -38,7 +38,9 @@ class Session:
         self._seconds: dict[str, float] = defaultdict(float)
         self._failed: str | None = None
         self._why = ""
-        self._reached: dict[str, list[str]] = {}
+        # What each test calls itself, and what only its fixtures do.
+        self._called: dict[str, set[str]] = defaultdict(set)
+        self._prepared: dict[str, set[str]] = defaultdict(set)
 
     def pytest_configure(self, config: pytest.Config) -> None:
         # Registered late, its fixture is the one that the suite's own conftest builds on.
@@ -52,10 +54,9 @@ class Session:
             self.write()
             # What a failed test leaves behind can make the teardown wait for ever.
             os._exit(1)
-
-    def pytest_runtest_logfinish(self, nodeid: str) -> None:
         if not self._mutant:
-            self._reached[nodeid] = sorted(state()._stats)
+            noted = self._called if report.when == "call" else self._prepared
+            noted[report.nodeid] |= state()._stats
             state()._stats.clear()
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -66,8 +67,13 @@ class Session:
     def write(self) -> None:
         """Leave the outcome where the server looks for it."""
         finished = {test: self._seconds[test] for test in self._seconds if test != self._failed}
-        outcome = {"failed": self._failed, "why": self._why, "seconds": finished}
-        outcome["reached"] = self._reached
+        outcome = {
+            "failed": self._failed,
+            "why": self._why,
+            "seconds": finished,
+            "called": {test: sorted(names) for test, names in self._called.items()},
+            "prepared": {test: sorted(names) for test, names in self._prepared.items()},
+        }
         self._outcome.write_text(json.dumps(outcome))
 
 

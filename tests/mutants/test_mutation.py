@@ -51,6 +51,10 @@ def test_a_mutant_says_its_line_and_what_changes_there() -> None:
         'raise Conflict("They are a member already.")',
         'raise Conflict(f"The {status} is another.")',
         'field(help_text="What people see.")',
+        'error = PublishError("the thread ended")',
+        'raise Conflict("Publish later: NOTIFY in one makes all wait.")',
+        'assert self, "nothing is here"',
+        'answer(self, "Only a reply can be stopped.")',
     ],
 )
 def test_the_wording_of_a_text_for_people_is_left_alone(line: str) -> None:
@@ -64,6 +68,8 @@ def test_the_wording_of_a_text_for_people_is_left_alone(line: str) -> None:
         ('raise CannotAsk("turn_gone")', 'raise CannotAsk("XXturn_goneXX")'),
         ('raise Invalid("There is none.", field="user")', 'field="XXuserXX"'),
         ('cursor.execute("DELETE FROM jobs")', 'cursor.execute("XXDELETE FROM jobsXX")'),
+        ('cursor.execute(" WHERE status = %s.")', '("XX WHERE status = %s.XX")'),
+        ('say("Bearer realm=api")', '("XXBearer realm=apiXX")'),
         ('send(kind="title")', 'send(kind="XXtitleXX")'),
     ],
 )
