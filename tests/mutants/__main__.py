@@ -7,6 +7,8 @@ changed since the commit; each against the tests that reach its function. Needs 
 """
 
 import argparse
+import json
+import os
 import random
 import sys
 import time
@@ -18,15 +20,17 @@ from tests.mutants import database
 from tests.mutants.changes import changed_lines
 from tests.mutants.client import SHARE, has_mutants, run_client
 from tests.mutants.equivalent import key, read_equivalent
-from tests.mutants.jobs import Suite, run_mutants, survey
+from tests.mutants.jobs import BUDGET, Suite, run_mutants, survey
 from tests.mutants.modules import GROUPS
 from tests.mutants.mutation import Mutant
-from tests.mutants.report import Verdict, status_of, survivors, table, write
+from tests.mutants.report import SURVIVED, Verdict, status_of, survivors, table, write
 from tests.mutants.tree import Tree, plant
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".chatire" / "mutants"
 SAMPLE = 300
+# Tests wait more than they compute.
+PROCESSES = os.cpu_count() or 1
 
 
 def main() -> int:
@@ -36,13 +40,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--since", help="only in lines that have changed since this commit")
     parser.add_argument("--group", choices=sorted(GROUPS), help="only in this group's modules")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--again", action="store_true", help="only what survived the last run")
+    parser.add_argument(
+        "--budget", type=float, default=BUDGET, help="seconds of tests that a mutant may cost"
+    )
+    parser.add_argument("--processes", type=int, default=PROCESSES)
     arguments = parser.parse_args()
-    sample = arguments.sample or (None if arguments.since else SAMPLE)
+    whole = arguments.since or arguments.again
+    sample = arguments.sample or (None if whole else SAMPLE)
     print(f"SEED={arguments.seed}", flush=True)
     began = time.monotonic()
 
-    with_client = has_mutants(ROOT) and arguments.group is None
+    with_client = has_mutants(ROOT) and not (arguments.group or arguments.again)
     share = round(sample * SHARE) if sample and with_client else 0
     tree = plant(ROOT, FOLDER / "tree", arguments.processes)
     mutants = choose(
@@ -52,6 +61,8 @@ def main() -> int:
         since=arguments.since,
         group=arguments.group,
     )
+    if arguments.again:
+        mutants = survived(mutants)
     print(
         f"{len(mutants)} of {len(tree.mutants)} mutants ({tree.wording} of wording and"
         f" {tree.outside_functions} outside functions are left out)",
@@ -60,6 +71,7 @@ def main() -> int:
     database.make_template(tree.folder)
     print("Running the suite without a mutant", flush=True)
     suite = survey(tree.folder, tree.digest, arguments.processes)
+    suite = replace(suite, budget=arguments.budget)
     surveyed = time.monotonic()
     print(f"  {len(suite.seconds)} tests, {surveyed - began:.0f} s so far", flush=True)
     verdicts = run(tree, mutants, suite, arguments.processes)
@@ -103,6 +115,15 @@ def choose(
     if sample is not None and sample < len(chosen):
         chosen = random.Random(seed).sample(chosen, sample)
     return chosen
+
+
+def survived(mutants: list[Mutant]) -> list[Mutant]:
+    """Return those that survived the last run, known by their text."""
+    last = [
+        Verdict(**entry) for entry in json.loads((FOLDER / "report.json").read_text())["mutants"]
+    ]
+    keys = {(entry.file, entry.before, entry.after) for entry in last if entry.status in SURVIVED}
+    return [mutant for mutant in mutants if key(mutant) in keys]
 
 
 def run(tree: Tree, mutants: list[Mutant], suite: Suite, processes: int) -> list[Verdict]:

@@ -34,6 +34,7 @@ class Suite:
     reached: dict[str, list[str]]
     seconds: dict[str, float]
     failed: list[str]
+    budget: float = BUDGET
 
     def reaching(self, mutant: Mutant) -> list[str]:
         """Return the tests that reach the mutant: the fastest first, and last of all those
@@ -41,9 +42,9 @@ class Suite:
         return self.reached.get(mutant.function, [])
 
     def tests(self, mutant: Mutant) -> list[str]:
-        """Return those of them that run: as many as fit into BUDGET."""
+        """Return those of them that run: as many as fit into the budget."""
         total = accumulate(self.seconds[test] for test in self.reaching(mutant))
-        fitting = bisect_right(list(total), BUDGET)
+        fitting = bisect_right(list(total), self.budget)
         return self.reaching(mutant)[: max(1, fitting)]
 
 
@@ -58,7 +59,8 @@ def survey(tree: Path, digest: str, processes: int) -> Suite:
         if known.pop("digest") == digest:
             return Suite(**known)
     suite = _survey(tree, processes)
-    kept.write_text(json.dumps({"digest": digest, **vars(suite)}))
+    found = {"reached": suite.reached, "seconds": suite.seconds, "failed": suite.failed}
+    kept.write_text(json.dumps({"digest": digest, **found}))
     return suite
 
 

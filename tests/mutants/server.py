@@ -3,7 +3,7 @@
     python -m tests.mutants.server JOBS.jsonl PROCESSES
 
 In the mutated tree, so what it imports is that. Prints a line of JSON for each job that ends. A
-fork has a process group of its own, which is killed when its tests end or their time is over.
+fork and what it has started are killed when a test fails or the time is over.
 """
 
 import json
@@ -21,7 +21,7 @@ import pytest
 
 from tests.mutants import database
 from tests.mutants.modules import SUITES
-from tests.mutants.session import run
+from tests.mutants.session import end_descendants, run
 
 POLL = 0.02  # seconds
 
@@ -53,7 +53,10 @@ def serve(jobs: list[dict[str, Any]], processes: int) -> None:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if not ended and not late:
                 continue
-            _end_group(pid)
+            if not ended:
+                end_descendants(pid)
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
             if not ended:
                 os.waitpid(pid, 0)
             del running[pid]
@@ -95,11 +98,6 @@ def _start(job: dict[str, Any], slot: int) -> tuple[int, Child]:
         finally:
             os._exit(status)
     return pid, Child(job, slot, time.monotonic(), name, outcome)
-
-
-def _end_group(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
 
 
 def _report(child: Child, status: int | None) -> None:

@@ -4,10 +4,12 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import psutil
 import pytest
 from mutmut.mutation.trampoline import set_mutant_under_test
 from mutmut.state import state
@@ -53,6 +55,7 @@ class Session:
             self._why = report.longreprtext
             self.write()
             # What a failed test leaves behind can make the teardown wait for ever.
+            end_descendants(os.getpid())
             os._exit(1)
         if not self._mutant:
             noted = self._called if report.when == "call" else self._prepared
@@ -75,6 +78,14 @@ class Session:
             "prepared": {test: sorted(names) for test, names in self._prepared.items()},
         }
         self._outcome.write_text(json.dumps(outcome))
+
+
+def end_descendants(pid: int) -> None:
+    """Kill the processes that the process has started, and theirs."""
+    with suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def _database_plugin(name: str) -> ModuleType:

@@ -20,9 +20,7 @@ _LOGGING = re.compile(
     r"(?:.*\b)?_?log(?:ger)?\.(?:debug|info|warning|error|exception|critical|log)"
 )
 _NAMED = {"help_text", "verbose_name", "description", "detail", "label", "title"}
-_SQL = re.compile(
-    r"\W*[bf]?\W*(?:SELECT|INSERT|UPDATE|DELETE|FROM|WHERE|NOTIFY|LISTEN|SET)\b(?! in)"
-)
+_SQL = re.compile(r"\W*[bf]?\W*(?:SELECT|INSERT|UPDATE|DELETE|FROM|WHERE|NOTIFY|LISTEN|SET)\b")
 _SENTENCE = re.compile(r"""f?["'][A-Z][a-z]* .*[.?!](?:\\n)*["']""")
 
 
