@@ -19,18 +19,20 @@ def has_mutants(root: Path) -> bool:
 def run_client(
     root: Path, report: Path, *, sample: int | None, seed: int, since: str | None
 ) -> list[Verdict]:
-    """Run `sample` of the page's mutants, or all in lines changed `since`; return the verdicts."""
+    """Run `sample` of the page's mutants, all if None, or those in lines changed `since`.
+
+    Return the verdicts.
+    """
     report.unlink(missing_ok=True)
     command = ["node", SCRIPT, "--seed", str(seed), "--report", str(report)]
-    if sample is not None:
-        command += ["--sample", str(sample)]
+    command += ["--sample", str(sample or 0)]
     if since is not None:
         command += ["--since", since]
     subprocess.run(command, cwd=root / "frontend", check=True)
     return [
         Verdict(
             CLIENT,
-            entry["file"],
+            f"frontend/{entry['file']}",
             entry["line"],
             entry["mutator"],
             entry["replacement"],
