@@ -119,12 +119,12 @@ def choose(
 
 
 def survived(mutants: list[Mutant]) -> list[Mutant]:
-    """Return those that survived the last run, known by their text."""
+    """Return those that survived the last run, known by their place and text."""
     last = [
         Verdict(**entry) for entry in json.loads((FOLDER / "report.json").read_text())["mutants"]
     ]
-    keys = {(entry.file, entry.before, entry.after) for entry in last if entry.status in SURVIVED}
-    return [mutant for mutant in mutants if key(mutant) in keys]
+    places = {(v.file, v.line, v.before, v.after) for v in last if v.status in SURVIVED}
+    return [m for m in mutants if (m.file, m.line, m.before, m.after) in places]
 
 
 def run(tree: Tree, mutants: list[Mutant], suite: Suite, processes: int) -> list[Verdict]:
