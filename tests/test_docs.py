@@ -321,7 +321,7 @@ def test_modules_that_are_named_exist(page):
 def test_make_targets_that_are_named_exist(page):
     made = "".join(
         path.read_text()
-        for path in [ROOT / "Makefile", *ROOT.glob("bench/*.mk"), *ROOT.glob("tests/faults/*.mk")]
+        for path in [ROOT / "Makefile", *ROOT.glob("bench/*.mk"), *ROOT.glob("tests/*/*.mk")]
     )
     targets = set(re.findall(r"^([a-z-]+):", made, re.MULTILINE))
     asked = set(re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.MULTILINE))
