@@ -16,16 +16,16 @@ import {
   type MemberState,
   type MessageState,
   type Outgoing,
-} from "../client";
+} from "../../client";
+import { Button, copyText, Dots, Field, IconButton, Modal } from "../../ui/controls";
+import { ITEM, MENU } from "../../ui/menu";
+import { SidebarButton } from "../shell/Shell";
+import { useClient, useKnown, useMe, useMedia } from "../useClient";
 import { Composer } from "./Composer";
-import { useClient, useKnown, useMe, useMedia } from "./client";
 import { useDraft } from "./drafts";
 import { type Edits, useEdits } from "./edits";
 import { MessageList } from "./MessageList";
-import { ITEM, MENU } from "./menu";
 import { endOf, useOutgoing, useReading } from "./reading";
-import { SidebarButton } from "./Shell";
-import { Button, copyText, Dots, Field, IconButton, Modal } from "./ui";
 
 export function ConversationPage({ id }: { id: string }): ReactElement {
   const client = useClient();

@@ -1,10 +1,10 @@
 import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, type ReactElement, useState } from "react";
 import { Redirect, useLocation, useSearchParams } from "wouter";
-import { ServerError } from "../client";
-import { useClient, useKnown, useMe } from "./client";
-import { Logo } from "./Logo";
-import { Button, Field, Modal } from "./ui";
+import { ServerError } from "../../client";
+import { Button, Field, Modal } from "../../ui/controls";
+import { Logo } from "../../ui/Logo";
+import { useClient, useKnown, useMe } from "../useClient";
 
 /** Each field's own message, from an `invalid` error, and the message for the whole form. */
 interface Problems {

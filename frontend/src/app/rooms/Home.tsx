@@ -1,12 +1,12 @@
 import { useQuery } from "@tanstack/react-query";
 import { type ReactElement, useEffect, useState } from "react";
 import { useLocation } from "wouter";
-import type { AssistantState } from "../client";
-import { Composer } from "./Composer";
-import { useClient, useMe } from "./client";
-import { useDraft } from "./drafts";
-import { SidebarButton } from "./Shell";
-import { Avatar, Button } from "./ui";
+import type { AssistantState } from "../../client";
+import { Avatar, Button } from "../../ui/controls";
+import { Composer } from "../conversation/Composer";
+import { useDraft } from "../conversation/drafts";
+import { SidebarButton } from "../shell/Shell";
+import { useClient, useMe } from "../useClient";
 
 const LAST = "chatire.assistant";
 

@@ -1,9 +1,9 @@
 import { type KeyboardEvent, type ReactElement, useEffect, useId, useRef, useState } from "react";
-import { MAX_CONTENT, type MessageState, newId } from "../client";
+import { MAX_CONTENT, type MessageState, newId } from "../../client";
+import { Button } from "../../ui/controls";
+import { useClient, useMedia } from "../useClient";
 import { Room } from "./Composer";
-import { useClient, useMedia } from "./client";
 import type { Edit } from "./edits";
-import { Button } from "./ui";
 
 /** Another wording of one's own message, in its place. */
 export function MessageEditor({

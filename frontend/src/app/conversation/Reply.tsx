@@ -1,13 +1,13 @@
 import { Play, RotateCcw } from "lucide-react";
 import { lazy, type ReactElement, type ReactNode, Suspense, useState } from "react";
-import { isFinal, type MessageState, messageText } from "../client";
-import { useClient, useKnown } from "./client";
-import { exactly, time } from "./times";
-import { Avatar, Button, CopyButton, Dots, IconButton } from "./ui";
+import { isFinal, type MessageState, messageText } from "../../client";
+import { Avatar, Button, CopyButton, Dots, IconButton } from "../../ui/controls";
+import { exactly, time } from "../../ui/times";
+import { useClient, useKnown } from "../useClient";
 
 /** Fetch what shows Markdown; ahead of time, it is there when the first message is. */
-export function loadMarkdown(): Promise<typeof import("../markdown/Markdown")> {
-  return import("../markdown/Markdown");
+export function loadMarkdown(): Promise<typeof import("../../markdown/Markdown")> {
+  return import("../../markdown/Markdown");
 }
 
 function PlainText({ text }: { text: string; growing: boolean }): ReactElement {

@@ -3,11 +3,11 @@ import { Bell } from "lucide-react";
 import { Popover } from "radix-ui";
 import { type ReactElement, useState } from "react";
 import { useLocation } from "wouter";
-import type { Notification } from "../client";
-import { useClient, useKnown } from "./client";
-import { MENU } from "./menu";
-import { briefly } from "./times";
-import { IconButton } from "./ui";
+import type { Notification } from "../../client";
+import { IconButton } from "../../ui/controls";
+import { MENU } from "../../ui/menu";
+import { briefly } from "../../ui/times";
+import { useClient, useKnown } from "../useClient";
 
 /** What happened while one looked elsewhere. */
 export function Inbox(): ReactElement {

@@ -2,15 +2,15 @@ import { CircleUserRound, LogOut, Monitor, Moon, PenLine, Sun, UserPlus } from "
 import { DropdownMenu } from "radix-ui";
 import { type ReactElement, useMemo, useState } from "react";
 import { Link, useLocation } from "wouter";
-import { type ConversationItem, sortedList } from "../client";
-import { useClient, useKnown, useMe } from "./client";
+import { type ConversationItem, sortedList } from "../../client";
+import { Avatar, Button } from "../../ui/controls";
+import { Logo } from "../../ui/Logo";
+import { ITEM, MENU } from "../../ui/menu";
+import { setTheme, type Theme, useTheme } from "../../ui/theme";
+import { briefly } from "../../ui/times";
+import { ClaimDialog } from "../account/SignIn";
+import { useClient, useKnown, useMe } from "../useClient";
 import { Inbox } from "./Inbox";
-import { Logo } from "./Logo";
-import { ITEM, MENU } from "./menu";
-import { ClaimDialog } from "./SignIn";
-import { setTheme, type Theme, useTheme } from "./theme";
-import { briefly } from "./times";
-import { Avatar, Button } from "./ui";
 
 /** One's conversations and one's own things. `onLeave` is called when a page is chosen. */
 export function Sidebar({ onLeave }: { onLeave?: () => void }): ReactElement {

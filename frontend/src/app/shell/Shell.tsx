@@ -9,11 +9,11 @@ import {
   useState,
 } from "react";
 import { useLocation } from "wouter";
+import { IconButton } from "../../ui/controls";
+import { loadMarkdown } from "../conversation/Reply";
+import { useMedia } from "../useClient";
 import { ConnectionBanner } from "./ConnectionBanner";
-import { useMedia } from "./client";
-import { loadMarkdown } from "./Reply";
 import { Sidebar } from "./Sidebar";
-import { IconButton } from "./ui";
 
 const OpenSidebar = createContext<(() => void) | null>(null);
 
