@@ -17,10 +17,12 @@ import {
   type MessageState,
   type Outgoing,
 } from "../../client";
-import { Button, copyText, Dots, Field, IconButton, Modal } from "../../ui/controls";
+import { Button, Dots, Field, IconButton, Modal } from "../../ui/controls";
+import { copyText } from "../../ui/copying";
 import { ITEM, MENU } from "../../ui/menu";
-import { SidebarButton } from "../shell/Shell";
-import { useClient, useKnown, useMe, useMedia } from "../useClient";
+import { SidebarButton } from "../../ui/SidebarButton";
+import { useMedia } from "../../ui/useMedia";
+import { useClient, useKnown, useMe } from "../useClient";
 import { Composer } from "./Composer";
 import { useDraft } from "./drafts";
 import { type Edits, useEdits } from "./edits";

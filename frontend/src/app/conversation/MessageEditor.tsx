@@ -1,7 +1,8 @@
 import { type KeyboardEvent, type ReactElement, useEffect, useId, useRef, useState } from "react";
 import { MAX_CONTENT, type MessageState, newId } from "../../client";
 import { Button } from "../../ui/controls";
-import { useClient, useMedia } from "../useClient";
+import { useMedia } from "../../ui/useMedia";
+import { useClient } from "../useClient";
 import { Room } from "./Composer";
 import type { Edit } from "./edits";
 

@@ -1,7 +1,8 @@
 import { Play, RotateCcw } from "lucide-react";
 import { lazy, type ReactElement, type ReactNode, Suspense, useState } from "react";
 import { isFinal, type MessageState, messageText } from "../../client";
-import { Avatar, Button, CopyButton, Dots, IconButton } from "../../ui/controls";
+import { Avatar, Button, Dots, IconButton } from "../../ui/controls";
+import { CopyButton } from "../../ui/copying";
 import { exactly, time } from "../../ui/times";
 import { useClient, useKnown } from "../useClient";
 

@@ -3,9 +3,9 @@ import { type ReactElement, useEffect, useState } from "react";
 import { useLocation } from "wouter";
 import type { AssistantState } from "../../client";
 import { Avatar, Button } from "../../ui/controls";
+import { SidebarButton } from "../../ui/SidebarButton";
 import { Composer } from "../conversation/Composer";
 import { useDraft } from "../conversation/drafts";
-import { SidebarButton } from "../shell/Shell";
 import { useClient, useMe } from "../useClient";
 
 const LAST = "chatire.assistant";
