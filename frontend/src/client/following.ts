@@ -1,7 +1,7 @@
 /** The conversations that views have open: loaded, followed, and made whole when events go missing. */
 
 import type { Api } from "./api.ts";
-import { ServerError, SignedOut, Unreachable } from "./errors.ts";
+import { expected, ServerError, SignedOut, Unreachable } from "./errors.ts";
 import type { ConversationEvent, MessageState } from "./protocol.ts";
 import { isFinal } from "./protocol.ts";
 import { emptyConversation, hasGap, type Input, reduce } from "./reducer.ts";
@@ -182,7 +182,7 @@ export class Following {
         ? this.#socket.command({ type: "read", conversation: id, seq: newest })
         : this.#api.read(id, newest);
     sent.catch((error: unknown) => {
-      if (!(error instanceof Error)) throw error;
+      expected(error);
       // Not urgent: the next look at the conversation marks it again.
       this.#marked.delete(id);
     });

@@ -11,6 +11,7 @@ import {
 } from "react";
 import { useLocation } from "wouter";
 import {
+  expected,
   type Followed,
   isFinal,
   type MemberState,
@@ -104,9 +105,7 @@ function Conversation({ followed }: { followed: Followed }): ReactElement {
       .stopReply(id, streaming)
       // It may go on, and be stopped again.
       .finally(() => setStopping(null))
-      .catch((error: unknown) => {
-        if (!(error instanceof Error)) throw error;
-      });
+      .catch(expected);
   };
 
   const send = (content: string) => {
@@ -213,10 +212,8 @@ function useNotificationsRead(id: string): void {
   const some = useKnown((state) => state.notifications.unread > 0);
   useEffect(() => {
     if (!some || document.visibilityState !== "visible") return;
-    client.readNotificationsOf(id).catch((error: unknown) => {
-      // They stay in the inbox.
-      if (!(error instanceof Error)) throw error;
-    });
+    // Otherwise they stay in the inbox.
+    client.readNotificationsOf(id).catch(expected);
   }, [client, id, some]);
 }
 
@@ -242,10 +239,7 @@ function Header({
     setProblem("");
   };
   const run = (work: Promise<unknown>, then: () => void) => {
-    work.then(then).catch((error: unknown) => {
-      if (!(error instanceof Error)) throw error;
-      setProblem(error.message);
-    });
+    work.then(then).catch((error: unknown) => setProblem(expected(error).message));
   };
   const rename = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();

@@ -1,5 +1,5 @@
 import { type KeyboardEvent, type ReactElement, useEffect, useId, useRef, useState } from "react";
-import { MAX_CONTENT, type MessageState, newId } from "../../client";
+import { expected, MAX_CONTENT, type MessageState, newId } from "../../client";
 import { Button } from "../../ui/controls";
 import { useMedia } from "../../ui/useMedia";
 import { useClient } from "../useClient";
@@ -51,9 +51,8 @@ export function MessageEditor({
       .editMessage(message.conversation, message.id, text, clientId)
       .then(onSaved)
       .catch((error: unknown) => {
-        if (!(error instanceof Error)) throw error;
         setSaving(false);
-        setProblem(error.message);
+        setProblem(expected(error).message);
         area.current?.focus();
       });
   };

@@ -1,6 +1,6 @@
 import { ArrowDown } from "lucide-react";
 import { type ReactElement, type RefObject, useCallback, useEffect, useMemo } from "react";
-import type { Followed, MessageState, Outgoing } from "../../client";
+import { expected, type Followed, type MessageState, type Outgoing } from "../../client";
 import { Button } from "../../ui/controls";
 import { day } from "../../ui/times";
 import { useClient } from "../useClient";
@@ -35,9 +35,7 @@ export function MessageList({
 
   const older = useCallback(() => {
     // Scrolling there again asks again.
-    client.loadOlder(id).catch((error: unknown) => {
-      if (!(error instanceof Error)) throw error;
-    });
+    client.loadOlder(id).catch(expected);
   }, [client, id]);
   const scrolling = useScrolling(turns[0]?.key, older);
   useEffect(() => {

@@ -1,6 +1,6 @@
 import { Play, RotateCcw } from "lucide-react";
 import { lazy, type ReactElement, type ReactNode, Suspense, useState } from "react";
-import { isFinal, type MessageState, messageText } from "../../client";
+import { expected, isFinal, type MessageState, messageText } from "../../client";
 import { Avatar, Button, Dots, IconButton } from "../../ui/controls";
 import { CopyButton } from "../../ui/copying";
 import { exactly, time } from "../../ui/times";
@@ -47,10 +47,9 @@ export function Reply({
   const ask = (work: Promise<unknown>) => {
     setAsked({ of: message.id, problem: "" });
     work
-      .then(() => setAsked(null))
+      .finally(() => setAsked(null))
       .catch((error: unknown) => {
-        if (!(error instanceof Error)) throw error;
-        setAsked({ of: message.id, problem: error.message });
+        setAsked({ of: message.id, problem: expected(error).message });
       });
   };
   const waits = asked?.of === message.id && asked.problem === "";
