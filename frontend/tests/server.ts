@@ -92,6 +92,9 @@ export class FakeServer {
   /** Access tokens that REST refuses. */
   readonly refused = new Set<string>();
   refuseMessages: { status: number; code: string } | null = null;
+  /** The read marks that were heard, however they came. */
+  readonly marks: number[] = [];
+  refuseStop: { status: number; code: string } | null = null;
   /** The code of the error that `subscribe` is answered with. */
   refuseSubscribe: string | null = null;
   #told = 0;
@@ -153,7 +156,9 @@ export class FakeServer {
       ack({ changes: this.room.changes(frame.since as number | null) });
     else if (type === "message.send") ack(this.store(frame));
     else if (type === "message.edit") ack(this.edit(String(frame.message), frame));
+    else if (type === "reply.stop") ack(this.cancel(String(frame.message)));
     else if (type === "reply.continue") ack(this.resume(String(frame.message)));
+    else if (type === "read") ack(this.mark(frame));
     else if (type !== "pong") ack({});
   }
 
@@ -182,6 +187,16 @@ export class FakeServer {
 
   resume(id: string): { message: MessageState } {
     if (["cancelled", "failed"].includes(this.row(id).status)) this.room.resume(id);
+    return { message: this.row(id) };
+  }
+
+  mark({ seq }: Record<string, unknown>): object {
+    this.marks.push(Number(seq));
+    return {};
+  }
+
+  cancel(id: string): { message: MessageState } {
+    if (["pending", "streaming"].includes(this.row(id).status)) this.room.end(id, "cancelled");
     return { message: this.row(id) };
   }
 
@@ -229,9 +244,13 @@ export class FakeServer {
       const page = this.room.history(Number(searchParams.get("before")), 50);
       return json({ results: page.messages, more_before: page.more_before, more_after: true });
     }
-    if (pathname === `${room}read/`) return json({});
+    if (pathname === `${room}read/`) return json(this.mark(body));
     const [, , collection, id = "", action] = pathname.split("/");
     if (collection === "messages" && request.method === "PATCH") return json(this.edit(id, body));
+    if (collection === "messages" && action === "stop") {
+      if (this.refuseStop) return error(this.refuseStop.status, this.refuseStop.code);
+      return json(this.cancel(id));
+    }
     if (collection === "messages" && action === "continue") {
       const ended = this.row(id).status === "complete";
       return ended ? error(409, "conflict") : json(this.resume(id));

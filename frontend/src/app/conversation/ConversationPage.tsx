@@ -97,15 +97,17 @@ function Conversation({ followed }: { followed: Followed }): ReactElement {
   useEffect(write, [write]);
 
   const streaming = reading.path.find((message) => !isFinal(message.status))?.id;
-  const [stopping, setStopping] = useState<string | null>(null);
+  const [stopping, setStopping] = useState<Stopping | null>(null);
   const stop = () => {
-    if (!streaming || stopping === streaming) return;
-    setStopping(streaming);
+    if (!streaming || (stopping?.reply === streaming && !stopping.problem)) return;
+    setStopping({ reply: streaming, problem: "" });
     client
       .stopReply(id, streaming)
       // It may go on, and be stopped again.
       .finally(() => setStopping(null))
-      .catch(expected);
+      .catch((error: unknown) => {
+        setStopping({ reply: streaming, problem: expected(error).message });
+      });
   };
 
   const send = (content: string) => {
@@ -153,6 +155,7 @@ function Conversation({ followed }: { followed: Followed }): ReactElement {
         onRetry={retry}
         toEnd={toEnd}
       />
+      {stopping && stopping.reply === streaming && <StoppingLine problem={stopping.problem} />}
       {shared && <TypingLine id={id} members={members} />}
       <Announcement followed={followed} />
       <Composer
@@ -322,6 +325,30 @@ function Header({
         </div>
       </Modal>
     </header>
+  );
+}
+
+/** A reply that was asked to stop, and why the server refused. */
+interface Stopping {
+  reply: string;
+  problem: string;
+}
+
+/** Says so where a reply cannot be stopped, or not yet. */
+function StoppingLine({ problem }: { problem: string }): ReactElement {
+  const away = useKnown((state) => state.offlineSince !== null);
+  return (
+    <div className="mx-auto w-full max-w-3xl px-6 pb-1 text-sm">
+      {problem ? (
+        <p role="alert" className="text-danger">
+          Not stopped. {problem}
+        </p>
+      ) : (
+        <p role="status" className="text-caution empty:hidden">
+          {away && "The reply is stopped when the connection is back."}
+        </p>
+      )}
+    </div>
   );
 }
 
