@@ -1,5 +1,5 @@
 import { type ReactElement, useEffect, useState } from "react";
-import { useClient, useKnown } from "./client";
+import { useClient, useKnown } from "../useClient";
 
 /** Ms without a socket before anyone is told: most interruptions are over by then. */
 const QUIET = 1_500;

@@ -1,10 +1,10 @@
 import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, type ReactElement, useState } from "react";
 import { Redirect, useLocation, useSearchParams } from "wouter";
-import { ServerError } from "../client";
-import { useClient, useKnown, useMe } from "./client";
-import { Logo } from "./Logo";
-import { Button, Field, Modal } from "./ui";
+import { expected, ServerError } from "../../client";
+import { Button, Field, Modal } from "../../ui/controls";
+import { Logo } from "../../ui/Logo";
+import { useClient, useKnown, useMe } from "../useClient";
 
 /** Each field's own message, from an `invalid` error, and the message for the whole form. */
 interface Problems {
@@ -13,17 +13,17 @@ interface Problems {
 }
 
 function problemsOf(error: unknown): Problems {
-  if (!(error instanceof Error)) throw error;
-  if (!(error instanceof ServerError)) return { form: error.message, fields: {} };
+  const problem = expected(error);
+  if (!(problem instanceof ServerError)) return { form: problem.message, fields: {} };
   const fields: Record<string, string> = {};
-  const listed = error.details.fields;
+  const listed = problem.details.fields;
   for (const problem of Array.isArray(listed) ? listed : []) {
     const { field, message } = problem as { field?: unknown; message?: unknown };
     if (typeof field === "string" && typeof message === "string") fields[field] ??= message;
   }
   const shown = ["username", "email", "password"].some((name) => name in fields);
   const other = Object.values(fields)[0];
-  return { form: shown ? "" : (other ?? error.message), fields };
+  return { form: shown ? "" : (other ?? problem.message), fields };
 }
 
 function useConfig() {

@@ -1,15 +1,12 @@
 /** The few controls that everything else is made of. */
 
-import { Check, Copy } from "lucide-react";
 import { Dialog } from "radix-ui";
 import {
   type ComponentProps,
   type InputHTMLAttributes,
   type ReactElement,
   type ReactNode,
-  useEffect,
   useId,
-  useState,
 } from "react";
 
 type ButtonProps = ComponentProps<"button">;
@@ -119,51 +116,6 @@ export function Modal({
       </Dialog.Portal>
     </Dialog.Root>
   );
-}
-
-export function CopyButton({
-  text,
-  label,
-  className = "",
-}: {
-  text: string;
-  label: string;
-  className?: string;
-}): ReactElement {
-  const [copied, setCopied] = useState(false);
-  useEffect(() => {
-    if (!copied) return;
-    const timer = setTimeout(() => setCopied(false), 1_600);
-    return () => clearTimeout(timer);
-  }, [copied]);
-  return (
-    <IconButton
-      label={copied ? "Copied" : label}
-      className={`size-7! [&_svg]:size-4! ${className}`}
-      onClick={() => void copyText(text).then(setCopied)}
-    >
-      {copied ? <Check aria-hidden /> : <Copy aria-hidden />}
-    </IconButton>
-  );
-}
-
-/** Put text on the clipboard; false if the browser does not let us. */
-export async function copyText(text: string): Promise<boolean> {
-  // Absent outside secure contexts.
-  if (navigator.clipboard) {
-    return navigator.clipboard.writeText(text).then(
-      () => true,
-      () => false,
-    );
-  }
-  const area = document.createElement("textarea");
-  area.value = text;
-  area.style.position = "fixed";
-  document.body.append(area);
-  area.select();
-  const copied = document.execCommand("copy");
-  area.remove();
-  return copied;
 }
 
 /** An assistant's or a person's picture: an emoji, an image of this site, or an initial. */

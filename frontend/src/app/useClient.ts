@@ -1,6 +1,6 @@
 /** The one client of the page, and how views watch it. */
 
-import { createContext, useContext, useSyncExternalStore } from "react";
+import { createContext, useContext } from "react";
 import { useStore } from "zustand";
 import type { Client, ClientState, Me } from "../client";
 
@@ -20,16 +20,4 @@ export function useKnown<T>(select: (state: ClientState) => T): T {
 /** Who is signed in, or was until the server refused. */
 export function useMe(): Me | null {
   return useKnown((state) => state.session?.user ?? null);
-}
-
-/** Whether a media query matches now. */
-export function useMedia(query: string): boolean {
-  return useSyncExternalStore(
-    (listener) => {
-      const media = matchMedia(query);
-      media.addEventListener("change", listener);
-      return () => media.removeEventListener("change", listener);
-    },
-    () => matchMedia(query).matches,
-  );
 }

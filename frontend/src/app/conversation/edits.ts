@@ -7,6 +7,8 @@ export interface Edit {
   readonly text: string;
   /** What was sent and has no answer yet: the same again goes by the same `client_id`. */
   readonly sent: { readonly text: string; readonly clientId: string } | null;
+  /** Why the server refused it, for people. */
+  readonly problem?: string;
 }
 
 /** By the message that is reworded. */

@@ -1,7 +1,7 @@
 import { ArrowUp, Square } from "lucide-react";
 import { type ReactElement, type RefObject, useRef } from "react";
-import { MAX_CONTENT } from "../client";
-import { useMedia } from "./client";
+import { MAX_CONTENT } from "../../client";
+import { useMedia } from "../../ui/useMedia";
 
 /** Characters left at which the count begins to show. */
 const NEARLY_FULL = 1_000;

@@ -8,9 +8,9 @@ import {
   type MessageState,
   type Outgoing,
   visibleMessages,
-} from "../client";
+} from "../../client";
+import { useKnown } from "../useClient";
 import { branchOf, choose, settled, treeOf } from "./branches";
-import { useKnown } from "./client";
 import { usePlace } from "./places";
 import { type Turn, turnsOf, turnsOfBranch } from "./turns";
 

@@ -11,21 +11,24 @@ import {
 } from "react";
 import { useLocation } from "wouter";
 import {
+  expected,
   type Followed,
   isFinal,
   type MemberState,
   type MessageState,
   type Outgoing,
-} from "../client";
+} from "../../client";
+import { Button, Dots, Field, IconButton, Modal } from "../../ui/controls";
+import { copyText } from "../../ui/copying";
+import { ITEM, MENU } from "../../ui/menu";
+import { SidebarButton } from "../../ui/SidebarButton";
+import { useMedia } from "../../ui/useMedia";
+import { useClient, useKnown, useMe } from "../useClient";
 import { Composer } from "./Composer";
-import { useClient, useKnown, useMe, useMedia } from "./client";
 import { useDraft } from "./drafts";
 import { type Edits, useEdits } from "./edits";
 import { MessageList } from "./MessageList";
-import { ITEM, MENU } from "./menu";
 import { endOf, useOutgoing, useReading } from "./reading";
-import { SidebarButton } from "./Shell";
-import { Button, copyText, Dots, Field, IconButton, Modal } from "./ui";
 
 export function ConversationPage({ id }: { id: string }): ReactElement {
   const client = useClient();
@@ -94,16 +97,16 @@ function Conversation({ followed }: { followed: Followed }): ReactElement {
   useEffect(write, [write]);
 
   const streaming = reading.path.find((message) => !isFinal(message.status))?.id;
-  const [stopping, setStopping] = useState<string | null>(null);
+  const [stopping, setStopping] = useState<Stopping | null>(null);
   const stop = () => {
-    if (!streaming || stopping === streaming) return;
-    setStopping(streaming);
+    if (!streaming || (stopping?.reply === streaming && !stopping.problem)) return;
+    setStopping({ reply: streaming, problem: "" });
     client
       .stopReply(id, streaming)
       // It may go on, and be stopped again.
       .finally(() => setStopping(null))
       .catch((error: unknown) => {
-        if (!(error instanceof Error)) throw error;
+        setStopping({ reply: streaming, problem: expected(error).message });
       });
   };
 
@@ -152,6 +155,7 @@ function Conversation({ followed }: { followed: Followed }): ReactElement {
         onRetry={retry}
         toEnd={toEnd}
       />
+      {stopping && stopping.reply === streaming && <StoppingLine problem={stopping.problem} />}
       {shared && <TypingLine id={id} members={members} />}
       <Announcement followed={followed} />
       <Composer
@@ -211,10 +215,8 @@ function useNotificationsRead(id: string): void {
   const some = useKnown((state) => state.notifications.unread > 0);
   useEffect(() => {
     if (!some || document.visibilityState !== "visible") return;
-    client.readNotificationsOf(id).catch((error: unknown) => {
-      // They stay in the inbox.
-      if (!(error instanceof Error)) throw error;
-    });
+    // Otherwise they stay in the inbox.
+    client.readNotificationsOf(id).catch(expected);
   }, [client, id, some]);
 }
 
@@ -240,10 +242,7 @@ function Header({
     setProblem("");
   };
   const run = (work: Promise<unknown>, then: () => void) => {
-    work.then(then).catch((error: unknown) => {
-      if (!(error instanceof Error)) throw error;
-      setProblem(error.message);
-    });
+    work.then(then).catch((error: unknown) => setProblem(expected(error).message));
   };
   const rename = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
@@ -326,6 +325,30 @@ function Header({
         </div>
       </Modal>
     </header>
+  );
+}
+
+/** A reply that was asked to stop, and why the server refused. */
+interface Stopping {
+  reply: string;
+  problem: string;
+}
+
+/** Says so where a reply cannot be stopped, or not yet. */
+function StoppingLine({ problem }: { problem: string }): ReactElement {
+  const away = useKnown((state) => state.offlineSince !== null);
+  return (
+    <div className="mx-auto w-full max-w-3xl px-6 pb-1 text-sm">
+      {problem ? (
+        <p role="alert" className="text-danger">
+          Not stopped. {problem}
+        </p>
+      ) : (
+        <p role="status" className="text-caution empty:hidden">
+          {away && "The reply is stopped when the connection is back."}
+        </p>
+      )}
+    </div>
   );
 }
 

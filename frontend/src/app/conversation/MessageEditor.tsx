@@ -1,9 +1,10 @@
 import { type KeyboardEvent, type ReactElement, useEffect, useId, useRef, useState } from "react";
-import { MAX_CONTENT, type MessageState, newId } from "../client";
+import { expected, MAX_CONTENT, type MessageState, newId } from "../../client";
+import { Button } from "../../ui/controls";
+import { useMedia } from "../../ui/useMedia";
+import { useClient, useKnown } from "../useClient";
 import { Room } from "./Composer";
-import { useClient, useMedia } from "./client";
 import type { Edit } from "./edits";
-import { Button } from "./ui";
 
 /** Another wording of one's own message, in its place. */
 export function MessageEditor({
@@ -27,8 +28,8 @@ export function MessageEditor({
   const area = useRef<HTMLTextAreaElement>(null);
   const hint = useId();
   const [saving, setSaving] = useState(false);
-  const [problem, setProblem] = useState("");
-  const { text, sent } = edit;
+  const away = useKnown((state) => state.offlineSince !== null);
+  const { text, sent, problem } = edit;
   const left = MAX_CONTENT - text.length;
   const savable = text.trim() !== "" && left >= 0 && !saving;
 
@@ -38,6 +39,11 @@ export function MessageEditor({
     element?.setSelectionRange(element.value.length, element.value.length);
   }, []);
 
+  // biome-ignore lint/correctness/useExhaustiveDependencies: what has no answer since before a reload
+  useEffect(() => {
+    if (sent?.text === text) save();
+  }, []);
+
   const save = () => {
     if (!savable) return;
     // Unless it may have been saved already, without an answer.
@@ -45,16 +51,26 @@ export function MessageEditor({
     const clientId = sent?.text === text ? sent.clientId : newId();
     onEdit({ text, sent: { text, clientId } });
     setSaving(true);
-    setProblem("");
-    client
-      .editMessage(message.conversation, message.id, text, clientId)
+    client.retries
+      .ask(`edit ${clientId}`, () =>
+        client.editMessage(message.conversation, message.id, text, clientId),
+      )
       .then(onSaved)
       .catch((error: unknown) => {
-        if (!(error instanceof Error)) throw error;
         setSaving(false);
-        setProblem(error.message);
+        onEdit({ text, sent: null, problem: expected(error).message });
         area.current?.focus();
       });
+  };
+
+  /** Ask no more for what has no answer yet. */
+  const giveUp = () => {
+    if (sent) client.retries.forget(`edit ${sent.clientId}`);
+    setSaving(false);
+  };
+  const cancel = () => {
+    giveUp();
+    onCancel();
   };
 
   const onKeyDown = (event: KeyboardEvent) => {
@@ -62,7 +78,7 @@ export function MessageEditor({
     if (event.nativeEvent.isComposing) return;
     if (event.key === "Escape") {
       event.preventDefault();
-      onCancel();
+      cancel();
     } else if (event.key === "Enter") {
       // On a phone, return makes a line; saving has its own button.
       const command = event.ctrlKey || event.metaKey;
@@ -87,8 +103,11 @@ export function MessageEditor({
         aria-describedby={branches ? hint : undefined}
         rows={1}
         value={text}
-        readOnly={saving}
-        onChange={(event) => onEdit({ text: event.target.value, sent })}
+        readOnly={saving && !away}
+        onChange={(event) => {
+          giveUp();
+          onEdit({ ...edit, text: event.target.value });
+        }}
         onKeyDown={onKeyDown}
         className="field-sizing-content block max-h-[50dvh] min-h-9 w-full resize-none bg-transparent px-2 py-1.5 text-base outline-none md:text-[0.9375rem]"
       />
@@ -98,13 +117,18 @@ export function MessageEditor({
           Not saved. {problem}
         </p>
       )}
+      {saving && away && (
+        <p role="status" className="px-2 pt-1 text-caution text-sm">
+          Not saved. It is saved when the connection is back.
+        </p>
+      )}
       <div className="flex flex-wrap items-center justify-end gap-2 pt-1">
         {branches && (
           <p id={hint} className="min-w-40 flex-1 px-2 text-muted text-xs">
             It is answered anew. What was said so far is kept.
           </p>
         )}
-        <Button className="min-h-9! px-3!" onClick={onCancel}>
+        <Button className="min-h-9! px-3!" onClick={cancel}>
           Cancel
         </Button>
         <Button type="submit" kind="primary" className="min-h-9! px-3!" disabled={!savable}>

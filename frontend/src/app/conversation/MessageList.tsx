@@ -1,13 +1,13 @@
 import { ArrowDown } from "lucide-react";
 import { type ReactElement, type RefObject, useCallback, useEffect, useMemo } from "react";
-import type { Followed, MessageState, Outgoing } from "../client";
-import { useClient } from "./client";
+import { expected, type Followed, type MessageState, type Outgoing } from "../../client";
+import { Button } from "../../ui/controls";
+import { day } from "../../ui/times";
+import { useClient } from "../useClient";
 import type { Edits } from "./edits";
 import { OutgoingItem, type TurnActions, TurnItem } from "./MessageItem";
 import { useScrolling } from "./scrolling";
-import { day } from "./times";
 import type { Turn } from "./turns";
-import { Button } from "./ui";
 
 /** Everything said, and what is on its way. `toEnd` receives how to go to the newest. */
 export function MessageList({
@@ -35,9 +35,7 @@ export function MessageList({
 
   const older = useCallback(() => {
     // Scrolling there again asks again.
-    client.loadOlder(id).catch((error: unknown) => {
-      if (!(error instanceof Error)) throw error;
-    });
+    client.loadOlder(id).catch(expected);
   }, [client, id]);
   const scrolling = useScrolling(turns[0]?.key, older);
   useEffect(() => {

@@ -1,10 +1,10 @@
 import { Pencil } from "lucide-react";
 import { type ReactElement, type ReactNode, useEffect, useRef } from "react";
-import type { MessageState } from "../client";
+import type { MessageState } from "../../client";
+import { IconButton } from "../../ui/controls";
+import { exactly, time } from "../../ui/times";
 import type { Edit } from "./edits";
 import { MessageEditor } from "./MessageEditor";
-import { exactly, time } from "./times";
-import { IconButton } from "./ui";
 
 /** What one said oneself, or the editor in which one says it differently. */
 export function OwnMessage({

@@ -1,21 +1,11 @@
-import { Menu } from "lucide-react";
 import { Dialog } from "radix-ui";
-import {
-  createContext,
-  type ReactElement,
-  type ReactNode,
-  useContext,
-  useEffect,
-  useState,
-} from "react";
+import { type ReactElement, type ReactNode, useEffect, useState } from "react";
 import { useLocation } from "wouter";
+import { OpenSidebar } from "../../ui/SidebarButton";
+import { useMedia } from "../../ui/useMedia";
+import { loadMarkdown } from "../conversation/Reply";
 import { ConnectionBanner } from "./ConnectionBanner";
-import { useMedia } from "./client";
-import { loadMarkdown } from "./Reply";
 import { Sidebar } from "./Sidebar";
-import { IconButton } from "./ui";
-
-const OpenSidebar = createContext<(() => void) | null>(null);
 
 /** The frame of every page: the list beside it, or behind a button where there is no room. */
 export function Shell({ children }: { children: ReactNode }): ReactElement {
@@ -61,16 +51,5 @@ export function Shell({ children }: { children: ReactNode }): ReactElement {
         </div>
       </div>
     </OpenSidebar>
-  );
-}
-
-/** Opens the list; nothing where the list is always there. */
-export function SidebarButton(): ReactElement | null {
-  const open = useContext(OpenSidebar);
-  if (!open) return null;
-  return (
-    <IconButton label="Open conversations" onClick={open}>
-      <Menu aria-hidden />
-    </IconButton>
   );
 }

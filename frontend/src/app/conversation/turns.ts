@@ -1,6 +1,6 @@
 /** Messages as they are read: replies to the same turn are variants of one. */
 
-import type { MessageState } from "../client";
+import type { MessageState } from "../../client";
 import type { Step } from "./branches";
 
 export interface Turn {

@@ -1,11 +1,11 @@
 import { type ReactElement, useEffect } from "react";
 import { Redirect, Route, Switch, useLocation } from "wouter";
-import { ConversationPage } from "./ConversationPage";
-import { useKnown } from "./client";
-import { Home } from "./Home";
-import { Places } from "./places";
+import { SignInDialog, SignInPage } from "../account/SignIn";
+import { ConversationPage } from "../conversation/ConversationPage";
+import { Places } from "../conversation/places";
+import { Home } from "../rooms/Home";
+import { useKnown } from "../useClient";
 import { Shell } from "./Shell";
-import { SignInDialog, SignInPage } from "./SignIn";
 
 export function App(): ReactElement {
   return (

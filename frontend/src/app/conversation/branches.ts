@@ -4,7 +4,7 @@
  * leaf. Pure.
  */
 
-import type { MessageState } from "../client";
+import type { MessageState } from "../../client";
 
 /** Where in a tree someone is. */
 export interface Place {

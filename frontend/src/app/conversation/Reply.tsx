@@ -1,13 +1,14 @@
 import { Play, RotateCcw } from "lucide-react";
 import { lazy, type ReactElement, type ReactNode, Suspense, useState } from "react";
-import { isFinal, type MessageState, messageText } from "../client";
-import { useClient, useKnown } from "./client";
-import { exactly, time } from "./times";
-import { Avatar, Button, CopyButton, Dots, IconButton } from "./ui";
+import { expected, isFinal, type MessageState, messageText } from "../../client";
+import { Avatar, Button, Dots, IconButton } from "../../ui/controls";
+import { CopyButton } from "../../ui/copying";
+import { exactly, time } from "../../ui/times";
+import { useClient, useKnown } from "../useClient";
 
 /** Fetch what shows Markdown; ahead of time, it is there when the first message is. */
-export function loadMarkdown(): Promise<typeof import("../markdown/Markdown")> {
-  return import("../markdown/Markdown");
+export function loadMarkdown(): Promise<typeof import("../../markdown/Markdown")> {
+  return import("../../markdown/Markdown");
 }
 
 function PlainText({ text }: { text: string; growing: boolean }): ReactElement {
@@ -46,10 +47,9 @@ export function Reply({
   const ask = (work: Promise<unknown>) => {
     setAsked({ of: message.id, problem: "" });
     work
-      .then(() => setAsked(null))
+      .finally(() => setAsked(null))
       .catch((error: unknown) => {
-        if (!(error instanceof Error)) throw error;
-        setAsked({ of: message.id, problem: error.message });
+        setAsked({ of: message.id, problem: expected(error).message });
       });
   };
   const waits = asked?.of === message.id && asked.problem === "";

@@ -1,5 +1,5 @@
 import { Component, type ReactNode } from "react";
-import { Button } from "./ui";
+import { Button } from "../../ui/controls";
 
 /** A mistake of ours must not leave a blank page. Nothing is lost by loading it again. */
 export class Crash extends Component<{ children: ReactNode }, { failed: boolean }> {

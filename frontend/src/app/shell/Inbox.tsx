@@ -3,11 +3,11 @@ import { Bell } from "lucide-react";
 import { Popover } from "radix-ui";
 import { type ReactElement, useState } from "react";
 import { useLocation } from "wouter";
-import type { Notification } from "../client";
-import { useClient, useKnown } from "./client";
-import { MENU } from "./menu";
-import { briefly } from "./times";
-import { IconButton } from "./ui";
+import { expected, type Notification } from "../../client";
+import { IconButton } from "../../ui/controls";
+import { MENU } from "../../ui/menu";
+import { briefly } from "../../ui/times";
+import { useClient, useKnown } from "../useClient";
 
 /** What happened while one looked elsewhere. */
 export function Inbox(): ReactElement {
@@ -54,6 +54,11 @@ function Entries({ unread, onLeave }: { unread: number; onLeave: () => void }): 
     queryFn: () => client.api.notifications(),
     placeholderData: (previous) => previous,
   });
+  const [problem, setProblem] = useState("");
+  const readAll = () => {
+    setProblem("");
+    client.readNotifications("all").catch((error: unknown) => setProblem(expected(error).message));
+  };
   return (
     <>
       <div className="flex min-h-9 items-center justify-between ps-2.5">
@@ -62,12 +67,17 @@ function Entries({ unread, onLeave }: { unread: number; onLeave: () => void }): 
           <button
             type="button"
             className="rounded-md px-2 py-1 text-accent text-sm hover:bg-hover"
-            onClick={() => void client.readNotifications("all")}
+            onClick={readAll}
           >
             Mark all as read
           </button>
         )}
       </div>
+      {problem && (
+        <p role="alert" className="px-2.5 py-1 text-danger text-sm">
+          Not marked as read. {problem}
+        </p>
+      )}
       {isPending && <p className="px-2.5 py-3 text-muted text-sm">Loading…</p>}
       {isError && <p className="px-2.5 py-3 text-muted text-sm">They could not be loaded.</p>}
       {data?.length === 0 && <p className="px-2.5 py-3 text-muted text-sm">Nothing yet.</p>}
@@ -86,7 +96,11 @@ function Entry({ entry, onLeave }: { entry: Notification; onLeave: () => void })
   const client = useClient();
   const [, navigate] = useLocation();
   const open = () => {
-    if (!entry.is_read) void client.readNotifications([entry.id]);
+    if (!entry.is_read) {
+      const read = () => client.readNotifications([entry.id]);
+      // Refused, it stays unread, as it shows.
+      client.retries.ask(`notification ${entry.id}`, read).catch(expected);
+    }
     onLeave();
     // A path of this site; anything else opens as a page of its own.
     if (/^\/(?!\/)/.test(entry.url)) navigate(entry.url);

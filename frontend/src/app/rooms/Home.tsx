@@ -1,12 +1,12 @@
 import { useQuery } from "@tanstack/react-query";
 import { type ReactElement, useEffect, useState } from "react";
 import { useLocation } from "wouter";
-import type { AssistantState } from "../client";
-import { Composer } from "./Composer";
-import { useClient, useMe } from "./client";
-import { useDraft } from "./drafts";
-import { SidebarButton } from "./Shell";
-import { Avatar, Button } from "./ui";
+import { type AssistantState, expected } from "../../client";
+import { Avatar, Button } from "../../ui/controls";
+import { SidebarButton } from "../../ui/SidebarButton";
+import { Composer } from "../conversation/Composer";
+import { useDraft } from "../conversation/drafts";
+import { useClient, useMe } from "../useClient";
 
 const LAST = "chatire.assistant";
 
@@ -48,9 +48,8 @@ export function Home(): ReactElement {
         navigate(`/c/${conversation.id}`);
       })
       .catch((error: unknown) => {
-        if (!(error instanceof Error)) throw error;
-        setProblem(error.message);
         setOpening(false);
+        setProblem(expected(error).message);
       });
   };
 

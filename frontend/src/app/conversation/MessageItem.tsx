@@ -1,13 +1,13 @@
 import { ChevronLeft, ChevronRight } from "lucide-react";
 import { memo, type ReactElement, type ReactNode, useState } from "react";
-import type { MessageState, Outgoing } from "../client";
-import { useClient, useKnown } from "./client";
+import type { MessageState, Outgoing } from "../../client";
+import { Button, IconButton } from "../../ui/controls";
+import { time } from "../../ui/times";
+import { useClient, useKnown } from "../useClient";
 import type { Edit } from "./edits";
 import { Bubble, Edited, OwnMessage } from "./OwnMessage";
 import { Byline, Reply } from "./Reply";
-import { time } from "./times";
 import type { Turn } from "./turns";
-import { Button, IconButton } from "./ui";
 
 /** What one can do with what was said; all of it stays the same function. */
 export interface TurnActions {
