@@ -75,6 +75,13 @@ check-requirements:
 
 check-frontend:
 	@$(BOOTSTRAP) frontend
+	@mkdir -p .chatire
+	@echo "Comparing the client's types with the documents they are made of"
+	@cd frontend && node scripts/types.mjs ../.chatire
+	@for types in schema.d.ts frames.d.ts; do \
+		diff -u frontend/src/client/$$types .chatire/$$types > .chatire/types.diff || { \
+		head -40 .chatire/types.diff; \
+		echo "frontend/src/client/$$types is out of date: make schema"; exit 1; }; done
 	@cd frontend && npm run --silent typecheck && npm run --silent lint && npm run --silent test
 
 format: ## format the code

@@ -252,8 +252,9 @@ describe("rows and the mark", () => {
   test("nothing is known of an empty conversation, and nothing missing", () => {
     const known = emptyConversation(ROOM);
     expect(known).toMatchObject({ ahead: [], messages: {}, members: {}, streams: {}, seq: 0 });
-    const delta = { conversation: ROOM, message: "reply", attempt: 1, index: 1, text: "b" };
-    const early = run(known, { type: "event", event: { type: "reply.delta", ...delta } });
+    const place = { conversation: ROOM, message: "reply", attempt: 1, index: 1 };
+    const delta = { type: "reply.delta", ...place, text: "b", reasoning: "" } as const;
+    const early = run(known, { type: "event", event: delta });
     expect(hasGap(early)).toBe(false);
   });
 
@@ -504,6 +505,7 @@ describe("streams", () => {
       conversation: ROOM,
       message: "reply",
       attempt: 1,
+      reasoning: "",
     } as const;
     const known = run(
       start,
@@ -521,6 +523,7 @@ describe("streams", () => {
       conversation: ROOM,
       message: "reply",
       attempt: 1,
+      reasoning: "",
     } as const;
     const known = run(
       start,
@@ -561,6 +564,7 @@ describe("streams", () => {
         attempt: 1,
         index,
         text: `${index} `,
+        reasoning: "",
       },
     });
     const many = Array.from({ length: 1_100 }, (_, at) => delta(at + 1));
@@ -598,6 +602,7 @@ describe("streams", () => {
       conversation: ROOM,
       message: "reply",
       attempt: 1,
+      reasoning: "",
     } as const;
     const known = run(
       start,
@@ -619,6 +624,7 @@ describe("streams", () => {
       conversation: ROOM,
       message: "reply",
       attempt: 1,
+      reasoning: "",
     } as const;
     known = run(known, {
       type: "event",

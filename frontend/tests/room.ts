@@ -108,8 +108,8 @@ export class Room {
     const index = reply.parts.length;
     reply.parts.push(text);
     const { attempt } = reply;
-    const delta = { conversation: ROOM, message: id, attempt, index, text } as const;
-    this.events.push({ type: "reply.delta", ...delta });
+    const place = { conversation: ROOM, message: id, attempt, index };
+    this.events.push({ type: "reply.delta", ...place, text, reasoning: "" });
   }
 
   end(id: string, status: Status = "complete"): void {

@@ -98,6 +98,7 @@ export class FakeServer {
     subscriptions: 200,
     waiting_commands: 32,
     frames_per_second: 50,
+    frames_burst: 200,
   };
   refuseMessages: { status: number; code: string } | null = null;
   /** Does signing out fail on the server? */

@@ -304,7 +304,7 @@ function drain(stream: Stream): Stream {
   let { index, text, reasoning } = stream;
   for (let next = stream.early[index]; next; next = stream.early[index]) {
     text += next.text;
-    reasoning += next.reasoning ?? "";
+    reasoning += next.reasoning;
     index = next.index + 1;
   }
   const early: Record<number, ReplyDelta> = {};
