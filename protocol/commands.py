@@ -152,6 +152,16 @@ class EditMessage(MessagePatch, Command):
     message: UUID
 
 
+class DeleteMessage(Command):
+    """Delete a message of one's own, or as a manager any: its place stays, its text is gone."""
+
+    answer: ClassVar = MessageAck
+    rest: ClassVar = "DELETE /api/messages/{message}/"
+
+    type: Literal["message.delete"]
+    message: UUID
+
+
 class StopReply(Command):
     """Stop a reply, from any device; its text so far is kept."""
 

@@ -25,7 +25,7 @@ from chat.services.conversations import (
     rename_conversation,
 )
 from chat.services.members import add_member, change_member, mark_read, remove_member
-from chat.services.messages import SentMessage, edit_message, send_message
+from chat.services.messages import SentMessage, delete_message, edit_message, send_message
 from chat.services.reply_actions import continue_reply, regenerate, request_stop
 from chat.states import assistant_state, member_state, message_state
 from chat.unread import unread_of_user
@@ -291,6 +291,15 @@ class MessageView(APIView):
         """
         body = parse(MessagePatch, request.data)
         return _sent(edit_message(user=person(request), message_id=message_id, **body.model_dump()))
+
+    @extend_schema(
+        operation_id="messages_delete",
+        responses={200: MessageBody, **errors(401, 403, 404)},
+    )
+    def delete(self, request: Request, message_id: UUID) -> Response:
+        """Delete a message of one's own, or as a manager any: its place stays, its text is gone."""
+        message = delete_message(user=person(request), message_id=message_id)
+        return answer(MessageBody(message=message_state(message)))
 
 
 class StopView(APIView):

@@ -1,4 +1,4 @@
-"""Saying something, and saying it differently."""
+"""Saying something, saying it differently, and taking it back."""
 
 from typing import NamedTuple
 from uuid import UUID
@@ -10,8 +10,9 @@ from chat.change import Change, changing, conversation_of
 from chat.models import Assistant, Conversation, Message
 from chat.selectors.messages import SendPreconditions, messages_with_authors, send_preconditions
 from chat.services.conversations import require_model
+from chat.services.members import require_manager
 from chat.services.replies import start_reply
-from chat.services.reply_actions import active_replies, stop_reply
+from chat.services.reply_actions import active_replies, end_deleted_reply, stop_reply
 from core.errors import Conflict, Invalid, NotAllowed, NotFound
 
 
@@ -110,6 +111,36 @@ def edit_message(
             model=model,
             language=language,
         )
+
+
+def delete_message(*, user: User, message_id: UUID) -> Message:
+    """Delete a message: its place in the conversation stays, what it said is gone for good.
+
+    One's own, or as an owner or admin anybody's. Replies to it that are still being made are
+    stopped; one that is deleted while it is made is ended, and its worker's text comes too late.
+    A deleted message is returned as it is. Raises NotFound, or NotAllowed for another's message.
+    """
+    with changing(conversation_of(message_id)) as change:
+        member = change.member(user)
+        message = messages_with_authors().filter(pk=message_id).first()
+        if message is None:
+            raise NotFound
+        if message.author_user_id != user.pk:
+            require_manager(member)
+        if message.deleted_at is not None:
+            return message
+        for reply in active_replies(message):
+            stop_reply(change=change, reply=reply)
+        if message.status in Message.ACTIVE:
+            end_deleted_reply(message)
+        message.deleted_at = timezone.now()
+        message.content = message.reasoning = message.refusal = ""
+        message.tool_calls = []
+        change.changed(
+            message, "status", "deleted_at", "content", "reasoning", "refusal", "tool_calls"
+        )
+        change.touch()
+        return message
 
 
 def _say(

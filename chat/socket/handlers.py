@@ -8,7 +8,7 @@ from accounts.models import User
 from chat.selectors.conversations import require_member
 from chat.selectors.sync import changes_since
 from chat.services.members import mark_read
-from chat.services.messages import SentMessage, edit_message, send_message
+from chat.services.messages import SentMessage, delete_message, edit_message, send_message
 from chat.services.reply_actions import continue_reply, regenerate, request_stop
 from chat.socket.subscriptions import Subscriptions
 from chat.states import message_state
@@ -20,6 +20,7 @@ from protocol.commands import (
     Auth,
     AuthAck,
     ContinueReply,
+    DeleteMessage,
     EditMessage,
     MessageAck,
     NewMessage,
@@ -151,6 +152,13 @@ def _answer_sent(socket: Socket, command: Command, sent: SentMessage) -> None:
             reply=message_state(sent.reply) if sent.reply is not None else None,
         )
     )
+
+
+@handles(DeleteMessage)
+async def delete(socket: Socket, command: DeleteMessage) -> None:
+    """Delete a message; its place stays."""
+    message = await in_thread(delete_message, user=socket.user, message_id=command.message)
+    socket.answer(MessageAck(id=command.id, message=message_state(message)))
 
 
 @handles(StopReply)

@@ -528,6 +528,43 @@ describe("branches", () => {
   });
 });
 
+describe("deleting a message", () => {
+  const row = () => client.store.getState().followed[ROOM]?.data.messages["message-0"];
+
+  test("leaves its place, by the socket", async () => {
+    server.room.say("message-0");
+    await showing();
+    await client.deleteMessage(ROOM, "message-0");
+    expect(row()).toMatchObject({ content: "", deleted_at: "2026-01-01" });
+    expect(frames("message.delete")).toHaveLength(1);
+  });
+
+  test("goes over REST where there is no socket", async () => {
+    server.room.say("message-0");
+    await showing();
+    server.socket.drop(1006);
+    await client.deleteMessage(ROOM, "message-0");
+    expect(row()?.deleted_at).toBe("2026-01-01");
+    expect(frames("message.delete")).toHaveLength(0);
+  });
+
+  test("is carried out once the server can be reached", async () => {
+    server.room.say("message-0");
+    await showing();
+    server.reachable = false;
+    server.onConnect = (socket) => socket.drop(1006);
+    server.socket.drop(1006);
+    const deleted = client.deleteMessage(ROOM, "message-0");
+    await pass(5_000);
+    expect(server.room.messages.get("message-0")?.deleted_at).toBeNull();
+    server.reachable = true;
+    server.onConnect = (socket) => server.greet(socket);
+    await pass(20_000);
+    await deleted;
+    expect(server.room.messages.get("message-0")?.deleted_at).toBe("2026-01-01");
+  });
+});
+
 describe("replies", () => {
   async function streaming(): Promise<void> {
     server.room.say("reply", { role: "assistant", status: "pending", content: "" });

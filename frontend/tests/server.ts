@@ -169,6 +169,7 @@ export class FakeServer {
       ack({ changes: this.room.changes(frame.since as number | null) });
     else if (type === "message.send") ack(this.store(frame));
     else if (type === "message.edit") ack(this.edit(String(frame.message), frame));
+    else if (type === "message.delete") ack(this.remove(String(frame.message)));
     else if (type === "reply.stop") ack(this.end(String(frame.message)));
     else if (type === "reply.continue") ack(this.resume(String(frame.message)));
     else if (type === "read") ack(this.mark(frame));
@@ -200,6 +201,11 @@ export class FakeServer {
 
   resume(id: string): { message: MessageState } {
     if (["cancelled", "failed"].includes(this.row(id).status)) this.room.resume(id);
+    return { message: this.row(id) };
+  }
+
+  remove(id: string): { message: MessageState } {
+    if (!this.row(id).deleted_at) this.room.change(id, { deleted_at: "2026-01-01", content: "" });
     return { message: this.row(id) };
   }
 
@@ -283,6 +289,7 @@ export class FakeServer {
     if (pathname === `${room}read/`) return json(this.mark(body));
     const [, , collection, id = "", action] = pathname.split("/");
     if (collection === "messages" && request.method === "PATCH") return json(this.edit(id, body));
+    if (collection === "messages" && request.method === "DELETE") return json(this.remove(id));
     if (collection === "messages" && action === "stop") {
       if (this.refuseStop) return error(this.refuseStop.status, this.refuseStop.code);
       return json(this.end(id));

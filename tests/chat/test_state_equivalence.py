@@ -77,6 +77,10 @@ class World:
         )
         return sent.reply or sent.message
 
+    def delete(self, message: Message) -> None:
+        """Delete a message, as the owner."""
+        messages.delete_message(user=self.alice, message_id=message.pk)
+
     def claim(self, reply: Message) -> Claim:
         """Take a reply as a worker does; its stream begins with what it says already."""
         claim = replies.claim_reply(message_id=reply.pk, conversation_id=self.id)
@@ -267,6 +271,21 @@ SCENARIOS: dict[str, Any] = {
     ),
     "send_message in answer to another": _then(
         World.say, lambda world, said: world.say(world.bob, parent=said.pk)
+    ),
+    "delete_message": _then(
+        lambda world: world.say(world.bob),
+        lambda world, said: messages.delete_message(user=world.bob, message_id=said.pk),
+    ),
+    "delete_message twice": _then(
+        lambda world: (said := world.say(), world.delete(said))[0],
+        lambda world, said: world.delete(said),
+    ),
+    "delete_message that is replied to": _then(
+        World.streaming,
+        lambda world, claim: world.delete(Message.objects.get(pk=claim.message.parent_id)),
+    ),
+    "delete_message while it streams": _then(
+        World.streaming, lambda world, claim: world.delete(claim.message)
     ),
     "claim_reply": _then(
         lambda world: world.say(assistant="assistant"), lambda world, reply: world.claim(reply)

@@ -17,7 +17,7 @@ def test_a_whole_installation_is_ok() -> None:
     call_command("doctor", stdout=out)
 
     lines = out.getvalue().splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert all(line.startswith("ok") for line in lines)
 
 
@@ -32,7 +32,7 @@ def test_each_problem_is_named_and_the_others_are_still_checked(
         )
     out = StringIO()
     try:
-        with pytest.raises(CommandError, match="2 of 5"):
+        with pytest.raises(CommandError, match="2 of 6"):
             call_command("doctor", stdout=out)
     finally:
         call_command("migrate", "chat", fake=True, verbosity=0)

@@ -24,6 +24,7 @@ class Sent:
     instead_of: str | None = None  # the message that it rewords
     message: str | None = None
     edited: bool = False
+    deleted: bool = False
     tries: int = 0
     began_at: float = field(default_factory=time.monotonic)
 

@@ -172,7 +172,9 @@ class Reckoning:
             if one is None:
                 self._ledger.violate("wrong", f"{what} was sent by nobody")
                 continue
-            self._ledger.compare(one.content, row["content"], what)
+            self._ledger.compare("" if one.deleted else one.content, row["content"], what)
+            deleted = row["deleted_at"] is not None
+            self._ledger.check(deleted == one.deleted, "wrong", f"{what}: deleted or not")
             edited = row["edited_at"] is not None
             self._ledger.check(edited == one.edited, "wrong", f"{what}: edited or not")
             if one.wants_reply:

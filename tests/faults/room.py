@@ -174,6 +174,8 @@ class Room:
                 pass
             if source.random() < 0.1:
                 await self._reword_an_earlier_one()
+            if self.is_group and source.random() < 0.15:
+                await self._say_and_delete(speaker)
             if self.is_group and device.open:
                 await self._mark_read(device)
             await asyncio.sleep(source.uniform(0.05, 0.8))
@@ -314,6 +316,35 @@ class Room:
         body = {"message": sent.message, "client_id": new.client_id, "content": new.content}
         how = ("message.edit", "PATCH", f"/api/messages/{sent.message}/")
         return await self._deliver(new, person, device, self._source.random() < 0.4, how, body)
+
+    async def _say_and_delete(self, speaker: int) -> None:
+        """Say something to nobody in particular, and take it back, by one way or another."""
+        person, device = self.people[speaker], self._device_of(speaker)
+        sent = self._new(f"Never mind {next(_numbers)}", wants_reply=False)
+        await self.send(sent, person, device)
+        if sent.message is None:
+            return
+        self._ledger.counts["deletions"] += 1
+        # From here on nobody knows whether it is deleted, until somebody is told that it is.
+        sent.deleted = True
+        while True:
+            try:
+                if device.open and self._source.random() < 0.5:
+                    answer = await device.command("message.delete", message=sent.message)
+                else:
+                    answer = await person.try_once("DELETE", f"/api/messages/{sent.message}/")
+            except Unreachable:
+                await asyncio.sleep(self._source.uniform(0.2, 1.0))
+                continue
+            except Refused as error:
+                if not error.passing:
+                    self._ledger.violate("wrong", f"{sent.message} is not deleted: {error.code}")
+                    return
+                await asyncio.sleep(1.0)
+                continue
+            gone = answer["message"]["deleted_at"] is not None
+            self._ledger.check(gone, "wrong", f"{sent.message} is told to be deleted")
+            return
 
     async def _reword_an_earlier_one(self) -> None:
         own = [

@@ -36,6 +36,7 @@ class Scene:
 
     def __init__(self) -> None:
         common = {"conversation": "c", "error_code": "", "usage": None, "edited_at": None}
+        common["deleted_at"] = None
         question = {**common, "role": "user", "status": "complete", "attempt": 0, "parent": None}
         answer = {**common, "role": "assistant", "status": "complete", "client_id": None}
         self.message: Row = {
@@ -250,6 +251,17 @@ SABOTAGE: dict[str, tuple[str, Callable[[Scene], object]]] = {
         lambda scene: (
             _another(scene, scene.message, id="m3", client_id="z", created_seq=14, seq=14),
             scene.ledger.sent["c"].update(z=Sent("c", "z", CONTENT, True, message="m3")),
+        ),
+    ),
+    "a message was deleted by nobody": (
+        "wrong",
+        lambda scene: scene.message.update(deleted_at="2026-01-01"),
+    ),
+    "a deleted message still says something": (
+        "wrong",
+        lambda scene: (
+            scene.message.update(deleted_at="2026-01-01"),
+            setattr(scene.sent, "deleted", True),
         ),
     ),
     "a message was edited by nobody": (

@@ -208,6 +208,11 @@ export class Api {
     return answer(this.#signed.PATCH("/api/messages/{message_id}/", { params, body }));
   }
 
+  async deleteMessage(message_id: string): Promise<MessageState> {
+    const params = { path: { message_id } };
+    return (await answer(this.#signed.DELETE("/api/messages/{message_id}/", { params }))).message;
+  }
+
   async stop(message_id: string): Promise<MessageState> {
     const params = { path: { message_id } };
     return (await answer(this.#signed.POST("/api/messages/{message_id}/stop/", { params })))

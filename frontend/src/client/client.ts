@@ -153,6 +153,17 @@ export class Client {
     });
   }
 
+  /** Delete a message, as soon as the server can be reached; its place stays. */
+  deleteMessage(conversation: string, message: string): Promise<void> {
+    // Deleting twice is deleting once.
+    return this.retries.ask(`delete ${message}`, async () => {
+      const answer = await this.#ask({ type: "message.delete", message }, async () => ({
+        message: await this.api.deleteMessage(message),
+      }));
+      this.#following.rows(conversation, [answer.message]);
+    });
+  }
+
   /** Ask for another reply to the same turn. Not repeated when unanswered: it would be two. */
   async regenerate(conversation: string, message: string): Promise<MessageState> {
     const reply = await this.api.regenerate(message);

@@ -167,6 +167,17 @@ export interface components {
             state: components["schemas"]["ConversationState"];
         };
         /**
+         * DeleteMessage
+         * @description Delete a message of one's own, or as a manager any: its place stays, its text is gone.
+         */
+        DeleteMessage: {
+            /** @constant */
+            type: "message.delete";
+            id: string;
+            /** Format: uuid */
+            message: string;
+        };
+        /**
          * EditMessage
          * @description Reword one's own message: a branch of its own in an assistant conversation, else in place.
          *
@@ -753,6 +764,7 @@ export type ConversationDeleted = components['schemas']['ConversationDeleted'];
 export type ConversationState = components['schemas']['ConversationState'];
 export type ConversationTouched = components['schemas']['ConversationTouched'];
 export type ConversationUpdated = components['schemas']['ConversationUpdated'];
+export type DeleteMessage = components['schemas']['DeleteMessage'];
 export type EditMessage = components['schemas']['EditMessage'];
 export type ErrorFrame = components['schemas']['ErrorFrame'];
 export type HeartbeatAnswer = components['schemas']['HeartbeatAnswer'];
@@ -792,13 +804,14 @@ export type UsageState = components['schemas']['UsageState'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;
 /** What is answered, with the same `id`. */
-export type Command = Subscribe | Unsubscribe | SendMessage | EditMessage | StopReply | RegenerateReply | ContinueReply | Read | Typing | Auth | Ping;
+export type Command = Subscribe | Unsubscribe | SendMessage | EditMessage | DeleteMessage | StopReply | RegenerateReply | ContinueReply | Read | Typing | Auth | Ping;
 /** What each command is answered with, if it is not refused. */
 export interface Answers {
     "subscribe": SubscribeAck;
     "unsubscribe": Ack;
     "message.send": SendMessageAck;
     "message.edit": SendMessageAck;
+    "message.delete": MessageAck;
     "reply.stop": MessageAck;
     "reply.regenerate": MessageAck;
     "reply.continue": MessageAck;

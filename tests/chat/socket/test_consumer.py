@@ -513,6 +513,22 @@ async def test_deltas_already_in_the_snapshot_are_not_sent_again(
     assert text == "".join(f"{index} " for index in range(60))
 
 
+async def test_a_deletion_is_answered_and_told_to_those_who_follow(
+    alice: User, bob: User, group: Conversation, token_for: Token
+) -> None:
+    sent = await in_thread(
+        send_message, user=bob, conversation_id=group.pk, client_id="1", content="secret"
+    )
+    tokens = [await in_thread(token_for, person) for person in (alice, bob)]
+    async with Socket(tokens[0]) as watching, Socket(tokens[1]) as deleting:
+        await watching.command("subscribe", conversation=key(group))
+        answered = await deleting.command("message.delete", message=str(sent.message.pk))
+        assert answered["type"] == "ack"
+        assert answered["message"]["content"] == ""
+        heard = await watching.until("message.updated")
+        assert heard["message"] == answered["message"]
+
+
 async def test_a_removed_member_stops_receiving_at_once(
     alice: User, bob: User, group: Conversation, token_for: Token
 ) -> None:
