@@ -117,5 +117,5 @@ reset: ## delete the demo data and the test database
 
 bench: bench-layer bench-latency bench-stops ## measure: the channel layer against peers, the first token, stops
 
-# The parts of `make bench` and `make faults` come with what they measure and break.
--include bench/bench.mk tests/faults/faults.mk
+# The parts of `make bench`, `make faults` and `make mutants` come with what they do.
+-include bench/bench.mk tests/faults/faults.mk tests/mutants/mutants.mk

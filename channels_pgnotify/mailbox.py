@@ -66,7 +66,16 @@ class Mailbox:
     Belongs to one event loop.
     """
 
-    __slots__ = ("_items", "_lagging", "_waiters", "capacity", "groups", "idle_ticks", "read")
+    __slots__ = (
+        "_items",
+        "_lagging",
+        "_waiters",
+        "_woken",
+        "capacity",
+        "groups",
+        "idle_ticks",
+        "read",
+    )
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -77,6 +86,7 @@ class Mailbox:
         self._items: deque[Item] = deque()
         self._waiters: deque[asyncio.Future[Item]] = deque()
         self._lagging = False
+        self._woken = False
 
     def __len__(self) -> int:
         return len(self._items)
@@ -120,9 +130,11 @@ class Mailbox:
             self._items.append(GAP)
 
     def wake(self) -> None:
-        """Make a waiting reader look at the table."""
+        """Make the reader look at the table, or look again if it is looking just now."""
         if self._waiters:
             self.put(WAKE)
+        else:
+            self._woken = True
 
     def take(self, loop: asyncio.AbstractEventLoop) -> Item | asyncio.Future[Item]:
         """The next item; or a future that gets it, if nothing waits.
@@ -133,18 +145,27 @@ class Mailbox:
             item = self.get_nowait(loop.time)
             if item is not None:
                 return item
+        if self._woken:
+            self._woken = False
+            return WAKE
         waiter: asyncio.Future[Item] = _Future(loop=loop)
         self._waiters.append(waiter)
         self.read = True
         return waiter
 
     def give_back(self, waiter: asyncio.Future[Item]) -> None:
-        """For a reader that was cancelled: an item handed over but not seen goes back in front."""
-        if waiter.done() and not waiter.cancelled():
-            self._items.appendleft(waiter.result())
-        else:
+        """For a reader that was cancelled: an item handed over but not seen goes to the next reader
+        that waits, or back in front."""
+        if not waiter.done() or waiter.cancelled():
             with contextlib.suppress(ValueError):
                 self._waiters.remove(waiter)
+            return
+        while self._waiters:
+            other = self._waiters.popleft()
+            if not other.done():
+                other.set_result(waiter.result())
+                return
+        self._items.appendleft(waiter.result())
 
     def get_nowait(self, now: Callable[[], float]) -> Item | None:
         """The next item, or None if nothing waits. Messages past their expiry become one Gap."""

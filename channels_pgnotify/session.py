@@ -141,7 +141,8 @@ class Session:
             return
         poll = select.poll()
         poll.register(self._conn.pgconn.socket, select.POLLIN)
-        if poll.poll(0):
+        # The server's last words come before the end itself, which another read notices.
+        while self._conn is not None and poll.poll(0):
             try:
                 self._conn.pgconn.consume_input()
             except psycopg.OperationalError:

@@ -4,8 +4,6 @@ from uuid import UUID
 
 from django.apps import AppConfig
 
-from core.publishing import publish_now, signed_out
-
 
 class ChatConfig(AppConfig):
     """Chat."""
@@ -20,5 +18,8 @@ class ChatConfig(AppConfig):
 
 
 def _close_sockets(sender: object, *, user_id: UUID, session_ids: list[UUID], **_: object) -> None:
+    # The channel layer stands on models, which come after the apps.
+    from core.publishing import publish_now, signed_out
+
     # Accounts sends this after its commit.
     publish_now(signed_out(user_id, session_ids))

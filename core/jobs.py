@@ -5,11 +5,13 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection
 from procrastinate.contrib.django import app
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import JobDeferrer
 from procrastinate.tasks import Task
+
+from core.commits import after_commit
 
 # The channel every Procrastinate worker listens to, whatever its queues.
 _ANNOUNCEMENTS = "procrastinate_any_queue_v1"
@@ -71,8 +73,8 @@ def _defer(deferrer: JobDeferrer, arguments: dict[str, Any], *, announced: bool)
             raise OperationalError("the job queue's database is away") from error
         raise
     if announced:
-        # robust: a lost announcement only delays the job until the next poll.
-        transaction.on_commit(announce_jobs, robust=True)
+        # A lost announcement only delays the job until the next poll.
+        after_commit(announce_jobs, lost="announcement_lost")
     return job_id
 
 
@@ -84,7 +86,7 @@ def announce_jobs() -> None:
 def signal_workers_on_commit(signal: str, **values: str) -> None:
     """Tell every worker process something once the transaction commits; it may get lost."""
     payload = json.dumps({"signal": signal, **values})
-    transaction.on_commit(lambda: _notify(SIGNALS, payload), robust=True)
+    after_commit(lambda: _notify(SIGNALS, payload), lost="signal_lost")
 
 
 def _notify(channel: str, payload: str) -> None:

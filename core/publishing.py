@@ -13,8 +13,8 @@ from uuid import UUID
 import structlog
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
-from django.db import transaction
 
+from core.commits import after_commit
 from core.metrics import EVENTS, STATEMENTS
 from protocol.events import ConversationDeleted, MemberLeft, ReplyDelta
 from protocol.frames import Event
@@ -90,15 +90,15 @@ def _push(event: Event) -> dict[str, Any]:
 def publish_on_commit(collected: Sequence[Publication]) -> None:
     """Publish after the current transaction commits, in one statement.
 
-    `collected` is read then, so it may still grow. A failure is logged and harms no one: the rows
-    are committed, and clients recover by `seq`.
+    `collected` is read then, so it may still grow. One that is lost harms no one: the rows are
+    committed, and clients recover by `seq`.
     """
 
     def publish() -> None:
         if collected:
             publish_now(*collected)
 
-    transaction.on_commit(publish, robust=True)
+    after_commit(publish, lost="publication_lost")
 
 
 def publish_now(*publications: Publication) -> None:

@@ -19,7 +19,7 @@ from protocol.fields import (
     Slug,
     field_errors,
 )
-from protocol.frames import COMMANDS, Ack, Body, Command, Frame
+from protocol.frames import COMMANDS, Ack, Body, Command, Frame, Told
 from protocol.states import Changes, MessageState
 
 # --- Bodies that REST and the socket share ---------------------------------------------------
@@ -85,7 +85,7 @@ class AuthAck(Ack):
     expires_at: float
 
 
-class Pong(Frame):
+class Pong(Told):
     """The answer to `ping`."""
 
     type: Literal["pong"] = "pong"
@@ -98,7 +98,7 @@ class HeartbeatAnswer(Frame):
     type: Literal["pong"]
 
 
-class ErrorFrame(Frame):
+class ErrorFrame(Told):
     """The one answer to a command that was refused. `id` is null if none could be read."""
 
     type: Literal["error"] = "error"

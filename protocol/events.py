@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from protocol.frames import Event, Frame, Order, WhenSlow
+from protocol.frames import Event, Order, Told, WhenSlow
 from protocol.limits import (
     FRAMES_BURST,
     FRAMES_PER_SECOND,
@@ -25,7 +25,7 @@ from protocol.states import (
 )
 
 
-class Limits(Frame):
+class Limits(Told):
     """What the server takes from one socket."""
 
     frame_bytes: int = Field(

@@ -10,14 +10,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from protocol.limits import MAX_CONTENT, MAX_TITLE
 
 
-def _storable(value: str) -> str:
+def _storable(value: Any) -> Any:
     """Refuse what PostgreSQL cannot store or UTF-8 cannot carry; no one means to send it."""
-    if "\x00" in value:
-        raise ValueError("the character U+0000 is not allowed")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError("half of a surrogate pair is not a character") from None
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise ValueError("the character U+0000 is not allowed")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError("half of a surrogate pair is not a character") from None
     return value
 
 
@@ -33,21 +34,23 @@ def _not_blank(value: str) -> str:
     return value
 
 
-# After the bounds, which are so part of every schema that is made of these types.
-_Storable = AfterValidator(_storable)
+# Written after the bounds, which are so part of every schema; looked at before them.
+STORABLE = BeforeValidator(_storable)
 
-Text = Annotated[str, _Storable]
+Text = Annotated[str, STORABLE]
 Content = Annotated[
-    str, Field(min_length=1, max_length=MAX_CONTENT), _Storable, AfterValidator(_not_blank)
+    str, Field(min_length=1, max_length=MAX_CONTENT), STORABLE, AfterValidator(_not_blank)
 ]
-Title = Annotated[str, Field(max_length=MAX_TITLE), _Storable]
-Nickname = Annotated[str, Field(max_length=80), _Storable]
-ClientId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
-Slug = Annotated[str, Field(min_length=1, max_length=60), _Storable]
-ModelName = Annotated[str, Field(min_length=1, max_length=120), _Storable]
+Title = Annotated[str, Field(max_length=MAX_TITLE), STORABLE]
+Nickname = Annotated[str, Field(max_length=80), STORABLE]
+ClientId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$"), STORABLE]
+Slug = Annotated[str, Field(min_length=1, max_length=60), STORABLE]
+ModelName = Annotated[str, Field(min_length=1, max_length=120), STORABLE]
 # A BCP 47 tag; RFC 5646 asks to support 35 characters. Empty: whatever is chosen already.
-Language = Annotated[str, Field(max_length=35, pattern=r"^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?$")]
-CommandId = Annotated[str, Field(min_length=1, max_length=64), _Storable]
+Language = Annotated[
+    str, Field(max_length=35, pattern=r"^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?$"), STORABLE
+]
+CommandId = Annotated[str, Field(min_length=1, max_length=64), STORABLE]
 Seq = Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)]
 # A whole number in an address, where everything is text: digits and nothing else.
 Whole = Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(_digits)]

@@ -32,16 +32,20 @@ class WhenSlow(StrEnum):
 class Frame(BaseModel):
     """Whatever goes over the wire: unknown fields are refused."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, json_schema_serialization_defaults_required=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Told(Frame):
+    """What the server sends on a socket: every field is always there."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
 
 class Body(Frame):
     """What a request says beside its address; a command says the same and more."""
 
 
-class Ack(Frame):
+class Ack(Told):
     """The one answer to a command that was carried out."""
 
     type: Literal["ack"] = "ack"
@@ -64,7 +68,7 @@ class Command(Frame):
         _register(COMMANDS, cls)
 
 
-class Event(Frame):
+class Event(Told):
     """Anything the server sends unasked."""
 
     order: ClassVar[Order] = Order.NOBODY

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from accounts.rest.bodies import GuestSerializer
+from accounts.rest.bodies import Guest
 from chat.rest.bodies import NewConversation
 from chat.socket.parameters import Parameters
 from protocol import limits
@@ -249,6 +249,19 @@ def test_log_events_that_are_named_are_logged():
     assert names(text) <= logged
 
 
+# --- decisions.md --------------------------------------------------------------------------
+
+
+def test_decisions_are_numbered_and_in_the_order_of_their_days():
+    page = (DOCS / "decisions.md").read_text().split("\n## ")[0]
+    begun = [paragraph for paragraph in page.split("\n\n") if paragraph.startswith("**")]
+    found = [re.match(r"\*\*(\d+)\*\* · (\d{4}-\d\d-\d\d) · \*\*", each) for each in begun]
+    assert all(found), begun[found.index(None)]
+    assert [int(each[1]) for each in found if each] == list(range(1, len(begun) + 1))
+    days = [each[2] for each in found if each]
+    assert days == sorted(days)
+
+
 # --- All pages -----------------------------------------------------------------------------
 
 
@@ -274,10 +287,41 @@ def test_links_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_are_named_exist(page):
+    # From the top, or from the page's own folder.
+    for path in re.findall(
+        r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|ts|tsx|mk|md|json|ya?ml))`", page.read_text()
+    ):
+        assert (ROOT / path).is_file() or (page.parent / path).is_file(), path
+
+
+def is_there(name: str) -> bool:
+    """Say whether a dotted name is a module, a package, or something that one of them names."""
+    *above, last = name.split(".")
+    whole = ROOT.joinpath(*above, last)
+    if whole.with_suffix(".py").is_file() or (whole / "__init__.py").is_file():
+        return True
+    holders = [ROOT.joinpath(*above).with_suffix(".py"), ROOT.joinpath(*above, "__init__.py")]
+    return any(re.search(rf"\b{last}\b", path.read_text()) for path in holders if path.is_file())
+
+
+# A changelog also names what there was, and the page's own document its keys in local storage.
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if page.name != "CHANGELOG.md" and "frontend" not in page.parts],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_modules_that_are_named_exist(page):
+    ours = "|".join((*APPS, "channels_pgnotify"))
+    for name in set(re.findall(rf"`((?:{ours})(?:\.\w+)+)`", page.read_text())):
+        assert name == limits.PROTOCOL or is_there(name), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_make_targets_that_are_named_exist(page):
     made = "".join(
         path.read_text()
-        for path in [ROOT / "Makefile", *ROOT.glob("bench/*.mk"), *ROOT.glob("tests/faults/*.mk")]
+        for path in [ROOT / "Makefile", *ROOT.glob("bench/*.mk"), *ROOT.glob("tests/*/*.mk")]
     )
     targets = set(re.findall(r"^([a-z-]+):", made, re.MULTILINE))
     asked = set(re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.MULTILINE))
@@ -286,6 +330,6 @@ def test_make_targets_that_are_named_exist(page):
 
 def test_bodies_in_the_readme_are_what_the_api_takes(db: Any) -> None:
     guest, conversation, message = map(json.loads, re.findall(r"-d '(\{.*?\})'", README))
-    assert GuestSerializer(data=guest).is_valid(raise_exception=True)
+    Guest.model_validate(guest)
     NewConversation.model_validate(conversation)
     NewMessage.model_validate(message)

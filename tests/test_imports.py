@@ -30,8 +30,8 @@ PACKAGES = [
 # What an app is made of, from the top; one name means one thing in all of them.
 MODULES = [
     "",
-    "admin apps authentication backends migrations rest socket tasks utils",
-    "replies",
+    "admin apps backends migrations rest socket tasks utils",
+    "replies authentication",
     "services",
     "change channels",
     "unread providers",

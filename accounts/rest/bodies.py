@@ -1,132 +1,198 @@
-"""What REST takes and gives about accounts. The rules are the model's and the services'."""
+"""What REST takes and answers about accounts. The rules are the model's and the services'."""
 
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
 
-from drf_spectacular.utils import extend_schema_serializer
-from rest_framework import serializers
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from pydantic import AfterValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
-from accounts.models import User, validate_username
-from accounts.services import PASSWORD_MAX_LENGTH, Tokens
-
-_REFRESH_MAX_LENGTH = 4096
-
-
-class PasswordField(serializers.CharField):
-    """A password, kept exactly as typed."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            write_only=True,
-            trim_whitespace=False,
-            max_length=PASSWORD_MAX_LENGTH,
-            style={"input_type": "password"},
-            **kwargs,
-        )
+from accounts import models, services
+from protocol.fields import STORABLE
+from protocol.frames import Body
 
 
-class DisplayNameField(serializers.CharField):
-    """What other people see; empty: the user name."""
+def _valid_by(validate: Callable[[str], None]) -> AfterValidator:
+    """Have one of Django's validators look at what is not empty; its code and message stay."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            max_length=80,
-            allow_blank=True,
-            help_text="What other people see; empty: the user name.",
-            **kwargs,
-        )
+    def check(value: str) -> str:
+        try:
+            if value:
+                validate(value)
+        except ValidationError as error:
+            raise PydanticCustomError(error.code or "invalid", " ".join(error.messages)) from None
+        return value
 
-
-@extend_schema_serializer(component_name="User")
-class UserSerializer(serializers.ModelSerializer[User]):
-    """A person as they see themselves."""
-
-    name = serializers.CharField(read_only=True, help_text="What other people see.")
-    # No EmailField: the empty string is not an address.
-    email = serializers.CharField(read_only=True, help_text="Empty if there is none.")
-
-    class Meta:
-        model = User
-        fields = ("id", "username", "name", "email", "is_guest")
-        read_only_fields = fields
+    return AfterValidator(check)
 
 
-@extend_schema_serializer(component_name="Tokens")
-class TokensSerializer(serializers.Serializer[Tokens]):
-    """A session's tokens, and whose it is."""
-
-    access = serializers.CharField(help_text="For `Authorization: Bearer`, until it expires.")
-    refresh = serializers.CharField(help_text="For one refresh, which answers with the next one.")
-    access_expires_at = serializers.DateTimeField()
-    user = UserSerializer(source="session.user")
+def _trimmed(shortest: int, longest: int) -> StringConstraints:
+    return StringConstraints(strip_whitespace=True, min_length=shortest, max_length=longest)
 
 
-class AccountSerializer(serializers.Serializer[User]):
+Username = Annotated[
+    str,
+    _trimmed(1, 150),
+    Field(description="Letters, digits and `.` `+` `-` `_`."),
+    _valid_by(models.validate_username),
+    STORABLE,
+]
+# As it was typed, spaces around it included.
+Password = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=services.PASSWORD_MAX_LENGTH,
+        repr=False,
+        json_schema_extra={"writeOnly": True},
+    ),
+    STORABLE,
+]
+Email = Annotated[
+    str,
+    _trimmed(1, 254),
+    Field(json_schema_extra={"format": "email"}),
+    _valid_by(validate_email),
+    STORABLE,
+]
+EmailOrNone = Annotated[
+    str,
+    _trimmed(0, 254),
+    Field(description="Empty if there is none."),
+    _valid_by(validate_email),
+    STORABLE,
+]
+DisplayName = Annotated[
+    str,
+    _trimmed(0, 80),
+    Field(description="What other people see; empty: the user name."),
+    STORABLE,
+]
+RefreshToken = Annotated[str, _trimmed(1, 4096), Field(repr=False), STORABLE]
+
+
+class _Request(Body, extra="ignore", hide_input_in_errors=True):
+    """What it does not name is ignored, and what was sent is in no error."""
+
+
+class Account(_Request):
     """What an account is made of."""
 
-    username = serializers.CharField(max_length=150, validators=[validate_username])
-    password = PasswordField()
-    email = serializers.EmailField(max_length=254, allow_blank=True, default="")
+    username: Username
+    password: Password
+    email: EmailOrNone = ""
 
 
-class RegistrationSerializer(AccountSerializer):
+class Registration(Account):
     """A new account."""
 
-    display_name = DisplayNameField(default="")
+    display_name: DisplayName = ""
 
 
-class ClaimSerializer(AccountSerializer):
+class Claim(Account):
     """The account a guest becomes."""
 
 
-class GuestSerializer(serializers.Serializer[User]):
+class Guest(_Request):
     """A new guest."""
 
-    display_name = DisplayNameField(default="")
+    display_name: DisplayName = ""
 
 
-class SignInSerializer(serializers.Serializer[User]):
+class SignIn(_Request):
     """Who signs in."""
 
-    username = serializers.CharField(max_length=254, help_text="A user name or e-mail address.")
-    password = PasswordField()
+    username: Annotated[
+        str,
+        _trimmed(1, 254),
+        Field(description="A user name or e-mail address."),
+        STORABLE,
+    ]
+    password: Password
 
 
-class RefreshSerializer(serializers.Serializer[Tokens]):
+class Refresh(_Request):
     """A refresh token to spend."""
 
-    refresh = serializers.CharField(max_length=_REFRESH_MAX_LENGTH)
+    refresh: RefreshToken
 
 
-class SignOutSerializer(RefreshSerializer):
+class SignOut(Refresh):
     """A session to end."""
 
-    everywhere = serializers.BooleanField(
-        default=False, help_text="End every session of this person, not only this one."
+    everywhere: bool = Field(
+        False, description="End every session of this person, not only this one."
     )
 
 
-class PasswordChangeSerializer(serializers.Serializer[User]):
+class PasswordChange(_Request):
     """The present password and the next."""
 
-    current_password = PasswordField()
-    new_password = PasswordField()
+    current_password: Password
+    new_password: Password
 
 
-class PasswordResetSerializer(serializers.Serializer[User]):
+class PasswordReset(_Request):
     """Where to mail a reset link."""
 
-    email = serializers.EmailField(max_length=254)
+    email: Email
 
 
-class PasswordResetConfirmSerializer(serializers.Serializer[User]):
+class PasswordResetConfirm(_Request):
     """What a reset link carries, and the next password."""
 
-    uid = serializers.CharField(max_length=100)
-    token = serializers.CharField(max_length=200)
-    new_password = PasswordField()
+    uid: Annotated[str, _trimmed(1, 100), STORABLE]
+    token: Annotated[str, _trimmed(1, 200), Field(repr=False), STORABLE]
+    new_password: Password
 
 
-class ProfileSerializer(serializers.Serializer[User]):
-    """What people may change about themselves."""
+class Profile(_Request):
+    """What people may change about themselves; what is absent stays as it is."""
 
-    display_name = DisplayNameField(required=False)
+    # A factory, as the schema would tell a default.
+    display_name: DisplayName = Field(default_factory=str)
+
+
+class User(Body):
+    """A person as they see themselves."""
+
+    id: UUID
+    username: str
+    name: str = Field(description="What other people see.")
+    email: str = Field(description="Empty if there is none.")
+    is_guest: bool
+
+
+class Tokens(Body):
+    """A session's tokens, and whose it is."""
+
+    access: str = Field(repr=False, description="For `Authorization: Bearer`, until it expires.")
+    refresh: str = Field(
+        repr=False, description="For one refresh, which answers with the next one."
+    )
+    access_expires_at: datetime
+    user: User
+
+
+def user_body(user: models.User) -> User:
+    """Return a person as they see themselves."""
+    return User(
+        id=user.pk,
+        username=user.username,
+        name=user.name,
+        email=user.email,
+        is_guest=user.is_guest,
+    )
+
+
+def tokens_body(tokens: services.Tokens) -> Tokens:
+    """Return a fresh pair of tokens as their session's device gets it."""
+    return Tokens(
+        access=tokens.access,
+        refresh=tokens.refresh,
+        access_expires_at=tokens.access_expires_at,
+        user=user_body(tokens.session.user),
+    )

@@ -1,46 +1,23 @@
 """REST for accounts, sessions and the person who asks."""
 
-from typing import Any, TypeVar
-
 from drf_spectacular.utils import extend_schema
-from rest_framework import serializers, status
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import services
+from accounts.authentication import person, signed_in
 from accounts.models import User
-from accounts.rest.bodies import (
-    ClaimSerializer,
-    GuestSerializer,
-    PasswordChangeSerializer,
-    PasswordResetConfirmSerializer,
-    PasswordResetSerializer,
-    ProfileSerializer,
-    RefreshSerializer,
-    RegistrationSerializer,
-    SignInSerializer,
-    SignOutSerializer,
-    TokensSerializer,
-    UserSerializer,
-)
-from accounts.tokens import Claims
+from accounts.rest import bodies
+from accounts.rest.bodies import tokens_body, user_body
+from core.rest import answer, parse
 from core.schema import errors
 
-S = TypeVar("S", bound=serializers.BaseSerializer[Any])
 
-
-def _validated(serializer_class: type[S], request: Request) -> dict[str, Any]:
-    serializer = serializer_class(data=request.data)
-    serializer.is_valid(raise_exception=True)
-    validated: dict[str, Any] = serializer.validated_data
-    return validated
-
-
-def _signed_in(user: User, request: Request) -> Response:
+def _first_session(user: User, request: Request) -> Response:
     tokens = services.open_session(user=user, user_agent=_user_agent(request))
-    return Response(TokensSerializer(tokens).data, status=status.HTTP_201_CREATED)
+    return answer(tokens_body(tokens), 201)
 
 
 def _user_agent(request: Request) -> str:
@@ -62,12 +39,13 @@ class RegisterView(OpenView):
     @extend_schema(
         operation_id="register",
         tags=["auth"],
-        request=RegistrationSerializer,
-        responses={201: TokensSerializer, **errors(400, 403, 429)},
+        request=bodies.Registration,
+        responses={201: bodies.Tokens, **errors(400, 403, 429)},
     )
     def post(self, request: Request) -> Response:
         """Make an account and sign in to it."""
-        return _signed_in(services.register(**_validated(RegistrationSerializer, request)), request)
+        body = parse(bodies.Registration, request.data)
+        return _first_session(services.register(**body.model_dump()), request)
 
 
 class GuestView(OpenView):
@@ -78,12 +56,13 @@ class GuestView(OpenView):
     @extend_schema(
         operation_id="create_guest",
         tags=["auth"],
-        request=GuestSerializer,
-        responses={201: TokensSerializer, **errors(400, 403, 429)},
+        request=bodies.Guest,
+        responses={201: bodies.Tokens, **errors(400, 403, 429)},
     )
     def post(self, request: Request) -> Response:
         """Go on as a guest, who may claim an account later and keep everything."""
-        return _signed_in(services.create_guest(**_validated(GuestSerializer, request)), request)
+        body = parse(bodies.Guest, request.data)
+        return _first_session(services.create_guest(**body.model_dump()), request)
 
 
 class TokenView(OpenView):
@@ -94,16 +73,16 @@ class TokenView(OpenView):
     @extend_schema(
         operation_id="sign_in",
         tags=["auth"],
-        request=SignInSerializer,
-        responses={200: TokensSerializer, **errors(400, 401, 429)},
+        request=bodies.SignIn,
+        responses={200: bodies.Tokens, **errors(400, 401, 429)},
     )
     def post(self, request: Request) -> Response:
         """Sign in with a user name or e-mail address, and a password."""
-        given = _validated(SignInSerializer, request)
+        body = parse(bodies.SignIn, request.data)
         tokens = services.sign_in(
-            login=given["username"], password=given["password"], user_agent=_user_agent(request)
+            login=body.username, password=body.password, user_agent=_user_agent(request)
         )
-        return Response(TokensSerializer(tokens).data)
+        return answer(tokens_body(tokens))
 
 
 class TokenRefreshView(OpenView):
@@ -112,8 +91,8 @@ class TokenRefreshView(OpenView):
     @extend_schema(
         operation_id="refresh_tokens",
         tags=["auth"],
-        request=RefreshSerializer,
-        responses={200: TokensSerializer, **errors(400, 401)},
+        request=bodies.Refresh,
+        responses={200: bodies.Tokens, **errors(400, 401)},
     )
     def post(self, request: Request) -> Response:
         """Spend a refresh token and get the next pair.
@@ -121,8 +100,8 @@ class TokenRefreshView(OpenView):
         If the answer is lost, the same token may be sent again, until its successor is used.
         After that, and 30 seconds, it counts as stolen and ends its session.
         """
-        given = _validated(RefreshSerializer, request)
-        return Response(TokensSerializer(services.refresh(token=given["refresh"])).data)
+        body = parse(bodies.Refresh, request.data)
+        return answer(tokens_body(services.refresh(token=body.refresh)))
 
 
 class TokenRevokeView(OpenView):
@@ -131,14 +110,14 @@ class TokenRevokeView(OpenView):
     @extend_schema(
         operation_id="sign_out",
         tags=["auth"],
-        request=SignOutSerializer,
+        request=bodies.SignOut,
         responses={204: None, **errors(400, 401)},
     )
     def post(self, request: Request) -> Response:
         """End the session of a refresh token, its access tokens and sockets included, at once."""
-        given = _validated(SignOutSerializer, request)
-        services.sign_out(token=given["refresh"], everywhere=given["everywhere"])
-        return Response(status=status.HTTP_204_NO_CONTENT)
+        body = parse(bodies.SignOut, request.data)
+        services.sign_out(token=body.refresh, everywhere=body.everywhere)
+        return Response(status=204)
 
 
 class PasswordChangeView(APIView):
@@ -149,15 +128,15 @@ class PasswordChangeView(APIView):
     @extend_schema(
         operation_id="change_password",
         tags=["auth"],
-        request=PasswordChangeSerializer,
+        request=bodies.PasswordChange,
         responses={204: None, **errors(400, 401, 409, 429)},
     )
     def post(self, request: Request) -> Response:
         """Change the password; every other session ends, this one stays."""
-        user, claims = _who(request)
-        given = _validated(PasswordChangeSerializer, request)
-        services.change_password(user=user, session_id=claims.session_id, **given)
-        return Response(status=status.HTTP_204_NO_CONTENT)
+        user, claims = signed_in(request)
+        body = parse(bodies.PasswordChange, request.data)
+        services.change_password(user=user, session_id=claims.session_id, **body.model_dump())
+        return Response(status=204)
 
 
 class PasswordResetView(OpenView):
@@ -168,15 +147,15 @@ class PasswordResetView(OpenView):
     @extend_schema(
         operation_id="request_password_reset",
         tags=["auth"],
-        request=PasswordResetSerializer,
+        request=bodies.PasswordReset,
         responses={204: None, **errors(400, 429)},
     )
     def post(self, request: Request) -> Response:
         """Mail a reset link, if an account has this address; the answer is the same if not."""
-        given = _validated(PasswordResetSerializer, request)
+        body = parse(bodies.PasswordReset, request.data)
         site = request.build_absolute_uri("/").rstrip("/")
-        services.request_password_reset(email=given["email"], site=site)
-        return Response(status=status.HTTP_204_NO_CONTENT)
+        services.request_password_reset(email=body.email, site=site)
+        return Response(status=204)
 
 
 class PasswordResetConfirmView(OpenView):
@@ -187,13 +166,14 @@ class PasswordResetConfirmView(OpenView):
     @extend_schema(
         operation_id="reset_password",
         tags=["auth"],
-        request=PasswordResetConfirmSerializer,
+        request=bodies.PasswordResetConfirm,
         responses={204: None, **errors(400, 429)},
     )
     def post(self, request: Request) -> Response:
         """Set a password by a mailed link, once; every session ends."""
-        services.reset_password(**_validated(PasswordResetConfirmSerializer, request))
-        return Response(status=status.HTTP_204_NO_CONTENT)
+        body = parse(bodies.PasswordResetConfirm, request.data)
+        services.reset_password(**body.model_dump())
+        return Response(status=204)
 
 
 class ClaimView(APIView):
@@ -204,44 +184,34 @@ class ClaimView(APIView):
     @extend_schema(
         operation_id="claim_account",
         tags=["auth"],
-        request=ClaimSerializer,
-        responses={200: UserSerializer, **errors(400, 401, 403, 409, 429)},
+        request=bodies.Claim,
+        responses={200: bodies.User, **errors(400, 401, 403, 409, 429)},
     )
     def post(self, request: Request) -> Response:
         """Turn the guest who asks into an account. Their id and tokens stay the same."""
-        user, _ = _who(request)
-        claimed = services.claim_guest(user=user, **_validated(ClaimSerializer, request))
-        return Response(UserSerializer(claimed).data)
+        body = parse(bodies.Claim, request.data)
+        claimed = services.claim_guest(user=person(request), **body.model_dump())
+        return answer(user_body(claimed))
 
 
 class MeView(APIView):
     """The person who asks."""
 
-    @extend_schema(
-        operation_id="get_me", tags=["me"], responses={200: UserSerializer, **errors(401)}
-    )
+    @extend_schema(operation_id="get_me", tags=["me"], responses={200: bodies.User, **errors(401)})
     def get(self, request: Request) -> Response:
         """Who am I?"""
-        user, _ = _who(request)
-        return Response(UserSerializer(user).data)
+        return answer(user_body(person(request)))
 
     @extend_schema(
         operation_id="update_me",
         tags=["me"],
-        request=ProfileSerializer,
-        responses={200: UserSerializer, **errors(400, 401)},
+        request=bodies.Profile,
+        responses={200: bodies.User, **errors(400, 401)},
     )
     def patch(self, request: Request) -> Response:
         """Change what other people see."""
-        user, _ = _who(request)
-        given = _validated(ProfileSerializer, request)
-        if "display_name" in given:
-            user = services.rename_user(user=user, display_name=given["display_name"])
-        return Response(UserSerializer(user).data)
-
-
-def _who(request: Request) -> tuple[User, Claims]:
-    """Return who asks, and by which session; only for views that let nobody else in."""
-    assert isinstance(request.user, User)
-    assert isinstance(request.auth, Claims)
-    return request.user, request.auth
+        user = person(request)
+        body = parse(bodies.Profile, request.data)
+        if "display_name" in body.model_fields_set:
+            user = services.rename_user(user=user, display_name=body.display_name)
+        return answer(user_body(user))

@@ -127,5 +127,12 @@ class Connection:
             task.cancel()
 
     async def _transmit(self, text: str) -> None:
-        await self._send(text)
+        if self.state is State.CLOSED:
+            return
+        try:
+            await self._send(text)
+        except OSError:
+            # The client has gone; that it has is on its way to us.
+            self.state = State.CLOSED
+            return
         registry.FRAMES.inc()

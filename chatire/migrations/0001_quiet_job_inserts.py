@@ -1,7 +1,7 @@
 """Stop the job table from sending NOTIFY inside the transactions that insert jobs.
 
 Postgres serialises all commits that notify through one lock. Jobs are announced after commit
-instead (`chatire.jobs.enqueue`); the worker's poll covers an announcement that was lost.
+instead (`core.jobs.enqueue`); the worker's poll covers an announcement that was lost.
 """
 
 from django.db import migrations

@@ -1,10 +1,10 @@
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
-import { App } from "./app/App";
-import { Crash } from "./app/Crash";
-import { ClientContext } from "./app/client";
-import { applyTheme } from "./app/theme";
+import { App } from "./app/shell/App";
+import { Crash } from "./app/shell/Crash";
+import { ClientContext } from "./app/useClient";
+import { applyTheme } from "./ui/theme";
 import "./app.css";
 import { Client, ServerError, SignedOut } from "./client";
 

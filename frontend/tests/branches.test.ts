@@ -8,9 +8,9 @@ import {
   settled,
   type Tree,
   treeOf,
-} from "../src/app/branches";
-import { endOf, outgoingOf, type Reading } from "../src/app/reading";
-import { turnsOfBranch } from "../src/app/turns";
+} from "../src/app/conversation/branches";
+import { endOf, outgoingOf, type Reading } from "../src/app/conversation/reading";
+import { turnsOfBranch } from "../src/app/conversation/turns";
 import type { MessageState, Outgoing } from "../src/client";
 import { aMessage, ROOM } from "./room";
 

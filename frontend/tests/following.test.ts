@@ -4,6 +4,7 @@ import { ServerError, Unreachable } from "../src/client/errors";
 import { Following } from "../src/client/following";
 import type { Changes, Command, MessageState } from "../src/client/protocol";
 import { visibleMessages } from "../src/client/reducer";
+import { Retries } from "../src/client/retries";
 import type { Socket } from "../src/client/socket";
 import { type ClientStore, createClientStore, initialState } from "../src/client/state";
 import { ROOM, Room } from "./room";
@@ -64,7 +65,12 @@ beforeEach(() => {
       return acknowledge();
     },
   };
-  following = new Following(store, api as unknown as Api, socket as unknown as Socket);
+  following = new Following(
+    store,
+    api as unknown as Api,
+    socket as unknown as Socket,
+    new Retries(),
+  );
 });
 afterEach(() => vi.useRealTimers());
 
@@ -440,13 +446,17 @@ describe("what was read", () => {
     expect(commands).toEqual([]);
   });
 
-  test("is told at the next look if it could not be told", async () => {
+  test("is told again until it is heard, with nobody looking", async () => {
     room.say("one", { author: BOB });
     await opened();
     acknowledge = () => Promise.reject(new Unreachable());
     following.markRead(ROOM);
     await pass();
-    following.markRead(ROOM);
+    expect(read()).toEqual([1]);
+    acknowledge = async () => ({});
+    await pass(1_000);
+    expect(read()).toEqual([1, 1]);
+    await pass(60_000);
     expect(read()).toEqual([1, 1]);
   });
 

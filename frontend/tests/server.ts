@@ -106,6 +106,9 @@ export class FakeServer {
   /** One's conversations, as the list shows them, and one's inbox. */
   readonly items = new Map<string, ConversationItem>();
   readonly inbox: { id: string; url: string; is_read: boolean }[] = [];
+  /** The read marks that were heard, however they came. */
+  readonly marks: number[] = [];
+  refuseStop: { status: number; code: string } | null = null;
   /** The code of the error that `subscribe` is answered with. */
   refuseSubscribe: string | null = null;
   #told = 0;
@@ -168,6 +171,7 @@ export class FakeServer {
     else if (type === "message.edit") ack(this.edit(String(frame.message), frame));
     else if (type === "reply.stop") ack(this.end(String(frame.message)));
     else if (type === "reply.continue") ack(this.resume(String(frame.message)));
+    else if (type === "read") ack(this.mark(frame));
     else if (type !== "pong") ack({});
   }
 
@@ -200,7 +204,7 @@ export class FakeServer {
   }
 
   end(id: string): { message: MessageState } {
-    if (this.room.replies.has(id)) this.room.end(id, "cancelled");
+    if (["pending", "streaming"].includes(this.row(id).status)) this.room.end(id, "cancelled");
     return { message: this.row(id) };
   }
 
@@ -216,6 +220,11 @@ export class FakeServer {
     const item = { ...common, ...fields, id } as ConversationItem;
     this.items.set(id, item);
     return item;
+  }
+
+  mark({ seq }: Record<string, unknown>): object {
+    this.marks.push(Number(seq));
+    return {};
   }
 
   row(id: string): MessageState {
@@ -271,14 +280,17 @@ export class FakeServer {
       const page = this.room.history(Number(searchParams.get("before")), 50);
       return json({ results: page.messages, more_before: page.more_before, more_after: true });
     }
-    if (pathname === `${room}read/`) return json({});
+    if (pathname === `${room}read/`) return json(this.mark(body));
     const [, , collection, id = "", action] = pathname.split("/");
     if (collection === "messages" && request.method === "PATCH") return json(this.edit(id, body));
+    if (collection === "messages" && action === "stop") {
+      if (this.refuseStop) return error(this.refuseStop.status, this.refuseStop.code);
+      return json(this.end(id));
+    }
     if (collection === "messages" && action === "continue") {
       const ended = this.row(id).status === "complete";
       return ended ? error(409, "conflict") : json(this.resume(id));
     }
-    if (collection === "messages" && action === "stop") return json(this.end(id));
     if (collection === "messages" && action === "regenerate") return json(this.regenerate(id), 201);
     const item = this.items.get(id);
     if (collection === "conversations" && !action && item) {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { turnsOf } from "../src/app/turns";
+import { turnsOf } from "../src/app/conversation/turns";
 import type { MessageState } from "../src/client";
 import { aMessage } from "./room";
 

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.exceptions import NotFound
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
@@ -24,3 +25,12 @@ class InboxPagination(CursorPagination):
             except ValueError as error:
                 raise NotFound(self.invalid_cursor_message) from error
         return cursor
+
+
+LIMIT = OpenApiParameter(
+    InboxPagination.page_size_query_param,
+    int,
+    description=(
+        f"How many at most: 1 to {InboxPagination.max_page_size}, else {InboxPagination.page_size}."
+    ),
+)

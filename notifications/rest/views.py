@@ -3,55 +3,39 @@
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
-from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.models import User
-from core.schema import errors
+from accounts.authentication import person
+from core.rest import answer, parse, parse_query
+from core.schema import CURSOR, errors, query_parameters
 from notifications import selectors, services
-from notifications.models import Notification, NotificationQuerySet
-from notifications.rest.bodies import (
-    ListQuerySerializer,
-    MarkedReadSerializer,
-    MarkReadSerializer,
-    NotificationSerializer,
-    UnreadSerializer,
-)
-from notifications.rest.pagination import InboxPagination
+from notifications.rest import bodies
+from notifications.rest.pagination import LIMIT, InboxPagination
+from notifications.states import notification_state
+from protocol.states import NotificationState
 
 
-def _person(request: Request) -> User:
-    assert isinstance(request.user, User)
-    return request.user
-
-
-class NotificationListView(ListAPIView[Notification]):
-    """The caller's notifications, newest first."""
-
-    queryset = Notification.objects.none()  # names the model for the schema
-    serializer_class = NotificationSerializer
-    pagination_class = InboxPagination
-
-    def get_queryset(self) -> NotificationQuerySet:
-        """Return what the caller may see, narrowed by the query."""
-        query = ListQuerySerializer(data=self.request.query_params)
-        query.is_valid(raise_exception=True)
-        return selectors.list_notifications(
-            _person(self.request), unread_only=query.validated_data["unread"]
-        )
+class NotificationListView(APIView):
+    """The caller's notifications."""
 
     @extend_schema(
         operation_id="notifications_list",
         summary="List your notifications",
-        parameters=[ListQuerySerializer],
-        responses={200: NotificationSerializer(many=True), **errors(400, 401, 404)},
+        parameters=[CURSOR, LIMIT, *query_parameters(bodies.ListQuery)],
+        responses={200: bodies.NotificationPage, **errors(400, 401, 404)},
         tags=["notifications"],
     )
     def get(self, request: Request) -> Response:
         """List your notifications, newest first."""
-        return self.list(request)
+        query = parse_query(bodies.ListQuery, request)
+        inbox = selectors.list_notifications(person(request), unread_only=query.unread)
+        pages = InboxPagination()
+        rows = pages.paginate_queryset(inbox, request, self) or []
+        return pages.get_paginated_response(
+            [notification_state(row).model_dump(mode="json") for row in rows]
+        )
 
 
 class UnreadView(APIView):
@@ -60,12 +44,12 @@ class UnreadView(APIView):
     @extend_schema(
         operation_id="notifications_unread",
         summary="Count your unread notifications",
-        responses={200: UnreadSerializer, **errors(401)},
+        responses={200: bodies.Unread, **errors(401)},
         tags=["notifications"],
     )
     def get(self, request: Request) -> Response:
         """Count your unread notifications."""
-        return Response({"unread": selectors.count_unread(_person(request).pk)})
+        return answer(bodies.Unread(unread=selectors.count_unread(person(request).pk)))
 
 
 class MarkReadView(APIView):
@@ -74,20 +58,19 @@ class MarkReadView(APIView):
     @extend_schema(
         operation_id="notifications_read",
         summary="Mark some or all of your notifications read",
-        request=MarkReadSerializer,
-        responses={200: MarkedReadSerializer, **errors(400, 401, 404)},
+        request=bodies.MarkRead,
+        responses={200: bodies.MarkedRead, **errors(400, 401, 404)},
         tags=["notifications"],
     )
     def post(self, request: Request) -> Response:
         """Mark notifications read: `ids`, all or none of them, or `all`."""
-        body = MarkReadSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        user = _person(request)
-        if "ids" in body.validated_data:
-            read = services.mark_many_read(user=user, ids=body.validated_data["ids"])
-        else:
+        body = parse(bodies.MarkRead, request.data)
+        user = person(request)
+        if body.all:
             read = services.mark_all_read(user=user)
-        return Response({"read": read, "unread": selectors.count_unread(user.pk)})
+        else:
+            read = services.mark_many_read(user=user, ids=body.ids)
+        return answer(bodies.MarkedRead(read=read, unread=selectors.count_unread(user.pk)))
 
 
 class MarkOneReadView(APIView):
@@ -97,10 +80,10 @@ class MarkOneReadView(APIView):
         operation_id="notification_read",
         summary="Mark one of your notifications read",
         request=None,
-        responses={200: NotificationSerializer, **errors(401, 404)},
+        responses={200: NotificationState, **errors(401, 404)},
         tags=["notifications"],
     )
     def post(self, request: Request, notification_id: UUID) -> Response:
         """Mark a notification read. Doing it again changes nothing."""
-        notification = services.mark_read(user=_person(request), notification_id=notification_id)
-        return Response(NotificationSerializer(notification).data)
+        row = services.mark_read(user=person(request), notification_id=notification_id)
+        return answer(notification_state(row))

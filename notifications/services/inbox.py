@@ -7,6 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
+from core.commits import after_commit
 from core.errors import NotFound
 from core.publishing import publish_now, to_user
 from notifications import selectors
@@ -69,5 +70,4 @@ def _publish_read(user: User, notification: Notification | None) -> None:
         unread = selectors.count_unread(user.pk)
         publish_now(to_user(user.pk, NotificationRead(notification=state, unread=unread)))
 
-    # robust: the rows are committed; a frame that was lost harms no one.
-    transaction.on_commit(publish, robust=True)
+    after_commit(publish, lost="publication_lost")

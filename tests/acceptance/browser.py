@@ -1,12 +1,15 @@
 """A person at the page in headless Chromium."""
 
 import shutil
+from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, WebSocketRoute, expect
 
-from tests.acceptance.stack import ROOT
+from tests.acceptance.stack import ROOT, Stack
 from tests.fakes.script import directive
 
 CHROMIUM = next(
@@ -64,3 +67,53 @@ async def expect_words(page: Page, text: str) -> None:
     log = page.get_by_role("log")
     await expect(log).to_contain_text(text)
     assert (await log.inner_text()).count(text) == 1
+
+
+async def stored(stack: Stack, name: str, page: Page) -> list[dict[str, Any]]:
+    """The messages of the conversation that a page shows, as the server has them."""
+    async with httpx.AsyncClient(base_url=stack.url) as client:
+        answer = await client.post(
+            "/api/auth/token/", json={"username": name, "password": PASSWORD}
+        )
+        headers = {"Authorization": f"Bearer {answer.json()['access']}"}
+        conversation = page.url.rsplit("/", 1)[1]
+        history = await client.get(f"/api/conversations/{conversation}/messages/", headers=headers)
+        return list(history.json()["results"])
+
+
+@dataclass
+class Network:
+    """What is between a page and the server."""
+
+    away: bool = False
+
+
+async def network_of(page: Page) -> Network:
+    """Take hold of the network of a page that has not been opened yet."""
+    network = Network()
+
+    async def rest(route: Route) -> None:
+        await (route.abort() if network.away else route.continue_())
+
+    async def socket(route: WebSocketRoute) -> None:
+        if network.away:
+            await route.close(code=1012)
+            return
+        server = route.connect_to_server()
+
+        async def to_server(frame: str | bytes) -> None:
+            if network.away:
+                await route.close(code=1012)
+            else:
+                server.send(frame)
+
+        def to_page(frame: str | bytes) -> None:
+            if not network.away:
+                route.send(frame)
+
+        route.on_message(to_server)
+        server.on_message(to_page)
+
+    await page.route("**/api/**", rest)
+    await page.route_web_socket("**/ws/", socket)
+    return network

@@ -11,9 +11,11 @@ from tests.acceptance.browser import (
     MARKS,
     PASSWORD,
     expect_words,
+    network_of,
     plain,
     register,
     say,
+    stored,
 )
 from tests.acceptance.stack import Stack
 from tests.fakes.script import directive
@@ -103,6 +105,25 @@ async def test_a_restarted_socket_server_is_found_again_and_nothing_is_missing(
 
     await expect_words(page, text)
     await context.close()
+
+
+async def test_a_stop_pressed_while_the_server_is_out_of_reach_is_carried_out_on_return(
+    page: Page, stack: Stack
+) -> None:
+    network = await network_of(page)
+    name = await register(page)
+    pieces = [f"s{number} " for number in range(600)]
+    await say(page, f"Go {directive(pieces=pieces, rate=10)}")
+    await expect(page.get_by_role("log")).to_contain_text("s0 s1 s2")
+    network.away = True
+
+    await page.get_by_role("button", name="Stop", exact=True).click()
+
+    await expect(page.get_by_text("is stopped when the connection is back")).to_be_visible()
+    assert (await stored(stack, name, page))[-1]["status"] == "streaming"
+    network.away = False
+    await expect(page.get_by_text("Stopped.", exact=True)).to_be_visible()
+    assert (await stored(stack, name, page))[-1]["status"] == "cancelled"
 
 
 async def test_a_phone_has_room_for_everything(browser: Browser, stack: Stack) -> None:

@@ -2,20 +2,21 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 from uuid import uuid4
 
 import httpx
-from playwright.async_api import Browser, Locator, Page, Route, WebSocketRoute, expect
+from playwright.async_api import Browser, Locator, Page, WebSocketRoute, expect
 
 from tests.acceptance.browser import (
     DEADLINE,
     MARKS,
     PASSWORD,
     expect_words,
+    network_of,
     plain,
     register,
     say,
+    stored,
 )
 from tests.acceptance.stack import Stack
 from tests.fakes.script import directive
@@ -64,13 +65,18 @@ def editor(page: Page) -> Locator:
     return page.get_by_label("Edit message", exact=True)
 
 
-async def reword(page: Page, text: str, wording: str) -> None:
-    """Edit what was said and save it."""
+async def begin_to_reword(page: Page, text: str, wording: str) -> None:
+    """Edit what was said, and do not save it yet."""
     message = own(page, text)
     await message.hover()
     await message.get_by_role("button", name="Edit", exact=True).click()
     await expect(editor(page)).to_be_focused()
     await editor(page).fill(wording)
+
+
+async def reword(page: Page, text: str, wording: str) -> None:
+    """Edit what was said and save it."""
+    await begin_to_reword(page, text, wording)
     await page.get_by_role("button", name="Save", exact=True).click()
     await expect(editor(page)).to_have_count(0)
 
@@ -93,18 +99,6 @@ async def expect_whole(page: Page) -> None:
     await expect(page.get_by_role("button", name="Continue", exact=True)).to_have_count(0)
     await expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
     await expect(page.get_by_role("button", name="Regenerate")).to_be_visible()
-
-
-async def stored(stack: Stack, name: str, page: Page) -> list[dict[str, Any]]:
-    """The messages of the conversation that a page shows, as the server has them."""
-    async with httpx.AsyncClient(base_url=stack.url) as client:
-        answer = await client.post(
-            "/api/auth/token/", json={"username": name, "password": PASSWORD}
-        )
-        headers = {"Authorization": f"Bearer {answer.json()['access']}"}
-        conversation = page.url.rsplit("/", 1)[1]
-        history = await client.get(f"/api/conversations/{conversation}/messages/", headers=headers)
-        return list(history.json()["results"])
 
 
 async def test_an_edit_begins_a_branch_and_the_old_one_is_kept(
@@ -224,47 +218,40 @@ async def test_a_reply_stopped_on_one_device_goes_on_from_another(
         assert all(text.startswith(said) for text in shown)
 
 
-async def test_an_edit_that_cannot_be_sent_stays_in_its_editor_even_over_a_reload(
-    page: Page,
-) -> None:
+async def test_an_edit_that_cannot_be_sent_is_made_on_return(page: Page) -> None:
+    network = await network_of(page)
     await register(page)
     wanted, old = plain("a", 10)
     await say(page, f"First {wanted}")
     await expect_words(page, old)
-    away = False
-
-    async def socket(route: WebSocketRoute) -> None:
-        server = route.connect_to_server()
-
-        async def to_server(frame: str | bytes) -> None:
-            if away:
-                await route.close(code=1012)
-            else:
-                server.send(frame)
-
-        route.on_message(to_server)
-
-    async def rest(route: Route) -> None:
-        await (route.abort() if away else route.continue_())
-
-    await page.route("**/api/**", rest)
-    await page.route_web_socket("**/ws/", socket)
-    await page.reload()
-    await expect_words(page, old)
-    away = True
-    message = own(page, "First")
-    await message.hover()
-    await message.get_by_role("button", name="Edit", exact=True).click()
     wanted, new = plain("b", 10)
-    await editor(page).fill(f"Reworded {wanted}")
+    network.away = True
+    await begin_to_reword(page, "First", f"Reworded {wanted}")
     await page.get_by_role("button", name="Save", exact=True).click()
-
     await expect(page.get_by_text("Not saved.")).to_be_visible()
     await expect(editor(page)).to_have_value(f"Reworded {wanted}")
-    away = False
-    await page.reload()
-    await expect(editor(page)).to_have_value(f"Reworded {wanted}")
+
+    network.away = False
+
+    await expect_words(page, new)
+    await expect(own(page, "Reworded")).to_contain_text("2 / 2")
+
+
+async def test_an_edit_that_cannot_be_sent_is_made_after_a_reload_too(page: Page) -> None:
+    network = await network_of(page)
+    await register(page)
+    wanted, old = plain("a", 10)
+    await say(page, f"First {wanted}")
+    await expect_words(page, old)
+    wanted, new = plain("b", 10)
+    network.away = True
+    await begin_to_reword(page, "First", f"Reworded {wanted}")
     await page.get_by_role("button", name="Save", exact=True).click()
+    await expect(page.get_by_text("Not saved.")).to_be_visible()
+
+    await page.reload()
+    network.away = False
+
     await expect_words(page, new)
     await expect(own(page, "Reworded")).to_contain_text("2 / 2")
 

@@ -4,7 +4,9 @@ import asyncio
 import signal
 import socket
 from collections.abc import Callable
+from uuid import uuid4
 
+import httpx
 import psycopg
 import pytest
 
@@ -180,3 +182,94 @@ async def _read_to_the_end(deaf: tuple[asyncio.StreamReader, asyncio.StreamWrite
         raise asyncio.IncompleteReadError(b"", None)
     finally:
         writer.close()
+
+
+# What a process writes when something happened to it that nobody had thought of.
+_UNFORESEEN = ("Traceback", "socket_failed", "never retrieved", "in on_commit", "Exception in ASGI")
+
+
+def unforeseen(stack: Stack) -> list[str]:
+    """Return the lines of all logs that speak of the unforeseen."""
+    return [
+        f"{name}: {line[:300]}"
+        for name, process in stack.processes.items()
+        for line in process.log.read_text().splitlines()
+        if any(word in line for word in _UNFORESEEN)
+    ]
+
+
+@pytest.mark.parametrize("last", ["hello", "ping", "nothing"])
+async def test_clients_that_merely_leave_are_no_fault_of_the_server(
+    start_stack: StartStack, last: str
+) -> None:
+    stack = start_stack()
+    async with person(stack) as guest:
+        chat = await guest.open_chat()
+        for number in range(20):
+            reader, writer = await _deaf(guest, chat)
+            if last == "hello":
+                await reader.readuntil(b'"hello"')
+            if last == "ping":
+                writer.write(_text_frame('{"type": "ping", "id": "1"}'))
+            if number % 2:
+                writer.transport.abort()
+            else:
+                writer.write(_CLOSE_FRAME)
+                writer.close()
+        await _until_no_socket_is_open(stack)
+        # Whoever stays is served as ever.
+        async with guest.device() as device:
+            assert (await device.command("ping"))["type"] == "pong"
+    assert unforeseen(stack) == []
+
+
+def _text_frame(text: str) -> bytes:
+    """A masked text frame of a client; its mask is zero."""
+    return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text.encode()
+
+
+_CLOSE_FRAME = bytes([0x88, 0x82, 0, 0, 0, 0]) + (1000).to_bytes(2, "big")
+
+
+async def _until_no_socket_is_open(stack: Stack) -> None:
+    url = stack["ws"].health.replace("/health/", "/metrics")
+    async with asyncio.timeout(30), httpx.AsyncClient() as client:
+        while "\nchatire_sockets_open 0.0\n" not in (await client.get(url)).text:
+            pass
+
+
+async def test_sessions_ended_by_the_database_leave_warnings_and_nothing_worse(
+    start_stack: StartStack,
+) -> None:
+    stack = start_stack()
+    async with person(stack) as guest, guest.device() as device:
+        chat = await guest.open_chat(kind="group", title="Busy")
+        await device.follow(chat)
+        stored = asyncio.Semaphore(0)
+        talking = [asyncio.create_task(_keep_talking(guest, chat, stored)) for _ in range(4)]
+        for _ in range(8):
+            terminate_every_session(stack)
+            for _ in range(10):
+                await asyncio.wait_for(stored.acquire(), 30)
+        for task in talking:
+            task.cancel()
+        await asyncio.gather(*talking, return_exceptions=True)
+    assert unforeseen(stack) == []
+
+
+async def _keep_talking(guest: Person, chat: str, stored: asyncio.Semaphore) -> None:
+    while True:
+        body = {"client_id": str(uuid4()), "content": "still there"}
+        answer = await guest.http.post(f"/api/conversations/{chat}/messages/", json=body)
+        assert answer.status_code in (201, 503), answer.text
+        if answer.status_code == 201:
+            stored.release()
+
+
+def terminate_every_session(stack: Stack) -> None:
+    """End all sessions of the stack's database, as a failover does."""
+    with psycopg.connect(stack.env["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )

@@ -49,6 +49,27 @@ def test_malformed_bearer_header_is_refused(api, db, header):
     assert_refused(get_me(api, header), "token_invalid")
 
 
+def test_valid_token_with_junk_after_it_is_refused(api, alice, token_for):
+    assert_refused(get_me(api, f"Bearer {token_for(alice)} junk"), "token_invalid")
+
+
+def test_token_over_the_length_limit_is_refused_however_well_signed(api, alice):
+    session = services.open_session(user=alice).session
+
+    def padded(length):
+        for size in range(length // 2, length):
+            token = new_access_token(session)
+            token["padding"] = "x" * size
+            if len(str(token)) >= length:
+                return str(token)
+        raise AssertionError
+
+    longest, overlong = padded(4096), padded(4097)
+    assert len(longest) == 4096
+    assert get_me(api, f"Bearer {longest}").status_code == 200
+    assert_refused(get_me(api, f"Bearer {overlong}"), "token_invalid")
+
+
 def test_overlong_token_is_refused(api, db):
     assert_refused(get_me(api, "Bearer " + "a" * 5000), "token_invalid")
 

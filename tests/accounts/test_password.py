@@ -9,6 +9,7 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 from accounts import services
 from accounts.models import User
 from accounts.tasks import send_password_reset
+from core.errors import Invalid
 from core.threads import in_thread
 from tests.conftest import PASSWORD
 
@@ -96,10 +97,11 @@ def test_stranger_changes_no_password(api, alice):
 
 
 def test_link_is_mailed_and_sets_the_password_once(
-    api, alice, revocations, django_capture_on_commit_callbacks
+    api, alice, bob, revocations, django_capture_on_commit_callbacks
 ):
     services.open_session(user=alice)
-    assert api().post(RESET, {"email": "Alice@example.org"}).status_code == 204
+    bobs = services.open_session(user=bob).session
+    assert api().post(RESET, {"email": " Alice@EXAMPLE.org "}).status_code == 204
     run_jobs()
     page, uid, token = mailed_link()
     assert page == "http://testserver/reset-password"
@@ -108,6 +110,8 @@ def test_link_is_mailed_and_sets_the_password_once(
     with django_capture_on_commit_callbacks(execute=True):
         assert api().post(CONFIRM, body).status_code == 204
     assert len(revocations) == 1
+    bobs.refresh_from_db()
+    assert bobs.revoked_at is None
     assert signs_in(NEW)
     again = api().post(CONFIRM, body | {"new_password": PASSWORD})
     assert again.status_code == 400
@@ -132,6 +136,66 @@ def test_no_mail_goes_to_a_deactivated_person(api, alice):
     api().post(RESET, {"email": "alice@example.org"})
     run_jobs()
     assert mail.outbox == []
+
+
+@pytest.mark.parametrize("state", ["deactivated", "made a guest"])
+def test_link_sets_no_password_for_whoever_may_not_sign_in_any_more(api, alice, state):
+    services.send_password_reset(email=alice.email, site="")
+    _, uid, token = mailed_link()
+    change = {"deactivated": {"is_active": False}, "made a guest": {"is_guest": True}}[state]
+    User.objects.filter(pk=alice.pk).update(**change)
+    response = api().post(CONFIRM, {"uid": uid, "token": token, "new_password": NEW})
+    assert response.status_code == 400
+    assert response.json()["code"] == "reset_link_invalid"
+    alice.refresh_from_db()
+    assert alice.check_password(PASSWORD)
+
+
+@pytest.mark.parametrize("change", [{"password": "!"}, {"is_guest": True}])
+def test_no_mail_goes_to_whoever_signs_in_without_a_password(alice, change):
+    User.objects.filter(pk=alice.pk).update(**change)
+    services.send_password_reset(email=alice.email, site="")
+    assert mail.outbox == []
+
+
+def test_user_name_is_no_address_to_mail_to(alice):
+    services.send_password_reset(email="alice", site="")
+    assert mail.outbox == []
+
+
+def test_another_mail_may_be_asked_for_after_a_while(alice, monkeypatch):
+    monkeypatch.setattr("accounts.services.passwords.RESET_MAIL_INTERVAL", 0)
+    for _ in range(2):
+        services.send_password_reset(email=alice.email, site="")
+    assert len(mail.outbox) == 2
+
+
+def test_one_persons_mail_holds_back_no_others(alice, bob):
+    for email in (alice.email, bob.email, alice.email):
+        services.send_password_reset(email=email, site="")
+    assert [message.to for message in mail.outbox] == [[alice.email], [bob.email]]
+
+
+def test_mail_that_could_not_be_sent_is_tried_again(alice, monkeypatch):
+    def away(*args, **kwargs):
+        raise OSError("no route")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("accounts.services.passwords.send_mail", away)
+        with pytest.raises(OSError, match="no route"):
+            services.send_password_reset(email=alice.email, site="")
+    services.send_password_reset(email=alice.email, site="")
+    assert len(mail.outbox) == 1
+
+
+def test_longest_password_is_taken_and_a_longer_one_is_not(alice):
+    longest = "correct-horse-" + "b" * (services.PASSWORD_MAX_LENGTH - 14)
+    session = services.open_session(user=alice).session
+    change = {"user": alice, "current_password": PASSWORD, "session_id": session.id}
+    with pytest.raises(Invalid):
+        services.change_password(new_password=longest + "b", **change)
+    services.change_password(new_password=longest, **change)
+    assert signs_in(longest)
 
 
 def test_mailbox_cannot_be_flooded(api, alice):

@@ -1,6 +1,6 @@
 """POST /api/auth/token/"""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.auth.hashers import make_password
@@ -8,6 +8,7 @@ from django.contrib.auth.hashers import make_password
 from accounts import services
 from accounts.errors import InvalidCredentials
 from accounts.models import Session, User
+from accounts.tokens import read_refresh_token
 from tests.conftest import PASSWORD
 
 URL = "/api/auth/token/"
@@ -46,10 +47,12 @@ def test_each_sign_in_is_a_session_of_its_own(api, alice):
     assert alice.sessions.count() == 2
 
 
-def test_signing_in_is_remembered(api, alice):
+def test_signing_in_is_remembered_of_whoever_did(api, alice, bob):
     api().post(URL, {"username": "alice", "password": PASSWORD})
     alice.refresh_from_db()
+    bob.refresh_from_db()
     assert alice.last_login is not None
+    assert bob.last_login is None
 
 
 @pytest.mark.parametrize("password", ["wrong", PASSWORD.upper(), f" {PASSWORD}", "x\u0000"])
@@ -106,13 +109,22 @@ def test_malformed_request_is_refused(api, alice, body):
     assert response.json()["code"] == "invalid"
 
 
-def test_password_changed_while_it_was_checked_opens_no_session(alice, monkeypatch):
-    """The hash takes long; a change of password in between must not leave a session behind."""
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"password": make_password("another-password")},
+        {"is_active": False},
+        {"is_guest": True},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_change_while_the_password_was_checked_lets_no_session_open(alice, monkeypatch, change):
+    """The hash takes long; what happens in between must not leave a session behind."""
     from accounts.services import sessions
 
     def authenticate_then_change(**credentials):
         user = authenticate(**credentials)
-        User.objects.filter(pk=alice.pk).update(password=make_password("another-password"))
+        User.objects.filter(pk=alice.pk).update(**change)
         return user
 
     authenticate = sessions.authenticate
@@ -120,3 +132,17 @@ def test_password_changed_while_it_was_checked_opens_no_session(alice, monkeypat
     with pytest.raises(InvalidCredentials):
         services.sign_in(login="alice", password=PASSWORD)
     assert not Session.objects.exists()
+
+
+def test_session_knows_its_device_in_what_a_column_holds(alice):
+    session = services.sign_in(
+        login="alice", password=PASSWORD, user_agent="\0" + "x" * 300
+    ).session
+    session.refresh_from_db()
+    assert session.user_agent == "x" * 200
+
+
+def test_session_lives_as_long_as_its_refresh_token(alice):
+    tokens = services.open_session(user=alice)
+    expires_on = read_refresh_token(tokens.refresh).expires_on
+    assert abs(tokens.session.expires_at - expires_on) < timedelta(seconds=30)

@@ -92,13 +92,17 @@ def test_nobody_revokes_anothers_session(alice, bob, tokens):
     assert live(alice) == {tokens.session.id}
 
 
-def test_deactivation_ends_and_tells_every_session(
-    alice, tokens, revocations, django_capture_on_commit_callbacks
+def test_deactivation_ends_and_tells_every_session_of_one_person(
+    alice, bob, tokens, revocations, django_capture_on_commit_callbacks
 ):
     other = services.open_session(user=alice)
+    bobs = services.open_session(user=bob)
     with django_capture_on_commit_callbacks(execute=True):
         services.deactivate_user(user=alice)
     assert live(alice) == set()
+    assert live(bob) == {bobs.session.id}
+    bob.refresh_from_db()
+    assert bob.is_active
     assert [(user, set(sessions)) for user, sessions in revocations] == [
         (alice.id, {tokens.session.id, other.session.id})
     ]

@@ -34,7 +34,7 @@ def _descriptors() -> int:
 
 
 @pytest.fixture
-async def make_layer(django_db_setup: None, leaves_nothing: None) -> AsyncIterator[MakeLayer]:
+async def make_layer(db: None, leaves_nothing: None) -> AsyncIterator[MakeLayer]:
     """`make_layer(**config)`: a layer of its own on the test database, closed after the test."""
     layers: list[PostgresChannelLayer] = []
 

@@ -2,12 +2,15 @@ import asyncio
 import random
 from typing import Any
 
+import psycopg
 import pytest
 from channels.exceptions import ChannelFull
+from channels_postgres.db import MESSAGE_TABLE
 
 from channels_pgnotify import MessageTooLarge, PostgresChannelLayer
+from channels_pgnotify.table import SENDS_PER_CLEANING
 
-from .conftest import MakeLayer, nothing_more, receive
+from .conftest import MakeLayer, nothing_more, receive, until
 
 
 async def test_each_member_gets_a_message_once(layer: PostgresChannelLayer) -> None:
@@ -156,6 +159,59 @@ async def test_a_cancelled_receive_loses_nothing(layer: PostgresChannelLayer) ->
         assert (await receive(layer, channel))["n"] == n
 
 
+async def test_a_message_for_a_cancelled_reader_goes_to_the_next_that_waits(
+    layer: PostgresChannelLayer,
+) -> None:
+    channel = await layer.new_channel()
+    first, second, third = [asyncio.create_task(receive(layer, channel)) for _ in range(3)]
+    await asyncio.sleep(0)
+    await layer.send(channel, {"type": "hello"})
+    second.cancel()
+    first.cancel()
+    assert await third == {"type": "hello"}
+
+
+async def test_a_message_expires_unread_and_the_reader_is_told_before_the_next(
+    layer: PostgresChannelLayer,
+) -> None:
+    channel = await layer.new_channel()
+    layer.expiry = -1
+    for n in range(2):
+        await layer.send(channel, {"type": "n", "n": n})
+    layer.expiry = 60
+    for n in range(2, 4):
+        await layer.send(channel, {"type": "n", "n": n})
+    assert await receive(layer, channel) == {"type": "gap"}
+    assert [(await receive(layer, channel))["n"] for _ in range(2)] == [2, 3]
+
+
+async def test_a_channel_of_nothing_but_expired_messages_holds_one_gap(
+    layer: PostgresChannelLayer,
+) -> None:
+    channel = await layer.new_channel()
+    layer.expiry = -1
+    for _ in range(3):
+        await layer.send(channel, {"type": "n"})
+    assert await receive(layer, channel) == {"type": "gap"}
+    layer.expiry = 60
+    await layer.send(channel, {"type": "end"})
+    assert await receive(layer, channel) == {"type": "end"}
+
+
+async def test_a_layer_without_a_gap_type_tells_of_no_gap(make_layer: MakeLayer) -> None:
+    layer = make_layer(capacity=1)
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    for kind in ("kept", "dropped"):
+        await layer.group_send("room", {"type": kind})
+    assert await layer._listener().beats()
+    assert await receive(layer, channel) == {"type": "kept"}
+    reading = asyncio.create_task(receive(layer, channel))
+    await asyncio.sleep(0)
+    await layer.send(channel, {"type": "next"})
+    assert await reading == {"type": "next"}
+
+
 async def test_the_process_that_owns_a_channel_is_the_one_that_groups_it(
     make_layer: MakeLayer,
 ) -> None:
@@ -181,6 +237,115 @@ async def test_a_named_channel_keeps_its_messages_until_someone_reads_one_each(
     await asyncio.sleep(0)
     await layers[0].send("jobs", {"type": "job", "big": "x" * 10_000})
     assert (await waiting)["big"] == "x" * 10_000
+
+
+async def test_a_message_that_comes_while_its_reader_finds_none_is_read_at_once(
+    make_layer: MakeLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = make_layer(heartbeat=60)
+    await layer.flush()
+    take = layer._table.take
+
+    async def take_slowly(channel: str) -> bytes | None:
+        body = await take(channel)
+        if body is None:
+            await layer.send("jobs", {"type": "job"})
+            # It was announced before the heartbeat came back, and the reader waits only then.
+            assert await layer._listener().beats()
+        return body
+
+    monkeypatch.setattr(layer._table, "take", take_slowly)
+    assert await receive(layer, "jobs") == {"type": "job"}
+    monkeypatch.undo()
+    reading = asyncio.create_task(receive(layer, "jobs"))
+    await until(lambda: layer._listener().channels.mailboxes["jobs"].awaited)
+    await layer.send("jobs", {"type": "another"})
+    assert await reading == {"type": "another"}
+
+
+async def test_a_named_channel_is_neither_filled_nor_read_by_another(
+    make_layer: MakeLayer,
+) -> None:
+    layer = make_layer(channel_capacity={"*": 1})
+    await layer.flush()
+    for channel in ("mail", "jobs"):
+        await layer.send(channel, {"type": channel})
+    assert [await receive(layer, channel) for channel in ("jobs", "mail")] == [
+        {"type": "jobs"},
+        {"type": "mail"},
+    ]
+
+
+async def test_a_cancelled_reader_of_a_named_channel_takes_no_message_along(
+    make_layer: MakeLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = make_layer(heartbeat=60)
+    await layer.flush()
+    await layer.send("jobs", {"type": "job"})
+    taken, go_on = asyncio.Event(), asyncio.Event()
+    take = layer._table.take
+
+    async def take_slowly(channel: str) -> bytes | None:
+        body = await take(channel)
+        taken.set()
+        await go_on.wait()
+        return body
+
+    monkeypatch.setattr(layer._table, "take", take_slowly)
+    reading = asyncio.create_task(receive(layer, "jobs"))
+    await taken.wait()
+    reading.cancel()
+    await asyncio.wait([reading])
+    assert reading.cancelled()
+    go_on.set()
+    assert await receive(layer, "jobs") == {"type": "job"}
+
+
+async def test_a_cancelled_reader_of_a_named_channel_leaves_its_wake_to_another(
+    make_layer: MakeLayer,
+) -> None:
+    layer = make_layer(heartbeat=60)
+    await layer.flush()
+    first, second = [asyncio.create_task(receive(layer, "jobs")) for _ in range(2)]
+    mailboxes = layer._listener().channels.mailboxes
+    await until(lambda: "jobs" in mailboxes and len(mailboxes["jobs"]._waiters) == 2)
+    waking = mailboxes["jobs"]._waiters[0]
+    waking.add_done_callback(lambda _: first.cancel())
+    await layer.send("jobs", {"type": "job"})
+    assert await second == {"type": "job"}
+    await asyncio.wait([first])
+
+
+async def test_messages_of_a_named_channel_expire_and_make_room(make_layer: MakeLayer) -> None:
+    layer = make_layer(channel_capacity={"jobs": 1})
+    await layer.flush()
+    layer.expiry = -1
+    await layer.send("jobs", {"type": "stale"})
+    layer.expiry = 60
+    await layer.send("jobs", {"type": "fresh"})
+    assert await receive(layer, "jobs") == {"type": "fresh"}
+
+
+async def test_expired_messages_of_named_channels_are_deleted_in_the_end_and_no_others(
+    make_layer: MakeLayer, database: psycopg.AsyncConnection
+) -> None:
+    layer = make_layer(capacity=1_000)
+    await layer.flush()
+    layer.expiry = -1
+    await layer.send("jobs", {"type": "stale"})
+    layer.expiry = 60
+    for _ in range(SENDS_PER_CLEANING - 2):
+        await layer.send("jobs", {"type": "fresh"})
+
+    async def kept() -> int:
+        cursor = await database.execute(f"SELECT count(*) FROM {MESSAGE_TABLE}")
+        ((count,),) = await cursor.fetchall()
+        return int(count)
+
+    assert await kept() == SENDS_PER_CLEANING - 1
+    await layer.send("jobs", {"type": "fresh"})
+    assert await kept() == SENDS_PER_CLEANING - 1, "one more, and one less"
+    await layer.flush()
 
 
 async def test_a_full_named_channel_raises_channel_full(make_layer: MakeLayer) -> None:
@@ -212,6 +377,36 @@ async def test_a_closed_layer_can_be_used_again(layer: PostgresChannelLayer) -> 
         await layer.group_send("room", {"type": "hello"})
         assert await receive(layer, channel) == {"type": "hello"}
         await layer.close()
+
+
+async def test_a_channel_is_forgotten_once_unread_for_longer_than_messages_live(
+    make_layer: MakeLayer,
+) -> None:
+    layer = make_layer(heartbeat=10, expiry=20, group_expiry=40)
+    unread, grouped, read = [await layer.new_channel() for _ in range(3)]
+    await layer.group_add("room", grouped)
+    awaited = await layer.new_channel()
+    waiting = asyncio.create_task(layer.receive(awaited))
+    await asyncio.sleep(0)
+    listener = layer._listener()
+
+    async def heartbeats(count: int) -> None:
+        for _ in range(count):
+            await layer.send(read, {"type": "n"})
+            await receive(layer, read)
+            listener.channels.sweep()
+
+    await heartbeats(3)
+    assert set(listener.channels.mailboxes) == {unread, grouped, read, awaited}
+    await heartbeats(1)
+    assert set(listener.channels.mailboxes) == {grouped, read, awaited}
+    await heartbeats(1)
+    assert set(listener.channels.mailboxes) == {grouped, read, awaited}
+    await heartbeats(1)
+    assert set(listener.channels.mailboxes) == {read, awaited}
+    assert not listener.channels.groups
+    waiting.cancel()
+    await asyncio.wait([waiting])
 
 
 async def test_a_forgotten_channel_leaves_nothing_behind(layer: PostgresChannelLayer) -> None:

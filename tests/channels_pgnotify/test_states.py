@@ -164,4 +164,4 @@ class LayerMachine(RuleBasedStateMachine):
 LayerMachine.TestCase.settings = settings(
     max_examples=25, stateful_step_count=30, deadline=None, print_blob=True
 )
-TestLayer = pytest.mark.usefixtures("django_db_setup")(LayerMachine.TestCase)
+TestLayer = pytest.mark.usefixtures("db")(LayerMachine.TestCase)

@@ -135,7 +135,7 @@ async def test_nothing_is_left_of_a_loop_that_closed(
             await asyncio.sleep(0.01)
 
 
-def test_a_loop_closed_without_ceremony_takes_its_connection_along(django_db_setup: None) -> None:
+def test_a_loop_closed_without_ceremony_takes_its_connection_along(db: None) -> None:
     layer = PostgresChannelLayer()
     loop = asyncio.new_event_loop()
     channel = loop.run_until_complete(layer.new_channel())
@@ -146,7 +146,7 @@ def test_a_loop_closed_without_ceremony_takes_its_connection_along(django_db_set
     async_to_sync(layer.close)()
 
 
-def test_a_channel_made_in_one_loop_is_read_in_another(django_db_setup: None) -> None:
+def test_a_channel_made_in_one_loop_is_read_in_another(db: None) -> None:
     layer = PostgresChannelLayer()
     channel = async_to_sync(layer.new_channel)()
     async_to_sync(layer.send)(channel, {"type": "hello"})
@@ -221,3 +221,24 @@ def test_the_synchronous_path_refuses_a_transaction() -> None:
     layer = PostgresChannelLayer()
     with transaction.atomic(), pytest.raises(TransactionManagementError):
         layer.group_send_sync("room", {"type": "n"})
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_synchronous_path_to_another_database_minds_no_transaction(
+    make_layer: MakeLayer,
+) -> None:
+    receiver = make_layer()
+    channel = await receiver.new_channel()
+    await receiver.group_add("room", channel)
+    # Said to be another one, so that it has to be reached by a connection of its own.
+    sender = make_layer(**connection.settings_dict)
+    sender._database.is_djangos = lambda: False  # type: ignore[method-assign]
+
+    def work() -> None:
+        with transaction.atomic():
+            sender.group_send_sync("room", {"type": "hello"})
+            transaction.set_rollback(True)
+        connection.close()
+
+    await asyncio.to_thread(work)
+    assert await receive(receiver, channel) == {"type": "hello"}

@@ -20,7 +20,8 @@ from procrastinate.retry import RetryDecision
 from notifications import NotificationError, services, tasks
 from notifications.models import Delivery
 from notifications.services import notify
-from tests.notifications.doubles import HangingProvider
+from notifications.utils import notify as notify_as_before
+from tests.notifications.doubles import HangingProvider, RecordingProvider
 from tests.notifications.worker import DEADLINE, run_due_jobs
 
 HELLO = {
@@ -65,8 +66,40 @@ def test_delivery_that_keeps_failing_is_given_up(
         work()
         make_due()
     assert (delivery().status, delivery().attempts) == ("failed", 3)
+    assert delivery().error_code == "OSError"
     assert [job.status for job in jobs()] == ["failed"]
     assert sent == []
+
+
+def test_last_attempt_is_made(alice, work, sent, failures, make_due, settings):
+    settings.NOTIFICATIONS_MAX_RETRIES = 2
+    failures += [OSError()] * 2
+    notify(recipient=alice, **HELLO)
+    for _ in range(3):
+        work()
+        make_due()
+    assert len(sent) == 1
+    assert (delivery().status, delivery().attempts) == ("delivered", 3)
+
+
+def test_slow_attempt_that_fails_takes_nothing_back_from_its_successor(alice, sent, monkeypatch):
+    notify(recipient=alice, **HELLO)
+    send = RecordingProvider.send
+
+    def fail_when_overtaken(self, payload):
+        monkeypatch.undo()
+        assert send is RecordingProvider.send
+        end_lease()
+        services.deliver(delivery().pk)
+        raise OSError("too slow")
+
+    monkeypatch.setattr(RecordingProvider, "send", fail_when_overtaken)
+    with pytest.raises(services.DeliveryPostponed):
+        services.deliver(delivery().pk)
+    assert len(sent) == 1
+    assert (delivery().status, delivery().error_code) == ("delivered", "")
+    services.deliver(delivery().pk)
+    assert len(sent) == 1
 
 
 def test_wait_has_a_limit():
@@ -136,6 +169,13 @@ def test_deactivated_person_is_not_notified(alice, work, sent):
     work()
     assert sent == []
     assert delivery().status == "skipped"
+
+
+def test_notification_to_nobody_in_particular_is_sent(work, sent):
+    notify_as_before(**HELLO)
+    work()
+    assert [payload["category"] for payload, _ in sent] == ["message"]
+    assert delivery().status == "delivered"
 
 
 def is_looking(delivery: Delivery) -> bool:
@@ -222,6 +262,65 @@ def test_delivery_whose_job_will_not_run_is_taken_up_again(alice, work, sent, st
     assert services.resume_deliveries() == 0
     work()
     assert len(sent) == 1
+
+
+def test_delivery_that_is_settled_or_in_hand_is_not_taken_up_again(alice, work, sent, jobs):
+    for _ in range(3):
+        notify(recipient=alice, **HELLO)
+    delivered, in_hand, lost = Delivery.objects.order_by("id")
+    now = timezone.now()
+    Delivery.objects.update(created_at=now - services.PATIENCE * 2, leased_until=now)
+    Delivery.objects.filter(pk=delivered.pk).update(status="delivered")
+    Delivery.objects.filter(pk=in_hand.pk).update(leased_until=now + timedelta(minutes=1))
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE procrastinate_jobs SET status = 'failed'")
+    assert services.resume_deliveries() == 1
+    assert [job.args["delivery_id"] for job in jobs() if job.status == "todo"] == [str(lost.pk)]
+
+
+def test_no_more_are_taken_up_at_once_than_a_round_has_room_for(
+    alice, work, sent, jobs, monkeypatch
+):
+    monkeypatch.setattr("notifications.services.deliveries.MOST_RESUMED", 2)
+    for _ in range(3):
+        notify(recipient=alice, **HELLO)
+    Delivery.objects.update(created_at=timezone.now() - services.PATIENCE * 2)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE procrastinate_jobs SET status = 'failed'")
+    oldest = [str(pk) for pk in Delivery.objects.order_by("id").values_list("pk", flat=True)]
+    assert services.resume_deliveries() == 2
+    taken = [job.args["delivery_id"] for job in jobs() if job.status == "todo"]
+    assert sorted(taken) == oldest[:2]
+    assert services.resume_deliveries() == 1
+    work()
+    assert len(sent) == 3
+
+
+def test_job_of_another_task_is_no_job_of_a_delivery(alice, jobs):
+    notify(recipient=alice, **HELLO)
+    Delivery.objects.update(created_at=timezone.now() - services.PATIENCE * 2)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE procrastinate_jobs SET task_name = 'another.task'")
+    assert services.resume_deliveries() == 1
+
+
+def test_delivery_knows_whether_it_waits_for_another_machine(alice, jobs):
+    for channel in ("console", "recording"):
+        notify(recipient=alice, **HELLO | {"channels": [channel]})
+    by_provider = {job.args["delivery_id"]: (job.args["slow"], job.scheduled_at) for job in jobs()}
+    deliveries = Delivery.objects.order_by("id")
+    # Both are due at once, so that workers are told of them.
+    assert [by_provider[str(one.pk)] for one in deliveries] == [(False, None), (True, None)]
+
+
+def test_delivery_of_a_provider_that_is_gone_is_taken_for_slow(alice, jobs):
+    notify(recipient=alice, **HELLO)
+    Delivery.objects.update(provider="gone", created_at=timezone.now() - services.PATIENCE * 2)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE procrastinate_jobs SET status = 'failed'")
+    services.resume_deliveries()
+    [job] = [job for job in jobs() if job.status == "todo"]
+    assert job.args["slow"] is True
 
 
 def test_connections_cut_by_the_server_are_made_anew(alice, work, sent):

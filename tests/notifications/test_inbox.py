@@ -124,6 +124,9 @@ def test_all_are_marked_read_and_only_ones_own(alice, bob, api):
         pytest.param({"all": False}, id="not all"),
         pytest.param({"all": True, "ids": [str(uuid7())]}, id="both"),
         pytest.param({"ids": []}, id="none"),
+        pytest.param({"ids": [], "all": True}, id="none and all"),
+        pytest.param({"ids": None, "all": True}, id="null and all"),
+        pytest.param({"all": None}, id="all is null"),
         pytest.param({"ids": "all"}, id="no list"),
         pytest.param({"ids": ["not-an-id"]}, id="no id"),
         pytest.param({"ids": ["\x00"]}, id="NUL"),
@@ -139,6 +142,12 @@ def test_malformed_request_to_mark_read_is_refused(alice, api, body):
     assert response.status_code == 400
     assert set(response.json()) == {"code", "message", "details"}
     assert selectors.count_unread(alice.pk) == 1
+
+
+def test_what_is_not_named_in_a_request_to_mark_read_is_ignored(alice, api):
+    send(alice)
+    answer = api(alice).post(f"{INBOX}read/", {"all": True, "surprise": 1})
+    assert answer.json() == {"read": 1, "unread": 0}
 
 
 def cursor(**tokens: str) -> str:
@@ -212,10 +221,25 @@ async def test_other_devices_hear_what_was_read(alice, bob):
 
     # Nothing changes: nothing is said.
     await in_thread(services.mark_read, user=alice, notification_id=first.pk)
+    await in_thread(services.mark_many_read, user=alice, ids=[second.pk])
     await in_thread(services.mark_all_read, user=bob)
     await in_thread(services.mark_all_read, user=alice)
     assert await next_frame() == {"type": "notification.read", "notification": None, "unread": 0}
+    await in_thread(services.mark_all_read, user=alice)
+    await layer.group_send(user_group(alice.pk), {"type": "end", "frame": '"end"'})
+    assert await next_frame() == "end"
     await layer.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_read_is_read_though_nobody_can_be_told(alice, monkeypatch):
+    def away(*_):
+        raise OSError("the layer is away")
+
+    monkeypatch.setattr("notifications.services.inbox.publish_now", away)
+    notification = send(alice)
+    assert services.mark_read(user=alice, notification_id=notification.pk).is_read
+    assert selectors.count_unread(alice.pk) == 0
 
 
 async def test_reading_that_is_rolled_back_is_not_published(alice):

@@ -13,7 +13,6 @@ from core.publishing import user_group
 from core.threads import in_thread
 from notifications import services
 from notifications.models import Delivery, Notification
-from notifications.rest.bodies import NotificationSerializer
 from notifications.services import notify
 from notifications.states import notification_state
 from tests.notifications.worker import DEADLINE, run_due_jobs
@@ -56,7 +55,7 @@ async def test_notification_reaches_the_recipients_sockets_once(alice, bob, laye
     assert (message["type"], message["kind"]) == ("push", "notification.created")
     assert json.loads(message["frame"]) == {
         "type": "notification.created",
-        "notification": NotificationSerializer(notification).data,
+        "notification": notification_state(notification).model_dump(mode="json"),
         "unread": 1,
     }
     delivery = await in_thread(Delivery.objects.get)
@@ -206,22 +205,40 @@ def test_description_is_made_to_fit(alice, given, kept):
 
 
 @pytest.mark.parametrize(
+    "longest",
+    [
+        {"category": "x" * 50},
+        {"action": "x" * 50},
+        {"url": "http://example.org/" + "x" * 181},
+        {"dedupe_key": "x" * 200},
+        {"extra_data": {"text": "x" * (services.MAX_EXTRA_DATA - len('{"text": ""}'))}},
+    ],
+    ids=lambda longest: "-".join(longest),
+)
+def test_what_just_fits_is_kept_as_it_is(alice, longest):
+    notify(recipient=alice, **HELLO | longest)
+    [(field, value)] = longest.items()
+    assert getattr(Notification.objects.get(), field) == value
+
+
+@pytest.mark.parametrize(
     "hostile",
     [
         {"short_description": "\x00"},
         {"category": "x" * 51},
+        {"action": "x" * 51},
         {"action": "nul\x00"},
         {"url": "javascript:alert(1)"},
         {"url": "//elsewhere.example/"},
         {"url": "/\\elsewhere.example/"},
-        {"url": "https://example.org/" + "x" * 200},
+        {"url": "https://example.org/" + "x" * 181},
         {"dedupe_key": "x" * 201},
         {"extra_data": {"text": "nul\x00"}},
         {"extra_data": {"text": "half of \ud83d"}},
         {"action": "half of \ud83d"},
         {"extra_data": {"number": float("nan")}},
         {"extra_data": {"object": object()}},
-        {"extra_data": {"text": "x" * services.MAX_EXTRA_DATA}},
+        {"extra_data": {"text": "x" * (services.MAX_EXTRA_DATA - len('{"text": ""}') + 1)}},
     ],
     ids=lambda hostile: "-".join(hostile),
 )

@@ -61,7 +61,10 @@ export class Api {
 
   async #bare(request: Request): Promise<Response> {
     try {
-      return await this.#fetch(new Request(request, { signal: AbortSignal.timeout(TIMEOUT) }));
+      const signal = AbortSignal.timeout(TIMEOUT);
+      const response = await this.#fetch(new Request(request, { signal }));
+      // The connection may be lost in the middle of an answer, too.
+      return response.body ? new Response(await response.text(), response) : response;
     } catch (error) {
       // What fetch throws when there is no answer: TypeError, or DOMException on a time-out.
       if (error instanceof TypeError || error instanceof DOMException) throw new Unreachable();
@@ -244,7 +247,10 @@ export class Api {
 async function answer<T>(
   request: Promise<{ data?: T; error?: unknown; response: Response }>,
 ): Promise<NonNullable<T>> {
-  const { data, error, response } = await request;
+  const { data, error, response } = await request.catch((problem: unknown) => {
+    // A page instead of an answer, as of a network that wants one to sign in first.
+    throw problem instanceof SyntaxError ? new Unreachable() : problem;
+  });
   if (!response.ok) throw new ServerError(errorBody(error, response.status), response.status);
   return data as NonNullable<T>;
 }

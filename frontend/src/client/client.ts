@@ -5,14 +5,16 @@ import { ServerError, SignedOut, Unreachable } from "./errors.ts";
 import { Following } from "./following.ts";
 import { List } from "./list.ts";
 import { newId, Outbox, type OutboxStorage } from "./outbox.ts";
-import type {
-  Answers,
-  Command,
-  ConversationItem,
-  Hello,
-  MessageState,
-  ServerEvent,
+import {
+  type Answers,
+  type Command,
+  type ConversationItem,
+  type Hello,
+  isFinal,
+  type MessageState,
+  type ServerEvent,
 } from "./protocol.ts";
+import { Retries } from "./retries.ts";
 import type { components } from "./schema.d.ts";
 import { Socket, type SocketStatus } from "./socket.ts";
 import { type ClientStore, createClientStore, initialState } from "./state.ts";
@@ -38,6 +40,7 @@ export class Client {
   readonly store: ClientStore;
   readonly socket: Socket;
   readonly outbox: Outbox;
+  readonly retries = new Retries();
   readonly list: List;
   readonly #following: Following;
   #epoch: string | null = null;
@@ -65,7 +68,7 @@ export class Client {
       ...(options.createSocket ? { create: options.createSocket } : {}),
     });
     this.list = new List(this.store, this.api);
-    this.#following = new Following(this.store, this.api, this.socket);
+    this.#following = new Following(this.store, this.api, this.socket, this.retries);
     this.outbox = new Outbox({
       store: this.store,
       api: this.api,
@@ -88,12 +91,14 @@ export class Client {
   stop(): void {
     clearInterval(this.#poll);
     this.#poll = undefined;
+    this.retries.reset();
     this.socket.stop();
   }
 
   /** The network or the page came back. */
   wake(): void {
     this.socket.wake();
+    this.retries.resume();
   }
 
   /** Another tab changed what is stored under `key`. */
@@ -134,13 +139,18 @@ export class Client {
     this.#gone(conversation);
   }
 
-  /** Stop a reply; its text so far is kept. */
-  async stopReply(conversation: string, message: string): Promise<void> {
+  /** Stop a reply, as soon as the server can be reached; its text so far is kept. */
+  stopReply(conversation: string, message: string): Promise<void> {
     // Stopping twice is stopping once.
-    const answer = await this.#ask({ type: "reply.stop", message }, async () => ({
-      message: await this.api.stop(message),
-    }));
-    this.#following.rows(conversation, [answer.message]);
+    return this.retries.ask(`stop ${message}`, async () => {
+      const known = this.store.getState().followed[conversation]?.data.messages[message];
+      // It ended before anyone could be asked.
+      if (known && isFinal(known.status)) return;
+      const answer = await this.#ask({ type: "reply.stop", message }, async () => ({
+        message: await this.api.stop(message),
+      }));
+      this.#following.rows(conversation, [answer.message]);
+    });
   }
 
   /** Ask for another reply to the same turn. Not repeated when unanswered: it would be two. */
@@ -249,6 +259,7 @@ export class Client {
       // Nothing of one person may be seen by the next.
       this.socket.stop();
       this.#following.reset();
+      this.retries.reset();
       this.#epoch = null;
       const socket = this.socket.status;
       this.store.setState({ ...initialState(session), socket }, true);
@@ -352,6 +363,7 @@ export class Client {
     this.#following.syncAll();
     void this.list.refresh();
     this.outbox.resume();
+    this.retries.resume();
     void this.#countNotifications();
   }
 

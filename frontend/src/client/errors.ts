@@ -40,6 +40,17 @@ export class SignedOut extends Error {
   }
 }
 
+/** What any request may end with: its message is for people. */
+export type ExpectedError = ServerError | Unreachable | SignedOut;
+
+/** Return an error that any request may end with; throw on whatever else it is: a mistake of ours. */
+export function expected(error: unknown): ExpectedError {
+  if (error instanceof ServerError || error instanceof Unreachable || error instanceof SignedOut) {
+    return error;
+  }
+  throw error;
+}
+
 /** Return the body of an error answer, whatever it was. */
 export function errorBody(value: unknown, status: number): ErrorBody {
   if (typeof value === "object" && value !== null && "code" in value && "message" in value) {

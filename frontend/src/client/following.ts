@@ -1,10 +1,11 @@
 /** The conversations that views have open: loaded, followed, and made whole when events go missing. */
 
 import type { Api } from "./api.ts";
-import { ServerError, SignedOut, Unreachable } from "./errors.ts";
+import { expected, ServerError, SignedOut, Unreachable } from "./errors.ts";
 import type { ConversationEvent, MessageState } from "./protocol.ts";
 import { isFinal } from "./protocol.ts";
 import { emptyConversation, hasGap, type Input, reduce } from "./reducer.ts";
+import type { Retries } from "./retries.ts";
 import type { Socket } from "./socket.ts";
 import type { ClientStore, Followed } from "./state.ts";
 
@@ -20,6 +21,7 @@ export class Following {
   readonly #store: ClientStore;
   readonly #api: Api;
   readonly #socket: Socket;
+  readonly #retries: Retries;
   /** How many views have each conversation open. */
   readonly #views = new Map<string, number>();
   /** The least recently opened first. */
@@ -28,10 +30,11 @@ export class Following {
   readonly #gaps = new Map<string, ReturnType<typeof setTimeout>>();
   readonly #marked = new Map<string, number>();
 
-  constructor(store: ClientStore, api: Api, socket: Socket) {
+  constructor(store: ClientStore, api: Api, socket: Socket, retries: Retries) {
     this.#store = store;
     this.#api = api;
     this.#socket = socket;
+    this.#retries = retries;
   }
 
   /** Follow a conversation for as long as a view shows it. Returns what ends that. */
@@ -182,12 +185,13 @@ export class Following {
       const items = { ...list.items, [id]: { ...item, unread: 0 } };
       this.#store.setState({ list: { ...list, items } });
     }
-    const sent =
-      this.#socket.status === "open"
-        ? this.#socket.command({ type: "read", conversation: id, seq: newest })
-        : this.#api.read(id, newest);
-    sent.catch((error: unknown) => {
-      if (!(error instanceof Error)) throw error;
+    const send = async () => {
+      if (this.#socket.status !== "open") await this.#api.read(id, newest);
+      else await this.#socket.command({ type: "read", conversation: id, seq: newest });
+    };
+    // A mark further on takes the place of one that has not been heard.
+    this.#retries.ask(`read ${id}`, send).catch((error: unknown) => {
+      expected(error);
       // Not urgent: the next look at the conversation marks it again.
       this.#marked.delete(id);
     });

@@ -2,7 +2,7 @@
 
 export type { Config } from "./api.ts";
 export { Client, type ClientOptions } from "./client.ts";
-export { ServerError, SignedOut, Unreachable } from "./errors.ts";
+export { expected, ServerError, SignedOut, Unreachable } from "./errors.ts";
 export { type After, newId } from "./outbox.ts";
 export * from "./protocol.ts";
 export { type Conversation, messageText, type Stream, visibleMessages } from "./reducer.ts";

@@ -1,7 +1,7 @@
 /** The list of one's conversations: loaded in pages, kept live by `conversation.touched`. */
 
 import type { Api } from "./api.ts";
-import { ServerError, SignedOut, Unreachable } from "./errors.ts";
+import { expected, ServerError } from "./errors.ts";
 import type { ConversationItem } from "./protocol.ts";
 import type { ClientStore } from "./state.ts";
 
@@ -44,7 +44,7 @@ export class List {
         return { list: { items, next, failed: false } };
       });
     } catch (error) {
-      if (!isExpected(error)) throw error;
+      expected(error);
       this.#store.setState(({ list }) => ({ list: { ...list, failed: true } }));
     } finally {
       this.#loading = false;
@@ -71,7 +71,7 @@ export class List {
       this.put(await this.#api.conversation(id));
     } catch (error) {
       if (error instanceof ServerError && error.status === 404) this.remove(id);
-      else if (!isExpected(error)) throw error;
+      else expected(error);
     }
     const again = this.#fetching.get(id);
     this.#fetching.delete(id);
@@ -99,8 +99,4 @@ export class List {
 
 function newer(held: ConversationItem | undefined, item: ConversationItem): ConversationItem {
   return held && held.seq > item.seq ? held : item;
-}
-
-function isExpected(error: unknown): boolean {
-  return error instanceof Unreachable || error instanceof SignedOut || error instanceof ServerError;
 }

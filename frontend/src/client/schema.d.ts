@@ -566,10 +566,23 @@ export interface components {
             /** More Before */
             more_before: boolean;
         };
-        /** @description The account a guest becomes. */
+        /**
+         * Claim
+         * @description The account a guest becomes.
+         */
         ClaimRequest: {
+            /**
+             * Username
+             * @description Letters, digits and `.` `+` `-` `_`.
+             */
             username: string;
+            /** Password */
             password: string;
+            /**
+             * Email
+             * @description Empty if there is none.
+             * @default
+             */
             email?: string;
         };
         /**
@@ -664,7 +677,7 @@ export interface components {
              */
             active_at: string;
         };
-        /** @description The one shape of every error; see `chatire.errors`. */
+        /** @description The one shape of every error; see `core.errors`. */
         Error: {
             /** @description What went wrong, for programs. */
             code: string;
@@ -675,9 +688,13 @@ export interface components {
                 [key: string]: unknown;
             };
         };
-        /** @description A new guest. */
+        /**
+         * Guest
+         * @description A new guest.
+         */
         GuestRequest: {
             /**
+             * Display Name
              * @description What other people see; empty: the user name.
              * @default
              */
@@ -687,15 +704,30 @@ export interface components {
         KindEnum: "assistant" | "group" | "discussion";
         /** @enum {string} */
         LevelEnum: "all" | "mentions" | "none";
-        /** @description Which notifications to mark read: some by their ids, or all. */
+        /**
+         * MarkRead
+         * @description Which notifications to mark read: some by their ids, or all.
+         */
         MarkReadRequest: {
+            /** Ids */
             ids?: string[];
+            /**
+             * All
+             * @default false
+             */
             all?: boolean;
         };
-        /** @description What marking did. */
+        /**
+         * MarkedRead
+         * @description What marking did.
+         */
         MarkedRead: {
+            /** Unread */
             unread: number;
-            /** @description How many were unread until now. */
+            /**
+             * Read
+             * @description How many were unread until now.
+             */
             read: number;
         };
         /**
@@ -897,60 +929,94 @@ export interface components {
              */
             language?: string;
         };
-        /** @description One entry of the inbox; the same state goes over the socket. */
-        Notification: {
-            /** Format: uuid */
-            readonly id: string;
-            readonly category: string;
-            /** @description A verb, such as 'replied'. */
-            readonly action: string;
-            /** Format: uuid */
-            readonly source: string | null;
-            readonly source_display_name: string;
-            readonly short_description: string;
-            /** @description Absolute, or a path on this site; may be empty. */
+        /**
+         * NotificationPage
+         * @description Notifications, newest first.
+         */
+        NotificationPage: {
+            /** Next */
+            next: string | null;
+            /** Previous */
+            previous: string | null;
+            /** Results */
+            results: components["schemas"]["NotificationState"][];
+        };
+        /**
+         * NotificationState
+         * @description One entry of somebody's inbox. `url` is absolute, or a path on this site; it may be empty.
+         */
+        NotificationState: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Category */
+            category: string;
+            /** Action */
+            action: string;
+            /** Source */
+            source: string | null;
+            /** Source Display Name */
+            source_display_name: string;
+            /** Short Description */
+            short_description: string;
+            /** Url */
             url: string;
-            object: components["schemas"]["NotificationObject"] | null;
+            object: components["schemas"]["ObjectState"] | null;
+            /** Extra Data */
             extra_data: {
                 [key: string]: unknown;
             };
-            readonly is_read: boolean;
-            /** Format: date-time */
+            /** Is Read */
+            is_read: boolean;
+            /**
+             * Created At
+             * Format: date-time
+             */
             created_at: string;
         };
-        /** @description What a notification is about. */
-        NotificationObject: {
-            /** @description The kind of thing, such as `message`. */
+        /**
+         * ObjectState
+         * @description What a notification is about; `type` is the kind of thing, such as `conversation`.
+         */
+        ObjectState: {
+            /** Type */
             type: string;
+            /** Id */
             id: string;
         };
-        PaginatedNotificationList: {
-            /**
-             * Format: uri
-             * @example http://api.example.org/accounts/?cursor=cD00ODY%3D"
-             */
-            next?: string | null;
-            /**
-             * Format: uri
-             * @example http://api.example.org/accounts/?cursor=cj0xJnA9NDg3
-             */
-            previous?: string | null;
-            results: components["schemas"]["Notification"][];
-        };
-        /** @description The present password and the next. */
+        /**
+         * PasswordChange
+         * @description The present password and the next.
+         */
         PasswordChangeRequest: {
+            /** Current Password */
             current_password: string;
+            /** New Password */
             new_password: string;
         };
-        /** @description What a reset link carries, and the next password. */
+        /**
+         * PasswordResetConfirm
+         * @description What a reset link carries, and the next password.
+         */
         PasswordResetConfirmRequest: {
+            /** Uid */
             uid: string;
+            /** Token */
             token: string;
+            /** New Password */
             new_password: string;
         };
-        /** @description Where to mail a reset link. */
+        /**
+         * PasswordReset
+         * @description Where to mail a reset link.
+         */
         PasswordResetRequest: {
-            /** Format: email */
+            /**
+             * Email
+             * Format: email
+             */
             email: string;
         };
         /**
@@ -992,9 +1058,15 @@ export interface components {
             /** Content */
             content: string;
         };
-        /** @description What people may change about themselves. */
+        /**
+         * Profile
+         * @description What people may change about themselves; what is absent stays as it is.
+         */
         PatchedProfileRequest: {
-            /** @description What other people see; empty: the user name. */
+            /**
+             * Display Name
+             * @description What other people see; empty: the user name.
+             */
             display_name?: string;
         };
         /**
@@ -1020,16 +1092,34 @@ export interface components {
             /** Seq */
             seq: number;
         };
-        /** @description A refresh token to spend. */
+        /**
+         * Refresh
+         * @description A refresh token to spend.
+         */
         RefreshRequest: {
+            /** Refresh */
             refresh: string;
         };
-        /** @description A new account. */
+        /**
+         * Registration
+         * @description A new account.
+         */
         RegistrationRequest: {
+            /**
+             * Username
+             * @description Letters, digits and `.` `+` `-` `_`.
+             */
             username: string;
+            /** Password */
             password: string;
+            /**
+             * Email
+             * @description Empty if there is none.
+             * @default
+             */
             email?: string;
             /**
+             * Display Name
              * @description What other people see; empty: the user name.
              * @default
              */
@@ -1043,16 +1133,28 @@ export interface components {
             message: components["schemas"]["MessageState"];
             reply: components["schemas"]["MessageState"] | null;
         };
-        /** @description Who signs in. */
+        /**
+         * SignIn
+         * @description Who signs in.
+         */
         SignInRequest: {
-            /** @description A user name or e-mail address. */
+            /**
+             * Username
+             * @description A user name or e-mail address.
+             */
             username: string;
+            /** Password */
             password: string;
         };
-        /** @description A session to end. */
+        /**
+         * SignOut
+         * @description A session to end.
+         */
         SignOutRequest: {
+            /** Refresh */
             refresh: string;
             /**
+             * Everywhere
              * @description End every session of this person, not only this one.
              * @default false
              */
@@ -1081,20 +1183,36 @@ export interface components {
         SpeakerEnum: "user" | "assistant" | "system";
         /** @enum {string} */
         StatusEnum: "complete" | "pending" | "streaming" | "failed" | "cancelled" | "interrupted";
-        /** @description A session's tokens, and whose it is. */
+        /**
+         * Tokens
+         * @description A session's tokens, and whose it is.
+         */
         Tokens: {
-            /** @description For `Authorization: Bearer`, until it expires. */
+            /**
+             * Access
+             * @description For `Authorization: Bearer`, until it expires.
+             */
             access: string;
-            /** @description For one refresh, which answers with the next one. */
+            /**
+             * Refresh
+             * @description For one refresh, which answers with the next one.
+             */
             refresh: string;
-            /** Format: date-time */
+            /**
+             * Access Expires At
+             * Format: date-time
+             */
             access_expires_at: string;
             user: components["schemas"]["User"];
         };
         /** @enum {string} */
         TypeEnum: "user" | "assistant";
-        /** @description How many notifications are unread. */
+        /**
+         * Unread
+         * @description How many notifications are unread.
+         */
         Unread: {
+            /** Unread */
             unread: number;
         };
         /**
@@ -1109,16 +1227,30 @@ export interface components {
             /** Estimated */
             estimated: boolean;
         };
-        /** @description A person as they see themselves. */
+        /**
+         * User
+         * @description A person as they see themselves.
+         */
         User: {
-            /** Format: uuid */
-            readonly id: string;
-            readonly username: string;
-            /** @description What other people see. */
-            readonly name: string;
-            /** @description Empty if there is none. */
-            readonly email: string;
-            readonly is_guest: boolean;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Username */
+            username: string;
+            /**
+             * Name
+             * @description What other people see.
+             */
+            name: string;
+            /**
+             * Email
+             * @description Empty if there is none.
+             */
+            email: string;
+            /** Is Guest */
+            is_guest: boolean;
         };
     };
     responses: never;
@@ -1797,7 +1929,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description The last `seq` known; absent: a first load. */
-                since?: number;
+                since?: number | null;
             };
             header?: never;
             path: {
@@ -2069,11 +2201,11 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only messages whose `created_seq` is greater. */
-                after?: number;
+                after?: number | null;
                 /** @description Only messages whose `created_seq` is smaller. */
-                before?: number;
+                before?: number | null;
                 /** @description How many at most: 1 to 200, else 50. */
-                limit?: number;
+                limit?: number | null;
             };
             header?: never;
             path: {
@@ -2561,9 +2693,9 @@ export interface operations {
     notifications_list: {
         parameters: {
             query?: {
-                /** @description The pagination cursor value. */
+                /** @description From `next` or `previous`. */
                 cursor?: string;
-                /** @description Number of results to return per page. */
+                /** @description How many at most: 1 to 100, else 30. */
                 limit?: number;
                 /** @description Only those not read yet. */
                 unread?: boolean;
@@ -2579,7 +2711,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PaginatedNotificationList"];
+                    "application/json": components["schemas"]["NotificationPage"];
                 };
             };
             400: {
@@ -2624,7 +2756,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Notification"];
+                    "application/json": components["schemas"]["NotificationState"];
                 };
             };
             401: {

@@ -5,7 +5,7 @@
  * and whoever waited for it takes the tokens that it brought.
  */
 
-import { ServerError, SignedOut, Unreachable } from "./errors.ts";
+import { ServerError, SignedOut } from "./errors.ts";
 
 export interface Me {
   id: string;
@@ -151,9 +151,7 @@ export class Tokens {
       this.accept(answer, answer.user ?? held.user);
       return answer.access;
     } catch (error) {
-      if (!(error instanceof ServerError) || error.passing) {
-        throw error instanceof Error ? error : new Unreachable();
-      }
+      if (!(error instanceof ServerError) || error.passing) throw error;
       return this.#other(tokens.refresh);
     }
   }

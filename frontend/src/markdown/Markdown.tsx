@@ -12,7 +12,7 @@ import { Fragment, jsx, jsxs } from "react/jsx-runtime";
 import ReactMarkdown, { type Components } from "react-markdown";
 import remarkGfm from "remark-gfm";
 import remend from "remend";
-import { CopyButton } from "../app/ui";
+import { CopyButton } from "../ui/copying";
 import { Blocks, isEntangled } from "./blocks";
 
 const PLUGINS = [remarkGfm];

@@ -67,6 +67,11 @@ def test_a_trimmed_history_begins_with_a_question() -> None:
     assert build_turns("", "", past, 60) == [Turn("user", "q" * 40)]
 
 
+def test_a_trimmed_history_begins_with_none_of_several_answers_in_a_row() -> None:
+    past = [user("q" * 40), reply("b" * 40), reply("a" * 40), user("x" * 4000)]
+    assert build_turns("", "", past, 80) == [Turn("user", "q" * 40)]
+
+
 def test_a_whole_history_may_begin_with_a_greeting() -> None:
     turns = build_turns("", "", [user("hello"), reply("Welcome!")], 1000)
     assert [turn.role for turn in turns] == ["assistant", "user"]

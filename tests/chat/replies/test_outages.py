@@ -4,13 +4,18 @@ import asyncio
 import signal
 from collections.abc import Callable
 
+import psycopg
 import pytest
 
+from chat.llm import Delta
 from chat.models import Message
 from chat.replies import metrics
+from chat.replies.flusher import Connection, Flusher
+from chatire.worker import process
 from chatire.worker.process import WorkerProcess
 from core.threads import in_thread
 from tests.chat.replies.conftest import (
+    DEADLINE,
     Follower,
     Room,
     Subprocess,
@@ -21,7 +26,7 @@ from tests.chat.replies.conftest import (
     terminate_connections,
     text_so_far,
 )
-from tests.chat.replies.test_takeover import execute
+from tests.chat.replies.test_takeover import claim, execute
 from tests.fakes.openai_server import RunningServer
 
 
@@ -85,6 +90,43 @@ async def test_emptied_chunks_are_written_anew(
     assert (await ended(reply)).content == fake_model.records[0].text
     indexes = [delta["index"] for delta in follower.deltas(reply)]
     assert indexes == sorted(set(indexes))
+
+
+async def test_reply_fenced_during_an_outage_leaves_its_successors_chunks_alone(room: Room) -> None:
+    away, back = asyncio.Event(), asyncio.Event()
+
+    async def connect() -> Connection:
+        if not away.is_set():
+            away.set()
+            raise psycopg.OperationalError("the database is away")
+        await back.wait()
+        return await process._connect_flusher()
+
+    reply = await in_thread(room.say, tokens=3)
+    first = await in_thread(claim, reply)
+    assert first is not None
+    flusher = Flusher(connect)
+    ours = flusher.open(
+        message_id=reply.pk, conversation_id=reply.conversation_id, attempt=first.attempt
+    )
+    running = asyncio.create_task(flusher.run())
+    ours.add(Delta("of a worker taken for dead", ""))
+    async with asyncio.timeout(DEADLINE):
+        await away.wait()
+    await in_thread(claim, reply)
+    await in_thread(
+        execute,
+        "INSERT INTO chat_replychunk (message_id, attempt, index, text, reasoning)"
+        " VALUES (%s, 2, 0, 'of its successor', '')",
+        reply.pk,
+    )
+    back.set()
+    async with asyncio.timeout(DEADLINE):
+        await flusher.drain(ours)
+    assert await in_thread(chunks, reply) == [(2, 0, "of its successor")]
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
 
 
 async def test_worker_that_dies_inside_says_so(

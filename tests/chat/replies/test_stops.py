@@ -1,19 +1,23 @@
 """Stopping, and what counts as it; making a reply again."""
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
+import psycopg
 import pytest
 from django.db import connection
 from django.utils import timezone
 
 from accounts.models import User
+from channels_pgnotify.connection import connection_params
 from chat.models import Conversation, Message
 from chat.services.replies import claim_reply
 from chat.services.reply_actions import regenerate, request_stop
 from chatire.worker.process import WorkerProcess
 from core.errors import Conflict, Invalid, NotFound
+from core.jobs import SIGNALS
 from core.threads import in_thread
 from tests.chat.replies.conftest import (
     Follower,
@@ -43,6 +47,17 @@ async def test_stop_keeps_the_text_and_closes_the_models_connection(
     assert "".join(delta["text"] for delta in follower.deltas(reply)) == state["content"]
     assert state["usage"]["estimated"]
     assert await in_thread(chunks, reply) == []
+
+
+def test_stop_of_a_streaming_reply_wakes_the_workers(room: Room) -> None:
+    reply = room.say(tokens=5)
+    assert claim_reply(message_id=reply.pk, conversation_id=reply.conversation_id) is not None
+    params = connection_params(connection.settings_dict)
+    with psycopg.connect(**params, autocommit=True) as listening:
+        listening.execute(f"LISTEN {SIGNALS}")
+        request_stop(user=room.user, message_id=reply.pk)
+        heard = [json.loads(each.payload) for each in listening.notifies(timeout=10, stop_after=1)]
+    assert heard == [{"signal": "stop", "message": reply.pk.hex}]
 
 
 async def test_stop_whose_wake_up_was_lost_is_noticed(

@@ -3,13 +3,15 @@
 import asyncio
 import signal
 from collections.abc import Callable
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection, transaction
 
 from chat.models import Conversation, Message
-from chat.replies import reaper
+from chat.replies import reaper, runner
+from chat.replies.flusher import Connection, Flusher
+from chat.replies.prompt import Prompt
 from chat.services.replies import (
     MAX_ATTEMPTS,
     Claim,
@@ -23,6 +25,7 @@ from chatire.worker import process
 from core.threads import in_thread
 from notifications.models import Notification
 from tests.chat.replies.conftest import (
+    DEADLINE,
     Follower,
     Room,
     Start,
@@ -128,6 +131,30 @@ async def test_stopping_worker_wakes_another_for_what_it_hands_back(
     assert claimed.status in (Message.Status.STREAMING, Message.Status.COMPLETE)
     assert second.runner.running or claimed.status == Message.Status.COMPLETE
     assert (await ended(reply)).content == fake_model.records[1].text
+
+
+async def test_worker_that_stops_during_a_claim_hands_the_reply_back(
+    room: Room, fake_model: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect() -> Connection:
+        raise AssertionError("nothing is to be stored")
+
+    flusher = Flusher(connect)
+    stopping = runner.Runner(flusher)
+    prepare = runner._prepare
+
+    def prepare_and_stop(message_id: UUID, conversation_id: UUID) -> tuple[Claim, Prompt] | None:
+        prepared = prepare(message_id, conversation_id)
+        stopping.hand_back_all()
+        return prepared
+
+    monkeypatch.setattr(runner, "_prepare", prepare_and_stop)
+    reply = await in_thread(room.say, tokens=5)
+    async with asyncio.timeout(DEADLINE):
+        await stopping.run(message_id=reply.pk, conversation_id=reply.conversation_id)
+    waiting = await in_thread(lambda: Message.objects.get(pk=reply.pk))
+    assert (waiting.status, waiting.attempt) == (Message.Status.PENDING, 1)
+    assert fake_model.records == []
 
 
 async def test_two_workers_make_one_run(

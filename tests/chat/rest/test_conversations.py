@@ -100,6 +100,15 @@ def test_bad_input_is_refused_naming_its_field(
     assert not Conversation.objects.exists()
 
 
+def test_a_text_that_is_too_long_is_counted_in_characters(
+    api: Api, alice: User, group: Conversation
+) -> None:
+    answer = api(alice).patch(f"/api/conversations/{group.pk}/", {"title": "x" * 201})
+    (problem,) = answer.json()["details"]["fields"]
+    assert problem["code"] == "string_too_long"
+    assert "200 characters" in problem["message"]
+
+
 def test_a_list_has_only_ones_own_newest_activity_first(
     api: Api, alice: User, bob: User, charlie: User, assistant: Assistant
 ) -> None:

@@ -89,6 +89,16 @@ def test_the_document_states_every_operation():
     assert len(OPERATIONS) > 25
 
 
+def test_the_document_tells_the_limits_of_numbers_and_texts():
+    history = OPERATIONS["messages_list"].definition.raw["parameters"]
+    (before,) = [one["schema"] for one in history if one["name"] == "before"]
+    assert before["anyOf"][0] == {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
+    title = SCHEMA.raw_schema["components"]["schemas"]["NewConversationRequest"]["properties"][
+        "title"
+    ]
+    assert title["maxLength"] == 200
+
+
 @pytest.mark.parametrize("path", ["assistants/", "conversations/", "conversations/{}/members/"])
 @pytest.mark.parametrize("position", ["p=abc", "p=2020-01-01", "p=%00", "o=5&p=9999-99-99"])
 def test_a_forged_cursor_finds_no_page(

@@ -12,17 +12,21 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
 
-from accounts.models import User
+from accounts.models import Session, User
 from accounts.services import revoke_session
 from chat.models import Conversation, Member, Message, ReplyChunk
-from chat.services.conversations import delete_conversation, rename_conversation
+from chat.services.conversations import (
+    create_conversation,
+    delete_conversation,
+    rename_conversation,
+)
 from chat.services.members import add_member, remove_member
 from chat.services.messages import send_message
 from chat.services.replies import claim_reply
-from core.publishing import Publication, publish_now, to_conversation, to_user, user_group
+from core.publishing import Publication, publish_now, to_conversation, user_group
 from core.threads import in_thread
 from protocol import limits
-from protocol.events import ConversationTouched, ReplyDelta
+from protocol.events import ReplyDelta
 from tests.chat.socket.client import Socket
 
 Token = Callable[[User], str]
@@ -528,23 +532,6 @@ async def test_a_removed_member_stops_receiving_at_once(
         assert again["code"] == "not_found"
 
 
-async def test_a_removal_lost_in_a_gap_is_found_out(
-    alice: User, bob: User, group: Conversation, token_for: Token
-) -> None:
-    async with Socket(await in_thread(token_for, bob)) as socket:
-        await socket.command("subscribe", conversation=key(group))
-        await in_thread(Member.objects.filter(user=bob).update, left_at=timezone.now())
-        await in_thread(publish_now, gap_of(bob))
-        await socket.until("resync")
-        await in_thread(
-            send_message, user=alice, conversation_id=group.pk, client_id="1", content="secret"
-        )
-        last = ConversationTouched(conversation=group.pk, seq=0, unread=0)
-        await in_thread(publish_now, to_user(bob.pk, last))
-        await socket.until("conversation.touched", seq=0)
-        assert "message.created" not in [frame["type"] for frame in socket.seen]
-
-
 async def test_a_deactivation_lost_in_a_gap_is_found_out(alice: User, token_for: Token) -> None:
     async with Socket(await in_thread(token_for, alice)) as socket:
         await socket.until("hello")
@@ -556,6 +543,41 @@ async def test_a_deactivation_lost_in_a_gap_is_found_out(alice: User, token_for:
 def gap_of(user: User) -> Publication:
     """What the layer tells sockets that may have missed something."""
     return Publication(user_group(user.pk), {"type": "layer.gap"})
+
+
+async def test_a_removal_that_was_lost_in_a_gap_takes_effect_after_it(
+    alice: User, bob: User, group: Conversation, token_for: Token
+) -> None:
+    other = await in_thread(lambda: create_conversation(user=alice, kind="group", members=[bob.pk]))
+    async with Socket(await in_thread(token_for, bob)) as socket:
+        await socket.command("subscribe", conversation=key(group))
+        await socket.command("subscribe", conversation=key(other))
+        membership = Member.objects.filter(conversation=group, user=bob)
+        await in_thread(lambda: membership.update(left_at=timezone.now()))
+        await get_channel_layer().group_send(user_group(bob.pk), {"type": "layer.gap"})
+        await socket.until("resync", conversation=None)
+        for conversation in (group, other):
+            await in_thread(
+                send_message,
+                user=alice,
+                conversation_id=conversation.pk,
+                client_id="1",
+                content="hello",
+            )
+        heard = await socket.until("message.created")
+        assert heard["conversation"] == key(other)
+
+
+async def test_a_revocation_that_was_lost_in_a_gap_takes_effect_after_it(
+    alice: User, token_for: Token
+) -> None:
+    token = AccessToken(await in_thread(token_for, alice))
+    async with Socket(str(token)) as socket:
+        await socket.until("hello")
+        session = Session.objects.filter(pk=token["sid"])
+        await in_thread(lambda: session.update(revoked_at=timezone.now()))
+        await get_channel_layer().group_send(user_group(alice.pk), {"type": "layer.gap"})
+        assert await socket.close_code() == (4001, "session_revoked")
 
 
 async def test_being_added_shows_without_a_reload(

@@ -1,0 +1,71 @@
+import { CircleUserRound, LogOut, Monitor, Moon, Sun, UserPlus } from "lucide-react";
+import { DropdownMenu } from "radix-ui";
+import { type ReactElement, useState } from "react";
+import { Avatar } from "../../ui/controls";
+import { ITEM, MENU } from "../../ui/menu";
+import { setTheme, type Theme, useTheme } from "../../ui/theme";
+import { useClient, useMe } from "../useClient";
+import { ClaimDialog } from "./SignIn";
+
+const THEMES: [Theme, string, typeof Sun][] = [
+  ["system", "As the system", Monitor],
+  ["light", "Light", Sun],
+  ["dark", "Dark", Moon],
+];
+
+/** Who one is, and what one can do as them. */
+export function AccountMenu(): ReactElement | null {
+  const client = useClient();
+  const me = useMe();
+  const theme = useTheme();
+  const [claiming, setClaiming] = useState(false);
+  if (!me) return null;
+  return (
+    <div className="border-line border-t p-2">
+      <DropdownMenu.Root>
+        <DropdownMenu.Trigger className="flex w-full items-center gap-2.5 rounded-lg p-2 text-start hover:bg-hover">
+          <Avatar name={me.name} />
+          <span className="min-w-0 flex-1">
+            <span className="sr-only">Your menu: </span>
+            <span className="block truncate font-medium">{me.name}</span>
+            <span className="block truncate text-muted text-xs">
+              {me.is_guest ? "Guest on this device" : me.email || me.username}
+            </span>
+          </span>
+          <CircleUserRound className="size-4 text-muted" aria-hidden />
+        </DropdownMenu.Trigger>
+        <DropdownMenu.Portal>
+          <DropdownMenu.Content side="top" align="start" sideOffset={6} className={`${MENU} w-60`}>
+            {me.is_guest && (
+              <>
+                <DropdownMenu.Item className={ITEM} onSelect={() => setClaiming(true)}>
+                  <UserPlus aria-hidden /> Create an account
+                </DropdownMenu.Item>
+                <DropdownMenu.Separator className="my-1 border-line border-t" />
+              </>
+            )}
+            <DropdownMenu.Label className="px-2.5 pt-1 text-muted text-xs">
+              Appearance
+            </DropdownMenu.Label>
+            <DropdownMenu.RadioGroup
+              value={theme}
+              onValueChange={(value) => setTheme(value as Theme)}
+            >
+              {THEMES.map(([value, label, Icon]) => (
+                <DropdownMenu.RadioItem key={value} value={value} className={ITEM}>
+                  <Icon aria-hidden /> {label}
+                  <DropdownMenu.ItemIndicator className="ms-auto">✓</DropdownMenu.ItemIndicator>
+                </DropdownMenu.RadioItem>
+              ))}
+            </DropdownMenu.RadioGroup>
+            <DropdownMenu.Separator className="my-1 border-line border-t" />
+            <DropdownMenu.Item className={ITEM} onSelect={() => void client.signOut()}>
+              <LogOut aria-hidden /> Sign out
+            </DropdownMenu.Item>
+          </DropdownMenu.Content>
+        </DropdownMenu.Portal>
+      </DropdownMenu.Root>
+      <ClaimDialog open={claiming} onClose={() => setClaiming(false)} />
+    </div>
+  );
+}

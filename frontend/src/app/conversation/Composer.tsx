@@ -1,0 +1,111 @@
+import { ArrowUp, Square } from "lucide-react";
+import { type ReactElement, type RefObject, useRef } from "react";
+import { MAX_CONTENT } from "../../client";
+import { useMedia } from "../../ui/useMedia";
+
+/** Characters left at which the count begins to show. */
+const NEARLY_FULL = 1_000;
+
+export function Composer({
+  text,
+  onText,
+  onSend,
+  onStop,
+  onTyping,
+  onUp,
+  placeholder,
+  disabled = false,
+  field,
+}: {
+  text: string;
+  onText: (text: string) => void;
+  onSend: (text: string) => void;
+  /** Present while a reply streams. */
+  onStop?: (() => void) | undefined;
+  onTyping?: (active: boolean) => void;
+  /** The arrow upwards where nothing is written; returns whether that did anything. */
+  onUp?: () => boolean;
+  placeholder: string;
+  disabled?: boolean;
+  field?: RefObject<HTMLTextAreaElement | null>;
+}): ReactElement {
+  const own = useRef<HTMLTextAreaElement>(null);
+  const area = field ?? own;
+  // On a phone, return makes a line; sending has its own button.
+  const touch = useMedia("(pointer: coarse)");
+  const left = MAX_CONTENT - text.length;
+  const sendable = text.trim() !== "" && left >= 0 && !disabled;
+  const send = () => {
+    if (!sendable) return;
+    onSend(text);
+    onTyping?.(false);
+    area.current?.focus();
+  };
+  return (
+    <form
+      className="mx-auto w-full max-w-3xl px-4 pb-[max(1rem,env(safe-area-inset-bottom))]"
+      onSubmit={(event) => {
+        event.preventDefault();
+        send();
+      }}
+    >
+      <div className="flex items-end gap-2 rounded-2xl border border-line bg-raised p-2 shadow-sm focus-within:border-accent/60">
+        <textarea
+          ref={area}
+          aria-label="Message"
+          placeholder={placeholder}
+          rows={1}
+          value={text}
+          onChange={(event) => {
+            onText(event.target.value);
+            onTyping?.(event.target.value !== "");
+          }}
+          onBlur={() => onTyping?.(false)}
+          onKeyDown={(event) => {
+            if (event.key === "ArrowUp" && text === "" && onUp?.()) event.preventDefault();
+            // Return also ends the composition of a character, which is not sending.
+            if (event.key !== "Enter" || event.nativeEvent.isComposing) return;
+            if (event.shiftKey || touch) return;
+            event.preventDefault();
+            send();
+          }}
+          className="field-sizing-content max-h-[40dvh] min-h-9 flex-1 resize-none bg-transparent px-2 py-1.5 text-base outline-none placeholder:text-muted md:text-[0.9375rem]"
+        />
+        {onStop && text.trim() === "" ? (
+          <button
+            type="button"
+            aria-label="Stop"
+            title="Stop"
+            onClick={onStop}
+            className="inline-flex size-9 shrink-0 items-center justify-center rounded-xl border border-line hover:bg-hover"
+          >
+            <Square className="size-3.5 fill-current" aria-hidden />
+          </button>
+        ) : (
+          <button
+            type="submit"
+            aria-label="Send"
+            title="Send"
+            disabled={!sendable}
+            className="inline-flex size-9 shrink-0 items-center justify-center rounded-xl bg-accent text-on-accent transition-opacity disabled:opacity-35"
+          >
+            <ArrowUp className="size-5" aria-hidden />
+          </button>
+        )}
+      </div>
+      <Room left={left} />
+    </form>
+  );
+}
+
+/** How much more fits into a message, once that is not much. */
+export function Room({ left }: { left: number }): ReactElement | null {
+  if (left >= NEARLY_FULL) return null;
+  return (
+    <p role="status" className={`mt-1 px-2 text-sm ${left < 0 ? "text-danger" : "text-muted"}`}>
+      {left < 0
+        ? `${-left} characters too many; a message has ${MAX_CONTENT.toLocaleString()} at most.`
+        : `${left} characters left.`}
+    </p>
+  );
+}

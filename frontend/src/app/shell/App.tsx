@@ -1,0 +1,64 @@
+import { type ReactElement, useEffect } from "react";
+import { Redirect, Route, Switch, useLocation } from "wouter";
+import { SignInDialog, SignInPage } from "../account/SignIn";
+import { ConversationPage } from "../conversation/ConversationPage";
+import { Places } from "../conversation/places";
+import { Home } from "../rooms/Home";
+import { useKnown } from "../useClient";
+import { Shell } from "./Shell";
+
+export function App(): ReactElement {
+  return (
+    <Switch>
+      <Route path="/login">
+        <SignInPage />
+      </Route>
+      <Route>
+        <SignedIn />
+      </Route>
+    </Switch>
+  );
+}
+
+/** Everything that needs someone to be signed in, or to sign in again. */
+function SignedIn(): ReactElement {
+  const someone = useKnown((state) => state.session?.user.id);
+  const [path] = useLocation();
+  if (someone === undefined) {
+    const next = path === "/" ? "" : `?next=${encodeURIComponent(path)}`;
+    return <Redirect to={`/login${next}`} replace />;
+  }
+  return (
+    // Nothing of one person's pages outlives them.
+    <Shell key={someone}>
+      <Places>
+        <Switch>
+          <Route path="/">
+            <Home />
+          </Route>
+          <Route path="/c/:id">{({ id }) => <ConversationPage key={id} id={id} />}</Route>
+          <Route>
+            <NotFound />
+          </Route>
+        </Switch>
+      </Places>
+      <SignInDialog />
+    </Shell>
+  );
+}
+
+function NotFound(): ReactElement {
+  useEffect(() => {
+    document.title = "Not found — Chatire";
+  }, []);
+  return (
+    <div className="flex flex-1 items-center justify-center p-6 text-center">
+      <div>
+        <h1 className="font-serif text-2xl">There is no such page</h1>
+        <a href="/" className="mt-2 inline-block text-accent underline underline-offset-2">
+          Go to your conversations
+        </a>
+      </div>
+    </div>
+  );
+}

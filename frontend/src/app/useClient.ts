@@ -1,0 +1,23 @@
+/** The one client of the page, and how views watch it. */
+
+import { createContext, useContext } from "react";
+import { useStore } from "zustand";
+import type { Client, ClientState, Me } from "../client";
+
+export const ClientContext = createContext<Client | null>(null);
+
+export function useClient(): Client {
+  const client = useContext(ClientContext);
+  if (!client) throw new Error("No client above this component.");
+  return client;
+}
+
+/** Watch part of what the client knows. `select` must return the same value for the same state. */
+export function useKnown<T>(select: (state: ClientState) => T): T {
+  return useStore(useClient().store, select);
+}
+
+/** Who is signed in, or was until the server refused. */
+export function useMe(): Me | null {
+  return useKnown((state) => state.session?.user ?? null);
+}
