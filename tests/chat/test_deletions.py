@@ -44,6 +44,7 @@ def delete(client: APIClient, message: Message) -> tuple[int, Any]:
     return answered.status_code, answered.json()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_an_author_deletes_and_only_the_place_is_left(
     api: Api, alice: User, bob: User, group: Conversation
 ) -> None:
