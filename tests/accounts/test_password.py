@@ -188,6 +188,20 @@ def test_mail_that_could_not_be_sent_is_tried_again(alice, monkeypatch):
     assert len(mail.outbox) == 1
 
 
+@pytest.mark.parametrize(("setting", "seconds"), [(None, 10), (3, 3)])
+def test_mail_server_that_hangs_is_given_up(alice, monkeypatch, settings, setting, seconds):
+    settings.EMAIL_TIMEOUT = setting
+    timeouts = []
+
+    def connect(timeout):
+        timeouts.append(timeout)
+        return mail.get_connection()
+
+    monkeypatch.setattr("accounts.services.passwords.get_connection", connect)
+    services.send_password_reset(email=alice.email, site="")
+    assert timeouts == [seconds]
+
+
 def test_longest_password_is_taken_and_a_longer_one_is_not(alice):
     longest = "correct-horse-" + "b" * (services.PASSWORD_MAX_LENGTH - 14)
     session = services.open_session(user=alice).session

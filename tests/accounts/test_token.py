@@ -134,6 +134,12 @@ def test_change_while_the_password_was_checked_lets_no_session_open(alice, monke
     assert not Session.objects.exists()
 
 
+def test_session_is_the_persons_own_whoever_shares_the_password_hash(alice, bob):
+    other, person = sorted((alice, bob), key=lambda user: user.pk)
+    User.objects.filter(pk=other.pk).update(password=person.password)
+    assert services.sign_in(login=person.username, password=PASSWORD).session.user == person
+
+
 def test_session_knows_its_device_in_what_a_column_holds(alice):
     session = services.sign_in(
         login="alice", password=PASSWORD, user_agent="\0" + "x" * 300

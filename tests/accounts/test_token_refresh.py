@@ -102,6 +102,15 @@ def test_thief_who_uses_a_token_before_its_owner_is_found_when_both_have_refresh
     assert_refused(refresh(owner["refresh"]), "session_revoked")
 
 
+def test_token_overtaken_by_one_long_forgotten_ends_the_session(refresh, tokens):
+    first, second = (refresh(tokens.refresh).json()["refresh"] for _ in range(2))
+    refresh(first)
+    OutstandingToken.objects.all().delete()
+    assert_refused(refresh(second), "session_revoked")
+    tokens.session.refresh_from_db()
+    assert tokens.session.revoked_at is not None
+
+
 def test_reuse_leaves_other_sessions_alone(api, alice, refresh, tokens, after_grace):
     other = services.open_session(user=alice)
     refresh(refresh(tokens.refresh).json()["refresh"])

@@ -33,6 +33,8 @@ def test_no_payload_is_longer_than_postgres_takes(name: str) -> None:
         channels, payloads = Stream().encode([Entry("c", name, bytes(size))])
         assert len(channels) == len(payloads)
         assert max(map(len, payloads)) <= PAYLOAD_LIMIT
+    _, payloads = Stream().encode(Entry("c", name, bytes(500)) for _ in range(50))
+    assert max(map(len, payloads)) <= PAYLOAD_LIMIT
 
 
 def test_what_just_fits_goes_together_and_what_does_not_goes_apart() -> None:

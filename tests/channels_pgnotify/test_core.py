@@ -137,13 +137,34 @@ async def test_a_member_that_never_reads_takes_bounded_memory(make_layer: MakeLa
     assert len(layer._listener().channels.mailboxes[silent]) == 10
 
 
-async def test_a_full_local_channel_raises_channel_full(make_layer: MakeLayer) -> None:
-    layer = make_layer(capacity=3)
+async def test_a_full_local_channel_raises_channel_full_and_has_no_gap(
+    make_layer: MakeLayer,
+) -> None:
+    layer = make_layer(capacity=3, gap_type="gap")
     channel = await layer.new_channel()
     for _ in range(3):
         await layer.send(channel, {"type": "n"})
     with pytest.raises(ChannelFull):
         await layer.send(channel, {"type": "n"})
+    for _ in range(3):
+        assert await receive(layer, channel) == {"type": "n"}
+    await layer.send(channel, {"type": "end"})
+    assert await receive(layer, channel) == {"type": "end"}
+
+
+async def test_a_channel_that_lags_is_full_until_its_reader_knows(make_layer: MakeLayer) -> None:
+    layer = make_layer(capacity=1, gap_type="gap")
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    for kind in ("kept", "dropped"):
+        await layer.group_send("room", {"type": kind})
+    assert await layer._listener().beats()
+    assert await receive(layer, channel) == {"type": "kept"}
+    with pytest.raises(ChannelFull):
+        await layer.send(channel, {"type": "refused"})
+    assert await receive(layer, channel) == {"type": "gap"}
+    await layer.send(channel, {"type": "end"})
+    assert await receive(layer, channel) == {"type": "end"}
 
 
 async def test_a_cancelled_receive_loses_nothing(layer: PostgresChannelLayer) -> None:

@@ -1,6 +1,7 @@
 """Messages for channels that no event loop has at the moment."""
 
 import asyncio
+import time
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -38,6 +39,13 @@ def test_expired_messages_are_gone_and_make_room() -> None:
     assert parked.take("c") == [b"0", b"1"]
     put(parked, b"stale", expiry=-1)
     assert parked.take("c") == []
+
+
+def test_message_lives_to_the_end_of_its_last_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 1_000.0)
+    parked = ParkedMessages()
+    assert [put(parked, b"%d" % n, expiry=0) for n in range(3)] == [True, True, False]
+    assert parked.take("c") == [b"0", b"1"]
 
 
 def test_channels_longest_parked_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
