@@ -7,13 +7,14 @@ from django.utils import timezone
 
 from accounts.models import User
 from chat.change import Change, changing, conversation_of
-from chat.models import Assistant, Conversation, Message
+from chat.models import Assistant, Conversation, Message, ReplyChunk
 from chat.selectors.messages import SendPreconditions, messages_with_authors, send_preconditions
 from chat.services.conversations import require_model
 from chat.services.members import require_manager
 from chat.services.replies import start_reply
-from chat.services.reply_actions import active_replies, end_deleted_reply, stop_reply
+from chat.services.reply_actions import STOP_SIGNAL, active_replies, stop_reply
 from core.errors import Conflict, Invalid, NotAllowed, NotFound
+from core.jobs import signal_workers_on_commit
 
 
 class SentMessage(NamedTuple):
@@ -132,7 +133,10 @@ def delete_message(*, user: User, message_id: UUID) -> Message:
         for reply in active_replies(message):
             stop_reply(change=change, reply=reply)
         if message.status in Message.ACTIVE:
-            end_deleted_reply(message)
+            # Its worker is woken to stop, and finds that the reply is no longer its own.
+            message.status = Message.Status.CANCELLED
+            ReplyChunk.objects.filter(message_id=message.pk).delete()
+            signal_workers_on_commit(STOP_SIGNAL, message=message.pk.hex)
         message.deleted_at = timezone.now()
         message.content = message.reasoning = message.refusal = ""
         message.tool_calls = []

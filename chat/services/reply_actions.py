@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from chat.change import Change, changing, conversation_of
-from chat.models import Assistant, Member, Message, MessageQuerySet, ReplyChunk
+from chat.models import Assistant, Member, Message, MessageQuerySet
 from chat.selectors.messages import messages_with_authors
 from chat.services.replies import (
     cancel_waiting_reply,
@@ -47,16 +47,6 @@ def stop_reply(*, change: Change, reply: Message) -> Message:
         marked.update(stop_requested_at=timezone.now())
         signal_workers_on_commit(STOP_SIGNAL, message=reply.pk.hex)
     return reply
-
-
-def end_deleted_reply(reply: Message) -> None:
-    """End a reply that is being made, in the caller's change, which stores it without its text.
-
-    Its worker is woken to stop, and finds that the reply is no longer its own.
-    """
-    reply.status = _Status.CANCELLED
-    ReplyChunk.objects.filter(message_id=reply.pk).delete()
-    signal_workers_on_commit(STOP_SIGNAL, message=reply.pk.hex)
 
 
 def regenerate(*, user: User, message_id: UUID, model: str = "") -> Message:
