@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".chatire" / "mutants"
 SAMPLE = 300
 # Tests wait more than they compute.
-PROCESSES = os.cpu_count() or 1
+PROCESSES = (os.cpu_count() or 1) + 1
 
 
 def main() -> int:
