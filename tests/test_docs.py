@@ -1,6 +1,7 @@
 """The documents against the code: what they name exists, and what exists is named."""
 
 import ast
+import inspect
 import json
 import re
 import subprocess
@@ -219,6 +220,24 @@ def test_defaults_are_stated_as_they_are():
 def test_the_example_file_names_only_what_there_is():
     example = (ROOT / ".env.example").read_text()
     assert set(re.findall(r"^# ([A-Z_]+)=", example, re.MULTILINE)) <= set(documented())
+
+
+# --- channel-layer.md ----------------------------------------------------------------------
+
+
+def test_the_layers_defaults_are_stated_as_they_are():
+    from channels_pgnotify import PostgresChannelLayer
+
+    stated = {
+        name: row[1].strip('`"')
+        for row in rows((DOCS / "channel-layer.md").read_text())
+        for name in names(row[0])
+    }
+    parameters = inspect.signature(PostgresChannelLayer).parameters
+    for name in ("prefix", "expiry", "capacity", "group_expiry", "gap_type", "heartbeat", "shards"):
+        default = parameters[name].default
+        shown = "none" if default is None else f"{default:g}" if name != "prefix" else default
+        assert re.match(rf"{shown}\b", stated[name]), name
 
 
 # --- operations.md -------------------------------------------------------------------------

@@ -180,6 +180,15 @@ async def test_a_cancelled_receive_loses_nothing(layer: PostgresChannelLayer) ->
         assert (await receive(layer, channel))["n"] == n
 
 
+async def test_a_reader_that_gave_up_is_waited_for_no_more(layer: PostgresChannelLayer) -> None:
+    channel = await layer.new_channel()
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(layer.receive(channel), 0.01)
+    # Else a channel that is polled would grow, and never count as forgotten.
+    assert not layer._listener().channels.mailboxes[channel].awaited
+
+
 async def test_a_message_for_a_cancelled_reader_goes_to_the_next_that_waits(
     layer: PostgresChannelLayer,
 ) -> None:
