@@ -175,3 +175,13 @@ def test_reading_past_the_end_leaves_what_follows_unread(
 
     say(alice, group, "two")
     assert unread(bob, group) == 1
+
+
+@pytest.mark.parametrize(("title", "named"), [("Lunch", "Lunch"), ("", "a conversation")])
+def test_who_is_added_is_told_to_what(
+    alice: User, charlie: User, group: Conversation, title: str, named: str
+) -> None:
+    Conversation.objects.filter(pk=group.pk).update(title=title)
+    add(charlie, group, alice)
+    told = Notification.objects.get(recipient=charlie, action="member.added")
+    assert told.short_description == f"{alice.name} added you to {named}"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.llm import Turn, estimate_tokens
-from chat.llm.tokens import TokenEstimate, estimate_turns
+from chat.llm.tokens import TOKENS_PER_TURN, TokenEstimate, estimate_turns
 from chat.replies.history import PastMessage, build_turns, omit_middle
 
 
@@ -46,6 +46,14 @@ def test_the_language_is_asked_for(language: str) -> None:
 def test_what_is_no_language_does_not_reach_the_system_prompt(language: str) -> None:
     [system, _] = build_turns("Be brief.", language, [user("hello")], 1000)
     assert system.content == "Be brief."
+
+
+def test_a_newest_question_that_fits_is_whole_though_it_takes_most_of_the_room() -> None:
+    question = "why " * 200
+    budget = TOKENS_PER_TURN + estimate_tokens(question)
+    assert build_turns("", "", [user(question), reply("x" * 4000)], budget) == [
+        Turn("user", question)
+    ]
 
 
 def test_only_as_much_of_the_past_is_read_as_fits() -> None:

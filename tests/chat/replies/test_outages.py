@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
+from django.db import InterfaceError, OperationalError
 
 from chat.llm import Delta
 from chat.models import Message
-from chat.replies import metrics
+from chat.replies import metrics, runner
 from chat.replies.flusher import Connection, Flusher
 from chatire.worker import process
 from chatire.worker.process import WorkerProcess
@@ -138,3 +139,25 @@ async def test_worker_that_dies_inside_says_so(
         healthy, details = await worker._health()
     assert not healthy
     assert details["database"] is False
+
+
+async def test_a_call_is_made_again_while_the_database_is_away_at_growing_intervals(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waited: list[int] = []
+
+    def at_once(attempt: int, cap: float) -> float:
+        waited.append(attempt)
+        return 0.0
+
+    monkeypatch.setattr(runner, "backoff", at_once)
+    answers = iter([OperationalError(), InterfaceError(), OperationalError(), "done"])
+
+    def call() -> str:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert await runner.persistently(call) == "done"
+    assert waited == [1, 2, 3]

@@ -20,7 +20,7 @@ from chat.services.conversations import (
     delete_conversation,
     rename_conversation,
 )
-from chat.services.members import add_member, remove_member
+from chat.services.members import add_member, change_member, remove_member
 from chat.services.messages import send_message
 from chat.services.replies import claim_reply
 from core.publishing import Publication, publish_now, to_conversation, user_group
@@ -511,6 +511,28 @@ async def test_deltas_already_in_the_snapshot_are_not_sent_again(
         await streaming
 
     assert text == "".join(f"{index} " for index in range(60))
+
+
+async def test_a_member_who_is_changed_is_told_so_and_goes_on_following(
+    alice: User, bob: User, group: Conversation, token_for: Token
+) -> None:
+    member = await in_thread(Member.objects.get, conversation=group, user=bob)
+    async with Socket(await in_thread(token_for, bob)) as socket:
+        await socket.command("subscribe", conversation=key(group))
+        await in_thread(
+            change_member,
+            user=alice,
+            conversation_id=group.pk,
+            member_id=member.pk,
+            nickname="Bobby",
+        )
+        told = await socket.until("member.updated")
+        assert (told["member"]["nickname"], told["member"]["left_at"]) == ("Bobby", None)
+        await in_thread(
+            send_message, user=alice, conversation_id=group.pk, client_id="1", content="hello"
+        )
+        await socket.until("message.created")
+        assert "member.left" not in [frame["type"] for frame in socket.seen]
 
 
 async def test_a_deletion_is_answered_and_told_to_those_who_follow(
