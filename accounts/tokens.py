@@ -5,7 +5,7 @@ Both carry `user_id` and `sid`, the session they belong to. Reading one never as
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
@@ -73,6 +73,17 @@ def read_refresh_token(token: str) -> Claims:
     Raises TokenExpired or TokenInvalid.
     """
     return _read(SessionRefreshToken, token)
+
+
+def read_any_token(token: str) -> tuple[Literal["access", "refresh"], Claims]:
+    """Verify a token of either kind; return its kind, `access` or `refresh`, and its claims.
+
+    Raises TokenExpired or TokenInvalid.
+    """
+    try:
+        return "access", read_access_token(token)
+    except TokenInvalid:
+        return "refresh", read_refresh_token(token)
 
 
 def bearer_token(header: str) -> str | None:

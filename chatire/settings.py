@@ -206,6 +206,8 @@ SPECTACULAR_SETTINGS = {
     # The protocol's states are pydantic models, whose null types 3.0 cannot express.
     "OAS_VERSION": "3.1.0",
     "ENUM_NAME_OVERRIDES": {
+        "KindEnum": ["assistant", "group", "discussion"],
+        "TokenKindEnum": ["access", "refresh"],
         "MemberRoleEnum": ["owner", "admin", "member"],
         "SpeakerEnum": ["user", "assistant", "system"],
     },

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -118,6 +118,20 @@ class Refresh(_Request):
     """A refresh token to spend."""
 
     refresh: RefreshToken
+
+
+class TokenToVerify(_Request):
+    """An access or a refresh token."""
+
+    token: RefreshToken
+
+
+class VerifiedToken(Body):
+    """What a token that is taken is."""
+
+    kind: Literal["access", "refresh"]
+    expires_at: datetime
+    user: UUID
 
 
 class SignOut(Refresh):

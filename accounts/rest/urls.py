@@ -10,6 +10,7 @@ urlpatterns = [
     path("auth/claim/", views.ClaimView.as_view(), name="claim"),
     path("auth/token/", views.TokenView.as_view(), name="token"),
     path("auth/token/refresh/", views.TokenRefreshView.as_view(), name="token-refresh"),
+    path("auth/token/verify/", views.TokenVerifyView.as_view(), name="token-verify"),
     path("auth/token/revoke/", views.TokenRevokeView.as_view(), name="token-revoke"),
     path("auth/password/change/", views.PasswordChangeView.as_view(), name="password-change"),
     path("auth/password/reset/", views.PasswordResetView.as_view(), name="password-reset"),

@@ -104,6 +104,23 @@ class TokenRefreshView(OpenView):
         return answer(tokens_body(services.refresh(token=body.refresh)))
 
 
+class TokenVerifyView(OpenView):
+    """Whether a token is good, as another service may want to know. Not throttled: see above."""
+
+    @extend_schema(
+        operation_id="verify_token",
+        tags=["auth"],
+        request=bodies.TokenToVerify,
+        responses={200: bodies.VerifiedToken, **errors(400, 401)},
+    )
+    def post(self, request: Request) -> Response:
+        """Say whether an access or refresh token would be taken now; nothing is spent."""
+        kind, claims = services.verify(token=parse(bodies.TokenToVerify, request.data).token)
+        return answer(
+            bodies.VerifiedToken(kind=kind, expires_at=claims.expires_on, user=claims.user_id)
+        )
+
+
 class TokenRevokeView(OpenView):
     """Signing out."""
 

@@ -25,6 +25,7 @@ from accounts.services.sessions import (
     revoke_session,
     sign_in,
     sign_out,
+    verify,
 )
 
 __all__ = [
@@ -48,4 +49,5 @@ __all__ = [
     "send_password_reset",
     "sign_in",
     "sign_out",
+    "verify",
 ]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Literal
 from uuid import UUID
 
 import structlog
@@ -11,7 +12,13 @@ from django.db import transaction
 from django.utils import timezone
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
-from accounts.errors import InvalidCredentials, SessionRevoked, TokenExpired, UserInactive
+from accounts.errors import (
+    InvalidCredentials,
+    SessionRevoked,
+    TokenExpired,
+    TokenInvalid,
+    UserInactive,
+)
 from accounts.models import Session, SessionQuerySet, User
 from accounts.selectors import live_session
 from accounts.services.locks import users_for_update
@@ -21,6 +28,7 @@ from accounts.tokens import (
     SessionRefreshToken,
     new_access_token,
     new_refresh_token,
+    read_any_token,
     read_refresh_token,
 )
 
@@ -115,6 +123,19 @@ def _rotate(claims: Claims) -> Tokens | None:
     session.expires_at = now + SessionRefreshToken.lifetime
     session.save(update_fields=["expires_at", "spent"])
     return _sign_tokens(session)
+
+
+def verify(*, token: str) -> tuple[Literal["access", "refresh"], Claims]:
+    """Say whether a token would be taken now; return its kind and its claims. Changes nothing.
+
+    Raises TokenExpired, TokenInvalid, SessionRevoked or UserInactive.
+    """
+    kind, claims = read_any_token(token)
+    session = live_session(claims)
+    superseded = kind == "refresh" and claims.token_id != session.spent
+    if superseded and _spent_at(claims.token_id) is not None:
+        raise TokenInvalid
+    return kind, claims
 
 
 def revoke_session(*, session_id: UUID, user_id: UUID) -> None:

@@ -10,6 +10,7 @@ OPEN = {
     "create_guest",
     "sign_in",
     "refresh_tokens",
+    "verify_token",
     "sign_out",
     "request_password_reset",
     "reset_password",

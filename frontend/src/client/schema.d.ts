@@ -179,6 +179,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/auth/token/verify/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Say whether an access or refresh token would be taken now; nothing is spent. */
+        post: operations["verify_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/conversations/": {
         parameters: {
             query?: never;
@@ -1184,6 +1201,16 @@ export interface components {
         SpeakerEnum: "user" | "assistant" | "system";
         /** @enum {string} */
         StatusEnum: "complete" | "pending" | "streaming" | "failed" | "cancelled" | "interrupted";
+        /** @enum {string} */
+        TokenKindEnum: "access" | "refresh";
+        /**
+         * TokenToVerify
+         * @description An access or a refresh token.
+         */
+        TokenToVerifyRequest: {
+            /** Token */
+            token: string;
+        };
         /**
          * Tokens
          * @description A session's tokens, and whose it is.
@@ -1252,6 +1279,24 @@ export interface components {
             email: string;
             /** Is Guest */
             is_guest: boolean;
+        };
+        /**
+         * VerifiedToken
+         * @description What a token that is taken is.
+         */
+        VerifiedToken: {
+            /** Kind */
+            kind: components["schemas"]["TokenKindEnum"];
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /**
+             * User
+             * Format: uuid
+             */
+            user: string;
         };
     };
     responses: never;
@@ -1692,6 +1737,45 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    verify_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TokenToVerifyRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VerifiedToken"];
+                };
             };
             400: {
                 headers: {
