@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--stops", type=int, default=100)
     parser.add_argument("--replies", type=int, default=100)
     arguments = parser.parse_args()
+    Device.checks = False
     with measured_stack("stops") as (stack, model):
         print("| | n | median | p99 | most |\n| --- | ---: | ---: | ---: | ---: |")
         idle = asyncio.run(stops(stack, model, arguments.stops))

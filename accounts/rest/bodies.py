@@ -74,8 +74,8 @@ DisplayName = Annotated[
 RefreshToken = Annotated[str, _trimmed(1, 4096), Field(repr=False), STORABLE]
 
 
-class _Request(Body, extra="ignore", hide_input_in_errors=True):
-    """What it does not name is ignored, and what was sent is in no error."""
+class _Request(Body, hide_input_in_errors=True):
+    """What was sent is in no error."""
 
 
 class Account(_Request):

@@ -19,7 +19,7 @@ class ListQuery(Body):
     unread: bool = Field(False, description="Only those not read yet.")
 
 
-class MarkRead(Body, extra="ignore"):
+class MarkRead(Body):
     """Which notifications to mark read: some by their ids, or all."""
 
     # A factory, as the schema would tell a default that it refuses.

@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.acceptance.stack import Stack
+from tests.protocol.frames import require_promised
 
 DEADLINE = 60.0  # seconds
 
@@ -95,12 +96,17 @@ class Room:
 class Device:
     """One socket of one person, with everything it was told."""
 
+    # Benchmarks have no time for it.
+    checks = True
+
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self._answers: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._changed = asyncio.Condition()
         self.rooms: dict[str, Room] = {}
         self.frames: list[dict[str, Any]] = []
+        # What the server said that the AsyncAPI document does not promise.
+        self.undocumented: list[str] = []
         self.close_code: int | None = None
         self._listening = asyncio.create_task(self._listen())
 
@@ -115,6 +121,11 @@ class Device:
             self._changed.notify_all()
 
     async def _hear(self, frame: dict[str, Any]) -> None:
+        if self.checks:
+            try:
+                require_promised(frame)
+            except AssertionError as error:
+                self.undocumented.append(str(error))
         async with self._changed:
             self.frames.append(frame)
             if frame.get("changes"):
@@ -226,6 +237,7 @@ class Person:
             yield device
         finally:
             await device.close()
+        assert device.undocumented == []
 
     async def connect(self, kind: str = "browser", path: str = "/ws/") -> Device:
         """Connect; the caller closes."""

@@ -38,7 +38,10 @@ def test_only_ones_own_name_changes(api, alice, bob):
 @pytest.mark.parametrize("field", ["username", "email", "is_guest", "is_staff", "id"])
 def test_nothing_else_can_be_changed_here(api, alice, field):
     before = api(alice).get(URL).json()
-    assert api(alice).patch(URL, {field: "mallory"}).json() == before
+    refused = api(alice).patch(URL, {field: "mallory"})
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid")
+    assert [problem["field"] for problem in refused.json()["details"]["fields"]] == [field]
+    assert api(alice).get(URL).json() == before
     alice.refresh_from_db()
     assert alice.is_staff is False
 

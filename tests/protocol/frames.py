@@ -2,20 +2,25 @@
 
 import json
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from chatire.documents import asyncapi_document
 from protocol.commands import ErrorFrame, Pong
+from protocol.events import Hello
 from protocol.frames import COMMANDS, EVENTS, Ack, Frame
 
+# The committed one, so that clients without Django can check what they hear.
+_DOCUMENT = Path(__file__).resolve().parents[2] / "frontend" / "asyncapi.json"
 _ACKS = [one.answer for one in COMMANDS.values() if issubclass(one.answer, Ack)]
 _ANSWERS: dict[str, list[type[Frame]]] = {"ack": _ACKS, "pong": [Pong], "error": [ErrorFrame]}
+assert Hello in EVENTS.values()
 
 
 def require_promised(frame: dict[str, Any]) -> None:
     """Fail unless a frame from the server is as the AsyncAPI document says, and says no more."""
+    assert frame["type"] in _ANSWERS or frame["type"] in EVENTS, f"no {frame['type']} is declared"
     candidates = _ANSWERS.get(frame["type"]) or [EVENTS[frame["type"]]]
     fitting = [one for one in candidates if set(frame) <= set(one.model_fields)]
     assert fitting, f"no {frame['type']} has the fields {sorted(frame)}"
@@ -35,4 +40,5 @@ def _problems(declaration: type[Frame], frame: dict[str, Any]) -> list[str]:
 
 @cache
 def _validator(name: str) -> Draft202012Validator:
-    return Draft202012Validator({**asyncapi_document(), "$ref": f"#/components/schemas/{name}"})
+    document = json.loads(_DOCUMENT.read_text(encoding="utf-8"))
+    return Draft202012Validator({**document, "$ref": f"#/components/schemas/{name}"})
