@@ -1,4 +1,5 @@
 import asyncio
+import logging
 import random
 from typing import Any
 
@@ -159,12 +160,32 @@ async def test_a_channel_that_lags_is_full_until_its_reader_knows(make_layer: Ma
     for kind in ("kept", "dropped"):
         await layer.group_send("room", {"type": kind})
     assert await layer._listener().beats()
+    # One gap stands for whatever was missed.
+    layer._listener().channels.signal_gap()
     assert await receive(layer, channel) == {"type": "kept"}
     with pytest.raises(ChannelFull):
         await layer.send(channel, {"type": "refused"})
     assert await receive(layer, channel) == {"type": "gap"}
     await layer.send(channel, {"type": "end"})
     assert await receive(layer, channel) == {"type": "end"}
+
+
+async def test_channels_over_capacity_are_logged(
+    make_layer: MakeLayer, caplog: pytest.LogCaptureFixture
+) -> None:
+    layer, other = make_layer(capacity=1), make_layer()
+    one, two, three = [await layer.new_channel() for _ in range(3)]
+    for channel in (one, two):
+        await layer.group_add("room", channel)
+    with caplog.at_level(logging.INFO, logger="channels_pgnotify"):
+        for _ in range(3):
+            await layer.group_send("room", {"type": "n"})
+            await other.send(three, {"type": "n"})
+        assert await layer._listener().beats()
+    assert sorted(caplog.messages) == [
+        "2 of 2 channels over capacity in group room",
+        "a channel is over capacity",
+    ]
 
 
 async def test_a_cancelled_receive_loses_nothing(layer: PostgresChannelLayer) -> None:
@@ -189,6 +210,20 @@ async def test_a_reader_that_gave_up_is_waited_for_no_more(layer: PostgresChanne
     assert not layer._listener().channels.mailboxes[channel].awaited
 
 
+async def test_a_message_that_meets_a_reader_just_cancelled_waits_for_the_next(
+    layer: PostgresChannelLayer,
+) -> None:
+    channel = await layer.new_channel()
+    task = asyncio.create_task(layer.receive(channel))
+    await asyncio.sleep(0)
+    task.cancel()
+    # The task has not run since.
+    await layer.send(channel, {"type": "hello"})
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert await receive(layer, channel) == {"type": "hello"}
+
+
 async def test_a_message_for_a_cancelled_reader_goes_to_the_next_that_waits(
     layer: PostgresChannelLayer,
 ) -> None:
@@ -199,6 +234,18 @@ async def test_a_message_for_a_cancelled_reader_goes_to_the_next_that_waits(
     second.cancel()
     first.cancel()
     assert await third == {"type": "hello"}
+
+
+async def test_a_reader_that_is_cancelled_leaves_the_others_waiting(
+    layer: PostgresChannelLayer,
+) -> None:
+    channel = await layer.new_channel()
+    first, second = [asyncio.create_task(receive(layer, channel)) for _ in range(2)]
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    await layer.send(channel, {"type": "hello"})
+    assert await second == {"type": "hello"}
 
 
 async def test_a_message_expires_unread_and_the_reader_is_told_before_the_next(
