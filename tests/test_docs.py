@@ -23,7 +23,6 @@ from protocol.commands import (
 )
 from protocol.frames import Ack
 from protocol.states import Changes, Snapshot
-from protocol.tables import TABLES, fill
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -78,11 +77,6 @@ def row_of(name: str, heading: str) -> str:
     found = [" ".join(row[1:]) for row in table if name in names(row[0])]
     assert len(found) == 1, f"{name} has {len(found)} rows under {heading}"
     return found[0]
-
-
-def test_tables_follow_from_the_declarations_of_frames():
-    assert fill(PROTOCOL) == PROTOCOL
-    assert set(re.findall(r"<!-- table: (\w+) -->", PROTOCOL)) == set(TABLES)
 
 
 @pytest.mark.parametrize(("answer", "frame"), [("ack", Ack), ("pong", Pong), ("error", ErrorFrame)])

@@ -91,6 +91,17 @@ def test_username_is_unique_in_any_letter_case(api, alice, username):
     assert fields_refused(api().post(URL, DANA | {"username": username})) == {"username": "unique"}
 
 
+def test_what_is_taken_is_said_in_words_too(api, db):
+    api().post(URL, DANA)
+    refused = api().post(URL, DANA | {"email": "other@example.org"}).json()
+    (problem,) = refused["details"]["fields"]
+    assert problem == {
+        "field": "username",
+        "code": "unique",
+        "message": "This user name is taken.",
+    }
+
+
 @pytest.mark.parametrize("email", ["alice@example.org", "ALICE@example.org", "alice@EXAMPLE.ORG"])
 def test_address_is_unique_in_any_letter_case(api, alice, email):
     assert fields_refused(api().post(URL, DANA | {"email": email})) == {"email": "unique"}

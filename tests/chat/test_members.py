@@ -9,11 +9,12 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from accounts.services import deactivate_user
 from chat.models import Assistant, Conversation, Member
+from chat.services.conversations import create_conversation
 from chat.services.members import add_member, change_member, mark_read, remove_member
 from chat.services.messages import send_message
 from chat.services.replies import Outcome, claim_reply, finish_reply
 from chat.unread import unread_of_members, unread_of_user
-from core.errors import Conflict
+from core.errors import Conflict, Invalid
 from notifications.models import Notification
 
 Api = Callable[..., APIClient]
@@ -185,3 +186,9 @@ def test_who_is_added_is_told_to_what(
     add(charlie, group, alice)
     told = Notification.objects.get(recipient=charlie, action="member.added")
     assert told.short_description == f"{alice.name} added you to {named}"
+
+
+def test_an_unknown_kind_of_conversation_is_named(alice: User) -> None:
+    with pytest.raises(Invalid) as refused:
+        create_conversation(user=alice, kind="party")
+    assert refused.value.details == {"field": "kind"}

@@ -16,6 +16,7 @@ from accounts.models import User
 from chat import unread
 from chat.models import Assistant, Conversation, Member, Message
 from chat.replies.prompt import prompt_for
+from chat.selectors.sync import changes_since, installation_epoch
 from chat.services.conversations import create_conversation
 from chat.services.replies import claim_reply
 
@@ -123,3 +124,17 @@ def test_preparing_a_reply_of_a_group_looks_each_name_up_once(
     assert of_claim == OF_A_CLAIM
     # Two pages, and people's names, all of which are on the first.
     assert of_prompt == 3
+
+
+def test_a_first_load_costs_the_same_however_many_members_there_are(
+    alice: User, bob: User, charlie: User, assistant: Assistant
+) -> None:
+    installation_epoch()  # makes its one row
+    counts = []
+    for members in ([], [bob.pk, charlie.pk]):
+        group = create_conversation(user=alice, kind="group", title="Tests", members=members)
+        Member.objects.create(conversation=group, assistant=assistant)
+        with CaptureQueriesContext(connection) as queries:
+            changes_since(user=alice, conversation_id=group.pk, since=None)
+        counts.append(len(queries))
+    assert counts[0] == counts[1]

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from core.threads import in_thread
 from notifications import NotificationError
-from notifications.channels import BaseNotificationChannel
+from notifications.channels import BaseNotificationChannel, ConsoleNotificationChannel
 from notifications.models import Delivery, Notification
 from notifications.providers import BaseNotificationProvider, EmailNotificationProvider
 from notifications.services import notify
@@ -57,6 +57,15 @@ def test_bulk_mail_goes_out_as_several_messages():
 def test_payload_that_is_no_email_is_refused():
     with pytest.raises(NotificationError, match="colour"):
         EmailNotificationProvider().send({"subject": "Hello", "colour": "red"})
+
+
+def test_the_console_shows_what_django_notifs_shows(alice):
+    notification = Notification(recipient=alice, category="c", action="a", short_description="s")
+    channel = ConsoleNotificationChannel(notification, {"room": 1})
+    assert channel.build_payload("console") == {
+        "context": {"room": 1},
+        "payload": notification.to_json(),
+    }
 
 
 def test_console_channel_prints_the_notification(alice, work, capfd):

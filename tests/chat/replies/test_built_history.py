@@ -214,3 +214,8 @@ def test_an_estimate_does_not_depend_on_how_text_is_cut(pieces: list[str]) -> No
 )
 def test_estimates(text: str, tokens: int) -> None:
     assert estimate_tokens(text) == tokens
+
+
+@pytest.mark.parametrize("text", ["a" * 4000 + "漢" * 4000, "漢" * 4000 + "a" * 4000])
+def test_what_is_left_of_an_uneven_text_fits(text: str) -> None:
+    assert estimate_tokens(omit_middle(text, 500)) <= 500

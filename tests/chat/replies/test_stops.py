@@ -202,3 +202,15 @@ def test_reply_whose_turn_or_assistant_is_gone_is_not_made_again(room: Room) -> 
     Message.objects.filter(pk=reply.parent_id).update(deleted_at=timezone.now())
     with pytest.raises(Conflict):
         regenerate(user=room.user, message_id=reply.pk)
+
+
+async def test_stop_keeps_what_was_thought_so_far(
+    room: Room, worker: WorkerProcess, follower: Follower, fake_model: RunningServer
+) -> None:
+    reply = await in_thread(room.say, tokens=500, rate=50, reasoning=5)
+    await eventually(lambda: text_so_far(reply))
+    await in_thread(request_stop, user=room.user, message_id=reply.pk)
+    state = await follower.until_status(reply, "cancelled")
+    record = await in_thread(fake_model.wait_for_end)
+    assert state["reasoning"] == record.reasoning
+    assert state["reasoning"]

@@ -2,10 +2,13 @@
 
 import json
 import urllib.request
+from typing import Any
 
 import pytest
 
+from chat.llm import Timeouts
 from chat.models import Conversation
+from chat.replies import titles
 from chat.replies.titles import MAX_CHARACTERS, clean_title, fallback_title
 from chat.services.conversations import create_conversation, name_conversation, rename_conversation
 from chatire.worker.process import WorkerProcess
@@ -101,3 +104,20 @@ def test_worker_answers_probes(room: Room, start_process: "object") -> None:
         assert json.load(response)["status"] == "ok"
     with urllib.request.urlopen(f"http://127.0.0.1:{ready['port']}/metrics") as response:
         assert b"chatire_replies_active" in response.read()
+
+
+async def test_a_title_is_waited_for_no_longer_than_it_is_worth(
+    untitled: Room, worker: WorkerProcess, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    stream = titles.stream_reply
+
+    def recorded(*arguments: Any, timeouts: Timeouts) -> Any:
+        waited.append(timeouts.total)
+        return stream(*arguments, timeouts=timeouts)
+
+    monkeypatch.setattr(titles, "stream_reply", recorded)
+    reply = await in_thread(untitled.say, tokens=3)
+    await follower.until_status(reply, "complete")
+    await eventually(lambda: waited)
+    assert waited[0] == 30.0

@@ -513,6 +513,13 @@ async def test_deltas_already_in_the_snapshot_are_not_sent_again(
     assert text == "".join(f"{index} " for index in range(60))
 
 
+async def test_each_connection_has_a_name_of_its_own(alice: User, token_for: Token) -> None:
+    token = await in_thread(token_for, alice)
+    async with Socket(token) as first, Socket(token) as second:
+        names = [(await socket.until("hello"))["session"] for socket in (first, second)]
+    assert len(set(names)) == 2
+
+
 async def test_a_member_who_is_changed_is_told_so_and_goes_on_following(
     alice: User, bob: User, group: Conversation, token_for: Token
 ) -> None:
