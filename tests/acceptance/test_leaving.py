@@ -188,21 +188,26 @@ async def _read_to_the_end(deaf: tuple[asyncio.StreamReader, asyncio.StreamWrite
 _UNFORESEEN = ("Traceback", "socket_failed", "never retrieved", "in on_commit", "Exception in ASGI")
 
 
-def unforeseen(stack: Stack) -> list[str]:
-    """Return the lines of all logs that speak of the unforeseen."""
-    return [
-        f"{name}: {line[:300]}"
-        for name, process in stack.processes.items()
-        for line in process.log.read_text().splitlines()
-        if any(word in line for word in _UNFORESEEN)
-    ]
+@pytest.fixture
+def unforeseen(stack: Stack) -> Callable[[], list[str]]:
+    """`unforeseen()`: what the logs say of it since the test began."""
+    began = {name: process.log.stat().st_size for name, process in stack.processes.items()}
+
+    def lines() -> list[str]:
+        return [
+            f"{name}: {line[:300]}"
+            for name, process in stack.processes.items()
+            for line in process.log.read_bytes()[began[name] :].decode().splitlines()
+            if any(word in line for word in _UNFORESEEN)
+        ]
+
+    return lines
 
 
 @pytest.mark.parametrize("last", ["hello", "ping", "nothing"])
 async def test_clients_that_merely_leave_are_no_fault_of_the_server(
-    start_stack: StartStack, last: str
+    stack: Stack, unforeseen: Callable[[], list[str]], last: str
 ) -> None:
-    stack = start_stack()
     async with person(stack) as guest:
         chat = await guest.open_chat()
         for number in range(20):
@@ -220,7 +225,7 @@ async def test_clients_that_merely_leave_are_no_fault_of_the_server(
         # Whoever stays is served as ever.
         async with guest.device() as device:
             assert (await device.command("ping"))["type"] == "pong"
-    assert unforeseen(stack) == []
+    assert unforeseen() == []
 
 
 def _text_frame(text: str) -> bytes:
@@ -233,15 +238,14 @@ _CLOSE_FRAME = bytes([0x88, 0x82, 0, 0, 0, 0]) + (1000).to_bytes(2, "big")
 
 async def _until_no_socket_is_open(stack: Stack) -> None:
     url = stack["ws"].health.replace("/health/", "/metrics")
-    async with asyncio.timeout(30), httpx.AsyncClient() as client:
+    async with asyncio.timeout(60), httpx.AsyncClient() as client:
         while "\nchatire_sockets_open 0.0\n" not in (await client.get(url)).text:
             pass
 
 
 async def test_sessions_ended_by_the_database_leave_warnings_and_nothing_worse(
-    start_stack: StartStack,
+    stack: Stack, unforeseen: Callable[[], list[str]]
 ) -> None:
-    stack = start_stack()
     async with person(stack) as guest, guest.device() as device:
         chat = await guest.open_chat(kind="group", title="Busy")
         await device.follow(chat)
@@ -254,7 +258,7 @@ async def test_sessions_ended_by_the_database_leave_warnings_and_nothing_worse(
         for task in talking:
             task.cancel()
         await asyncio.gather(*talking, return_exceptions=True)
-    assert unforeseen(stack) == []
+    assert unforeseen() == []
 
 
 async def _keep_talking(guest: Person, chat: str, stored: asyncio.Semaphore) -> None:
