@@ -475,6 +475,8 @@ async def test_a_channel_is_forgotten_once_unread_for_longer_than_messages_live(
     assert not listener.groups
     waiting.cancel()
     await asyncio.wait([waiting])
+    await heartbeats(4)
+    assert set(listener.mailboxes) == {read}
 
 
 async def test_a_forgotten_channel_leaves_nothing_behind(layer: PostgresChannelLayer) -> None:
