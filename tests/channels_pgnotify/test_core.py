@@ -87,6 +87,35 @@ async def test_a_message_over_the_limit_is_refused(layer: PostgresChannelLayer) 
         await layer.group_send("room", {"type": "big", "bytes": bytes(2**20 + 5000)})
 
 
+@pytest.mark.parametrize("name", ["", "no spaces", "x" * 100, "é"])
+async def test_a_name_that_other_layers_refuse_is_refused(
+    layer: PostgresChannelLayer, name: str
+) -> None:
+    channel = await layer.new_channel()
+    for work in (
+        layer.group_send(name, {"type": "n"}),
+        layer.group_add(name, channel),
+        layer.group_discard(name, channel),
+        layer.group_add("room", name),
+        layer.group_discard("room", name),
+        layer.send(name, {"type": "n"}),
+        layer.receive(name),
+    ):
+        with pytest.raises(TypeError):
+            await work
+    with pytest.raises(TypeError):
+        layer.group_send_sync(name, {"type": "n"})
+    listener = layer._listener()
+    assert not listener.channels.groups
+    assert listener.channels.mailboxes.keys() == {channel}
+
+
+@pytest.mark.parametrize("message", ["text", {"type": "n", "__asgi_channel__": "x"}])
+async def test_what_is_no_message_is_refused(layer: PostgresChannelLayer, message: Any) -> None:
+    with pytest.raises(AssertionError):
+        await layer.group_send("room", message)
+
+
 async def test_members_do_not_share_what_they_receive(layer: PostgresChannelLayer) -> None:
     channels = [await layer.new_channel() for _ in range(2)]
     for channel in channels:
@@ -484,6 +513,8 @@ async def test_a_channel_is_forgotten_once_unread_for_longer_than_messages_live(
     assert not listener.channels.groups
     waiting.cancel()
     await asyncio.wait([waiting])
+    await heartbeats(4)
+    assert set(listener.channels.mailboxes) == {read}
 
 
 async def test_a_forgotten_channel_leaves_nothing_behind(layer: PostgresChannelLayer) -> None:

@@ -359,6 +359,24 @@ async def test_parts_of_different_messages_are_not_put_together(
     await nothing_more(layer, channel, "room")
 
 
+async def test_the_position_is_repeated_after_messages_and_not_after_heartbeats(
+    layer: PostgresChannelLayer,
+    database: psycopg.AsyncConnection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("channels_pgnotify.publisher.TIP_SECONDS", 60)
+    await _join(layer)
+    await layer.check()
+    assert not layer._publisher._dirty
+    # Both go in one statement.
+    async with _held_up(layer, database):
+        beating = asyncio.create_task(layer.check())
+        sending = asyncio.create_task(layer.group_send("room", {"type": "n"}))
+        await until(lambda: len(layer._publisher._pending) == 2)
+    await asyncio.gather(beating, sending)
+    assert layer._shard("room") in layer._publisher._dirty
+
+
 async def test_a_message_with_a_lost_part_is_dropped_and_signalled(
     layer: PostgresChannelLayer, database: psycopg.AsyncConnection
 ) -> None:

@@ -118,6 +118,25 @@ async def test_a_channel_is_grouped_and_reached_from_another_threads_loop(
     await until(lambda: not layer._listener().channels.groups)
 
 
+async def test_flushing_forgets_the_channels_of_every_loop(layer: PostgresChannelLayer) -> None:
+    joined, flushed = threading.Event(), threading.Event()
+
+    async def elsewhere() -> None:
+        await layer.group_add("room", await layer.new_channel())
+        listener = layer._listener()
+        joined.set()
+        await asyncio.to_thread(flushed.wait, DEADLINE)
+        await until(lambda: not listener.channels.mailboxes and not listener.channels.groups)
+
+    task = asyncio.create_task(asyncio.to_thread(asyncio.run, elsewhere()))
+    await layer.group_add("room", await layer.new_channel())
+    await asyncio.to_thread(joined.wait, DEADLINE)
+    await layer.flush()
+    flushed.set()
+    await task
+    assert not layer._listeners
+
+
 async def test_nothing_is_left_of_a_loop_that_closed(
     make_layer: MakeLayer, database: object
 ) -> None:
