@@ -129,8 +129,8 @@ class _Toucher(threading.Thread):
                     for row in unread_of_members(conversation_ids)
                 )
             )
-        except (DatabaseError, PublishError):
-            logger.warning("touch_lost", exc_info=True)
+        except (DatabaseError, PublishError) as error:
+            logger.warning("touch_lost", error=type(error).__name__)
             connection.close()
 
 

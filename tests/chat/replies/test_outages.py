@@ -141,6 +141,7 @@ async def test_worker_that_dies_inside_says_so(
     assert details["database"] is False
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_a_call_is_made_again_while_the_database_is_away_at_growing_intervals(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
