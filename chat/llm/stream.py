@@ -87,11 +87,16 @@ async def _read(
             if not reader.chunks:
                 raise ModelBadResponse
         except ModelError as error:
+            # What was held back was said all the same.
+            if (rest := reader.flush()) is not None:
+                yield rest
             error.after_first_delta = reader.delivered
             raise
         except PROVIDER_ERRORS as error:
             if model.stream_usage and _refuses_stream_options(error):
                 raise _StreamOptionsRefused from error
+            if (rest := reader.flush()) is not None:
+                yield rest
             translated = translate_error(error, connected=exchange.connected)
             translated.after_first_delta = reader.delivered
             raise translated from error

@@ -361,6 +361,17 @@ async def test_a_stream_that_breaks_keeps_what_came_before(
     assert caught.value.retryable is not bool(pieces)
 
 
+@pytest.mark.parametrize("fault", ["cut_after", "close_after", "error_data_after"])
+@pytest.mark.parametrize("piece", ["<", " ", "<thin"])
+async def test_what_might_have_begun_a_thought_is_said_when_the_stream_breaks(
+    model: Asker, fault: str, piece: str
+) -> None:
+    with pytest.raises(ModelError) as caught:
+        await model.ask(directive(pieces=[piece, "more"], fault=f"{fault}:1"))
+    assert model.text == piece
+    assert caught.value.after_first_delta
+
+
 @pytest.mark.parametrize(
     ("keys", "timeouts", "error", "pieces"),
     [
