@@ -150,10 +150,12 @@ _READ_BY_STACK = re.compile(r'environ(?:\.get\(|\[)"([A-Z_]+)"|_port\(([^)]*)\)'
 
 
 def variables_read() -> set[str]:
-    """Return every variable that the settings, the Procfile, the stack and the worker read."""
+    """Return every variable that settings, Procfile, bin/, stack and worker read."""
     settings = (ROOT / "chatire" / "settings.py").read_text()
     found = {a or b for a, b in _READ.findall(settings)}
     found |= set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "Procfile").read_text()))
+    for path in (ROOT / "bin").iterdir():
+        found |= set(re.findall(r"\$\{([A-Z_]+)", path.read_text()))
     for path in (ROOT / "chatire" / "stack").glob("*.py"):
         for name, ports in _READ_BY_STACK.findall(path.read_text()):
             found |= {name} if name else set(re.findall(r'"([A-Z_]+)"', ports))
