@@ -69,6 +69,8 @@ def deployed(
             for name in procfile()
         },
         DATABASE_DIRECT_URL=database.url,
+        # Whoever does not say that it came by HTTPS is sent away.
+        SECURE_SSL_REDIRECT="true",
         **documented,
     )
     try:
