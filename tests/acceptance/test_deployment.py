@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> dockerfile.Image:
     """What the Dockerfile makes."""
-    path = f"{ROOT / '.venv' / 'bin'}:/usr/local/bin:/usr/bin:/bin"
+    path = f"{ROOT / '.venv' / 'bin'}:{os.environ.get('PATH', os.defpath)}"
     return dockerfile.build(tmp_path_factory.mktemp("image"), path)
 
 
@@ -75,9 +75,10 @@ def deployed(
     )
     try:
         stack.release(DATABASE_URL=database.url)
-        with stack:
-            yield stack
+        stack.start()
+        yield stack
     finally:
+        stack.__exit__(None, None, None)  # also what started before something did not
         database.drop()
 
 
