@@ -11,7 +11,7 @@ from langchain_core.exceptions import ContextOverflowError
 
 # What the libraries on the way to a model raise: their own errors, and the built-in ones that
 # come out of them when a server sends what they did not expect (JSONDecodeError and
-# UnicodeDecodeError are ValueErrors).
+# UnicodeDecodeError are ValueErrors; JSON nested without end is a RecursionError).
 PROVIDER_ERRORS = (
     openai.OpenAIError,
     httpx2.HTTPError,
@@ -22,6 +22,7 @@ PROVIDER_ERRORS = (
     TypeError,
     LookupError,
     AttributeError,
+    RecursionError,
 )
 
 
