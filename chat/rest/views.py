@@ -30,7 +30,7 @@ from chat.services.reply_actions import continue_reply, regenerate, request_stop
 from chat.states import assistant_state, member_state, message_state
 from chat.unread import unread_of_user
 from core.rest import answer, parse, parse_query
-from core.schema import CURSOR, errors, query_parameters
+from core.schema import errors, query_parameters
 from protocol import limits
 from protocol.commands import MessageBody, MessagePatch, NewMessage, ReadMark, SentMessageBody
 from protocol.states import Changes, MemberState, MessageState
@@ -55,8 +55,8 @@ class AssistantsView(APIView):
 
     @extend_schema(
         operation_id="assistants_list",
-        parameters=[CURSOR],
-        responses={200: bodies.AssistantPage, **errors(401, 404)},
+        parameters=ByCreation.parameters(),
+        responses={200: bodies.AssistantPage, **errors(400, 401, 404)},
     )
     def get(self, request: Request) -> Response:
         """List the assistants that are switched on."""
@@ -72,8 +72,8 @@ class ConversationsView(APIView):
 
     @extend_schema(
         operation_id="conversations_list",
-        parameters=[CURSOR],
-        responses={200: bodies.ConversationPage, **errors(401, 404)},
+        parameters=ByActivity.parameters(),
+        responses={200: bodies.ConversationPage, **errors(400, 401, 404)},
     )
     def get(self, request: Request) -> Response:
         """List the conversations one is a member of, newest activity first."""
@@ -211,8 +211,8 @@ class MembersView(APIView):
 
     @extend_schema(
         operation_id="members_list",
-        parameters=[CURSOR],
-        responses={200: bodies.MemberPage, **errors(401, 404)},
+        parameters=ByJoining.parameters(),
+        responses={200: bodies.MemberPage, **errors(400, 401, 404)},
     )
     def get(self, request: Request, conversation_id: UUID) -> Response:
         """List the present members, in joining order."""

@@ -1312,6 +1312,8 @@ export interface operations {
             query?: {
                 /** @description From `next` or `previous`. */
                 cursor?: string;
+                /** @description How many at most: 1 to 100, else 100. */
+                limit?: number;
             };
             header?: never;
             path?: never;
@@ -1325,6 +1327,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AssistantPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
             401: {
@@ -1800,6 +1810,8 @@ export interface operations {
             query?: {
                 /** @description From `next` or `previous`. */
                 cursor?: string;
+                /** @description How many at most: 1 to 100, else 50. */
+                limit?: number;
             };
             header?: never;
             path?: never;
@@ -1813,6 +1825,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ConversationPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
             401: {
@@ -2063,6 +2083,8 @@ export interface operations {
             query?: {
                 /** @description From `next` or `previous`. */
                 cursor?: string;
+                /** @description How many at most: 1 to 100, else 100. */
+                limit?: number;
             };
             header?: never;
             path: {
@@ -2078,6 +2100,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["MemberPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
             401: {
