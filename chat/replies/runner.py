@@ -35,6 +35,7 @@ from chat.replies.prompt import CannotAsk, Prompt, prompt_for
 from chat.services.replies import Claim, Outcome, claim_reply, finish_reply, hand_back_reply
 from core.metrics import statements_for
 from core.threads import in_thread
+from protocol.errors import ReplyError
 
 logger = structlog.get_logger(__name__)
 
@@ -187,7 +188,7 @@ async def _converse(reply: ActiveReply, prompt: Prompt) -> Outcome:
         except Exception:
             # A fault of ours must not leave the reply streaming for ever.
             logger.exception("reply_crashed", message=str(reply.message_id))
-            return _partial(reply, prompt, status=_Status.FAILED, error_code="internal")
+            return _partial(reply, prompt, status=_Status.FAILED, error_code=ReplyError.INTERNAL)
 
 
 async def _read_model(reply: ActiveReply, prompt: Prompt) -> Outcome:

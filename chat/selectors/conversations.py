@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Left
 
@@ -67,6 +68,12 @@ def members_of(user: User, conversation_id: UUID) -> QuerySet[Member]:
 def active_assistants() -> QuerySet[Assistant]:
     """The assistants a conversation may be opened with."""
     return Assistant.objects.active().order_by("created_at", "pk")
+
+
+def offers(assistant: Assistant, model: str) -> bool:
+    """Say whether an assistant is, or may be, run on this model."""
+    own = assistant.model or settings.DEFAULT_MODEL
+    return model == own or model in assistant.allowed_models
 
 
 def followable(

@@ -231,6 +231,13 @@ async def test_tool_calls_are_put_together_by_index(model: Asker) -> None:
     ]
 
 
+async def test_tool_calls_without_numbers_are_kept_apart(model: Asker) -> None:
+    calls = [{"id": name, "function": {"name": name, "arguments": "{}"}} for name in "ab"]
+    event = json.dumps({"choices": [{"delta": {"tool_calls": calls}, "finish_reason": "stop"}]})
+    finish = await model.ask(directive(pieces=[], events=[event], rate=0, fault="no_finish"))
+    assert finish.tool_calls == [ToolCall("a", "a", "{}"), ToolCall("b", "b", "{}")]
+
+
 async def test_the_request_carries_the_whole_spec(model: Asker, fake_model: RunningServer) -> None:
     model.spec = replace(
         model.spec,
@@ -561,9 +568,10 @@ async def test_held_back_text_is_said_when_garbage_follows_the_end(model: Asker)
     ],
 )
 async def test_usage_that_is_no_count_of_tokens_is_estimated(model: Asker, usage: str) -> None:
-    event = f'{{"choices": [], "usage": {usage}}}'
-    prompt = directive(pieces=["Said."], events=[event], usage="none", rate=0)
+    event = f'{{"choices": [{{"delta": {{}}, "finish_reason": "stop"}}], "usage": {usage}}}'
+    prompt = directive(pieces=["Said."], events=[event], usage="none", rate=0, fault="no_finish")
     finish = await model.ask(prompt)
+    assert finish.finish_reason == "stop"
     assert finish.usage == estimate_usage([Turn("user", prompt)], "Said.")
 
 
@@ -667,11 +675,13 @@ async def test_a_reply_has_so_many_characters_for_each_token(
     model: Asker, fake_model: RunningServer, delta: dict[str, object], kept: Kept
 ) -> None:
     model.spec = replace(model.spec, max_tokens=10)
-    event = json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": "stop"}]})
-    fake_model.set_default(directive(pieces=[], events=[event], rate=0, fault="no_finish,linger"))
-    finish = await model.ask("hello")
+    event = json.dumps({"choices": [{"index": 0, "delta": delta}]})
+    fault = "no_finish,no_done,linger"
+    fake_model.set_default(directive(pieces=[], events=[event], rate=0, fault=fault))
+    finish = await model.ask("hello", timeouts=Timeouts(idle=5))
     assert len(kept(model, finish)) == 10 * CHARACTERS_PER_TOKEN
     assert finish.finish_reason == "length"
+    assert (await fake_model.ended()).end == "disconnected"
 
 
 async def test_a_reply_may_be_just_as_long_as_its_limit(model: Asker) -> None:

@@ -243,7 +243,7 @@ export interface components {
             token_expires_at: number;
             /**
              * @default {
-             *       "frame_bytes": 65536,
+             *       "frame_bytes": 409600,
              *       "content": 32000,
              *       "subscriptions": 200,
              *       "waiting_commands": 32,
@@ -260,7 +260,7 @@ export interface components {
         Limits: {
             /**
              * @description bytes of one frame; beyond: 1009
-             * @default 65536
+             * @default 409600
              */
             frame_bytes: number;
             /**

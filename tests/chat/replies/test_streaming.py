@@ -176,14 +176,14 @@ async def test_one_chunk_beyond_any_reply_is_cut_and_its_stream_closed(
     room: Room, worker: WorkerProcess, follower: Follower, fake_model: RunningServer
 ) -> None:
     # As the default: in the message, it would be cut to fit the model's context.
-    fake_model.set_default(directive(pieces=["a" * 300_000, "end"], rate=0, fault="linger"))
+    fake_model.set_default(directive(pieces=["a" * 300_000, "end"], rate=0, fault="no_done,linger"))
     reply = await in_thread(room.say, "Go on.")
     state = await follower.until_status(reply, "complete")
     assert state["content"] == "a" * (2048 * 16)
     assert state["finish_reason"] == "length"
     assert state["usage"]["estimated"]
     assert "".join(delta["text"] for delta in follower.deltas(reply)) == state["content"]
-    assert (await in_thread(fake_model.wait_for_end)).end in ("disconnected", "complete")
+    assert (await in_thread(fake_model.wait_for_end)).end == "disconnected"
 
 
 async def test_long_pieces_are_split_into_deltas_that_fit_a_frame(
