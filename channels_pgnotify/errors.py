@@ -12,7 +12,7 @@ class ListenError(LayerError):
 
 
 class PublishError(LayerError):
-    """Postgres did not accept a message; it may or may not have been delivered."""
+    """The server did not accept a message; it may or may not have been delivered."""
 
 
 class NotifyQueueFull(PublishError, ChannelFull):  # type: ignore[misc]

@@ -1,9 +1,11 @@
 """Strict reading of environment variables: one line says what is wrong, and nothing starts."""
 
 import logging
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -103,9 +105,63 @@ class Environment:
             refuse(complaint)
         return dict(config)
 
+    def redis(self, name: str) -> list[dict[str, Any]]:
+        """Return the entries of channels_redis's `hosts`; none if unset.
+
+        The URLs have commas between them: `redis://` or `rediss://` for a server, and
+        `redis+sentinel://` or `rediss+sentinel://` for a master, by the name in the path.
+        """
+        # Between the sentinels of one URL stand commas, too.
+        urls = re.split(r",\s*(?=rediss?(?:\+sentinel)?://)", self.text(name, "").strip())
+        try:
+            return [_redis_host(url) for url in urls if url]
+        except ValueError:
+            refuse(
+                f"{name} must be redis:// or rediss:// URLs with commas between them, such as"
+                " redis://:password@host:6379/0, or"
+                " redis+sentinel://:password@sentinel:26379,sentinel:26379/service."
+            )
+
     def email(self, name: str, default: str) -> dict[str, Any]:
         """Return Django's EMAIL settings for a URL such as smtp+tls://user:password@host:587."""
         try:
             return dict(environ.Env.email_url_config(self.text(name, default)))
         except (ImproperlyConfigured, ValueError):
             refuse(f"{name} must be a URL such as smtp+tls://user:password@host:587.")
+
+
+def _redis_host(url: str) -> dict[str, Any]:
+    """Return what channels_redis takes for one URL. Raises ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme in ("redis", "rediss"):
+        # Looked at so that a port that is none is noticed now.
+        if not parts.hostname or parts.port == 0 or not re.fullmatch(r"(/\d*)?", parts.path):
+            raise ValueError
+        return {"address": url}
+    if parts.scheme not in ("redis+sentinel", "rediss+sentinel"):
+        raise ValueError
+    user, _, sentinels = parts.netloc.rpartition("@")
+    path = re.fullmatch(r"/(?P<service>[^/]+)(/(?P<db>\d+))?", parts.path)
+    options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+    if path is None or set(options) - {"sentinel_username", "sentinel_password"}:
+        raise ValueError
+    host: dict[str, Any] = {
+        "master_name": path["service"],
+        "sentinels": [_sentinel(sentinel) for sentinel in sentinels.split(",")],
+        "db": int(path["db"] or 0),
+        "sentinel_kwargs": {name.removeprefix("sentinel_"): options[name] for name in options},
+    }
+    if user:
+        name, _, password = user.partition(":")
+        host |= {"username": unquote(name) or None, "password": unquote(password) or None}
+    if parts.scheme == "rediss+sentinel":
+        host["ssl"] = True
+        host["sentinel_kwargs"]["ssl"] = True
+    return host
+
+
+def _sentinel(text: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{text.strip()}")
+    if not parts.hostname:
+        raise ValueError
+    return parts.hostname, parts.port or 26379

@@ -119,11 +119,9 @@ DIRECT_DATABASE: dict[str, Any] | None = (
     env.postgres("DATABASE_DIRECT_URL") if "DATABASE_DIRECT_URL" in env else None
 )
 
-CHANNEL_LAYER_URL = env.text("CHANNEL_LAYER_URL", default="")
-require(
-    CHANNEL_LAYER_URL == "" or CHANNEL_LAYER_URL.startswith(("redis://", "rediss://")),
-    "CHANNEL_LAYER_URL must be a redis:// or rediss:// URL, or unset for Postgres.",
-)
+# Where Redis or Valkey carries the events instead of Postgres.
+REDIS_HOSTS = env.redis("CHANNEL_LAYER_URL")
+CHANNEL_LAYER_CAPACITY = env.whole("CHANNEL_LAYER_CAPACITY", default=1000, least=1)
 CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "channels_pgnotify.PostgresChannelLayer",
@@ -131,14 +129,18 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
             # Without a direct URL the layer connects as the default database does.
             **(DIRECT_DATABASE or {}),
             "gap_type": "layer.gap",
-            "capacity": env.whole("CHANNEL_LAYER_CAPACITY", default=1000, least=1),
+            "capacity": CHANNEL_LAYER_CAPACITY,
         },
     }
 }
-if CHANNEL_LAYER_URL:
+if REDIS_HOSTS:
     CHANNEL_LAYERS["default"] = {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [CHANNEL_LAYER_URL]},
+        "BACKEND": "core.redis_layer.RedisChannelLayer",
+        "CONFIG": {
+            "hosts": REDIS_HOSTS,
+            "gap_type": "layer.gap",
+            "capacity": CHANNEL_LAYER_CAPACITY,
+        },
     }
 
 PROCRASTINATE_WORKER_DEFAULTS = {"delete_jobs": "successful"}

@@ -14,6 +14,7 @@ import structlog
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 
+from channels_pgnotify import PostgresChannelLayer
 from core.commits import after_commit
 from core.metrics import EVENTS, STATEMENTS
 from protocol.events import ConversationDeleted, MemberLeft, ReplyDelta
@@ -104,13 +105,15 @@ def publish_on_commit(collected: Sequence[Publication]) -> None:
 def publish_now(*publications: Publication) -> None:
     """Publish from a thread, in one statement. Not from inside a transaction.
 
-    Raises what the database raises.
+    Raises LayerError, or what the database raises.
     """
-    _send_from_thread(get_channel_layer(), _counted(publications))
+    layer = get_channel_layer()
+    _send_from_thread(layer, _counted(layer, publications))
 
 
 def _send_from_thread(layer: Any, items: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    if hasattr(layer, "group_send_many_sync"):
+    # Asked of the class: some layers have no attributes outside an event loop.
+    if hasattr(type(layer), "group_send_many_sync"):
         layer.group_send_many_sync(items)
         return
     for group, message in items:
@@ -118,18 +121,19 @@ def _send_from_thread(layer: Any, items: Sequence[tuple[str, dict[str, Any]]]) -
 
 
 async def publish_now_async(*publications: Publication) -> None:
-    """Publish from an event loop, in one statement. Raises what the database raises."""
+    """Publish from an event loop, in one statement. Raises LayerError."""
     layer = get_channel_layer()
-    items = _counted(publications)
-    if hasattr(layer, "group_send_many"):
+    items = _counted(layer, publications)
+    if hasattr(type(layer), "group_send_many"):
         await layer.group_send_many(items)
         return
     for group, message in items:
         await layer.group_send(group, message)
 
 
-def _counted(publications: Sequence[Publication]) -> list[tuple[str, dict[str, Any]]]:
-    STATEMENTS.labels("publish").inc()
+def _counted(layer: Any, publications: Sequence[Publication]) -> list[tuple[str, dict[str, Any]]]:
+    if isinstance(layer, PostgresChannelLayer):
+        STATEMENTS.labels("publish").inc()
     for publication in publications:
         EVENTS.labels(publication.message.get("kind", publication.message["type"])).inc()
     return [(publication.group, publication.message) for publication in publications]
@@ -141,4 +145,5 @@ def publish_message(group: str, message: Mapping[str, Any], *, alias: str = "def
     For a notification with a `destination` of its own, whose consumer is the installation's.
     Raises what the layer raises.
     """
-    _send_from_thread(get_channel_layer(alias), _counted([Publication(group, dict(message))]))
+    layer = get_channel_layer(alias)
+    _send_from_thread(layer, _counted(layer, [Publication(group, dict(message))]))

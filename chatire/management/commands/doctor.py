@@ -11,6 +11,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from channels_pgnotify import PostgresChannelLayer
+from core.redis_layer import RedisChannelLayer
 from core.version import VERSION
 
 
@@ -39,7 +41,7 @@ def _migrations() -> str:
 
 def _layer() -> str:
     layer = get_channel_layer()
-    if not hasattr(layer, "check"):
+    if not isinstance(layer, PostgresChannelLayer | RedisChannelLayer):
         return f"{type(layer).__name__}, not checked"
 
     async def check() -> None:
@@ -49,7 +51,10 @@ def _layer() -> str:
             await layer.close()
 
     asyncio.run(check())
-    return "LISTEN and NOTIFY work"
+    if isinstance(layer, PostgresChannelLayer):
+        return "LISTEN and NOTIFY work"
+    names = "; ".join(host.name for host in layer.hosts)
+    return f"Redis at {names}: what is published arrives"
 
 
 def _queue() -> str:
@@ -93,7 +98,7 @@ CHECKS: dict[str, Callable[[], str]] = {
 class Command(BaseCommand):
     """Check what the processes need, one line each; exit 1 if something is wrong."""
 
-    help = "Check the database, its migrations, LISTEN/NOTIFY and the models' keys."
+    help = "Check the database, its migrations, the channel layer and the models' keys."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run every check, even after one has failed."""
