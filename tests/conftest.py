@@ -20,6 +20,16 @@ pytest_plugins = ["tests.fakes.fixtures"]
 PASSWORD = "correct-horse-battery"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the acceptance tests run over Redis: `--layer redis`."""
+    parser.addoption(
+        "--layer",
+        choices=["postgres", "redis"],
+        default="postgres",
+        help="what carries live events in the acceptance tests",
+    )
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
     """Close the thread pool's connections before the test database is dropped."""

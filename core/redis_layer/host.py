@@ -111,6 +111,8 @@ class Host:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.disconnect()
+            for sentinel in _sentinels_of(pool):
+                sentinel.close()
 
 
 class LoopPublisher:
@@ -183,11 +185,23 @@ class LoopPublisher:
         for _, taken in self._waiting:
             taken.cancel()
         self._waiting.clear()
-        await self._pool.disconnect()
+        await close_pool(self._pool)
 
 
 def _packed(connection: Any, messages: Sequence[Message]) -> Any:
     return connection.pack_commands([("PUBLISH", channel, body) for channel, body in messages])
+
+
+async def close_pool(pool: Any) -> None:
+    """Close an event loop's pool, with its connections to sentinels."""
+    await pool.disconnect()
+    for sentinel in _sentinels_of(pool):
+        await sentinel.aclose()
+
+
+def _sentinels_of(pool: Any) -> Any:
+    manager = getattr(pool, "sentinel_manager", None)
+    return manager.sentinels if manager is not None else ()
 
 
 def _plain(pool: Any, *, timeout: float | None) -> Any:

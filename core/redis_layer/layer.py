@@ -350,6 +350,8 @@ class _LoopPart:
         """Raise LayerError unless what is published to that host arrives here, both ways."""
         host, subscription = self._layer.hosts[index], self._subscriptions[index]
         key = f"{self._layer.prefix}__check__{uuid.uuid4().hex}"
+        # A server that cannot be reached says so at once here; subscribing is tried for longer.
+        await asyncio.to_thread(host.publish, [(key, b"")])
         await subscription.subscribe(key.encode())
         try:
             for send in (self._publishers[index].publish, _in_thread(host.publish)):
@@ -396,7 +398,8 @@ class _LoopPart:
             self._signal_gap()
             return
         lagging = 0
-        for mailbox in members.values():
+        # A copy: whoever takes a message may leave the group at once.
+        for mailbox in list(members.values()):
             lagging += not mailbox.put(event)
         if lagging:
             logger.info("layer_channels_over_capacity", channels=lagging, members=len(members))

@@ -9,7 +9,7 @@ from redis.exceptions import ConnectionError as Lost
 
 from channels_pgnotify.connection import backoff
 from channels_pgnotify.errors import ListenError
-from core.redis_layer.host import CONNECT_SECONDS, Host, reason
+from core.redis_layer.host import CONNECT_SECONDS, Host, close_pool, reason
 
 logger = structlog.get_logger(__name__)
 
@@ -88,7 +88,7 @@ class Subscription:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
-        await self._pool.disconnect()
+        await close_pool(self._pool)
 
     async def _supervise(self) -> None:
         loop = asyncio.get_running_loop()

@@ -12,6 +12,7 @@ from tests.acceptance.browser import ARGUMENTS, CHROMIUM, DEADLINE
 from tests.acceptance.pooler import PGBOUNCER, running_pooler, through
 from tests.acceptance.stack import Database, Stack
 from tests.fakes.openai_server import RunningServer, running_server
+from tests.fakes.redis_server import MISSING, PROGRAM, RedisServer
 
 
 @pytest.fixture(scope="session")
@@ -49,9 +50,37 @@ StartStack = Callable[..., Stack]
 
 
 @pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis for the session; tests that break one start their own."""
+    if PROGRAM is None:
+        pytest.skip(MISSING)
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def layer_settings(request: pytest.FixtureRequest) -> dict[str, str]:
+    """What makes a stack use the layer of `--layer`."""
+    if request.config.getoption("layer") == "postgres":
+        return {}
+    # Asked for, it must be there.
+    assert PROGRAM is not None, MISSING
+    server: RedisServer = request.getfixturevalue("redis_server")
+    return {"CHANNEL_LAYER_URL": server.url}
+
+
+@pytest.fixture
+def over_postgres(request: pytest.FixtureRequest) -> None:
+    """For what is about the layer on PostgreSQL alone."""
+    if request.config.getoption("layer") != "postgres":
+        pytest.skip("about the layer on PostgreSQL")
+
+
+@pytest.fixture(scope="session")
 def start_stack(
     migrated: Database,
     paced_model: RunningServer,
+    layer_settings: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[StartStack]:
     """`start_stack(workers=1, **settings)`: processes on a fresh copy of the database.
@@ -73,7 +102,7 @@ def start_stack(
             model_url=settings.pop("model_url", paced_model.base_url),
             logs=logs,
             workers=workers,
-            **settings,
+            **{**layer_settings, **settings},
         )
         running.append((stack, database))
         stack.start()

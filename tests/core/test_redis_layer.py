@@ -1,0 +1,308 @@
+"""The Redis layer: the face of our own, and no gap that nobody is told of."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from django.conf import LazySettings
+
+from channels_pgnotify import ListenError, MessageTooLarge, PublishError
+from chatire.stack.ports import free_port
+from core.publishing import Publication, publish_now, publish_now_async
+from core.redis_layer import RedisChannelLayer, subscription
+from core.threads import in_thread
+from tests.fakes.redis_server import MISSING, PROGRAM, RedisServer
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason=MISSING)
+
+GAP = {"type": "layer.gap"}
+DEADLINE = 20.0  # seconds
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[list[RedisServer]]:
+    """Two, so that groups are spread over both."""
+    with RedisServer() as one, RedisServer() as other:
+        yield [one, other]
+
+
+@pytest_asyncio.fixture
+async def layer(servers: list[RedisServer]) -> AsyncIterator[RedisChannelLayer]:
+    async with a_layer(*servers) as layer:
+        yield layer
+
+
+@contextlib.asynccontextmanager
+async def a_layer(*servers: RedisServer, **options: Any) -> AsyncIterator[RedisChannelLayer]:
+    """A layer such as a process has."""
+    options = {"gap_type": "layer.gap", "capacity": 2000, **options}
+    layer = RedisChannelLayer(hosts=[server.url for server in servers], **options)
+    try:
+        yield layer
+    finally:
+        await layer.close()
+
+
+async def member_of(layer: RedisChannelLayer, *groups: str) -> str:
+    channel = await layer.new_channel()
+    for group in groups:
+        await layer.group_add(group, channel)
+    return channel
+
+
+async def heard(layer: RedisChannelLayer, channel: str, count: int = 1) -> list[dict[str, Any]]:
+    """The next messages for a channel."""
+    async with asyncio.timeout(DEADLINE):
+        return [await layer.receive(channel) for _ in range(count)]
+
+
+def numbered(group: str, count: int) -> list[tuple[str, dict[str, Any]]]:
+    return [(group, {"type": "push", "n": number}) for number in range(count)]
+
+
+# Half of them on each of two servers.
+GROUPS = [f"{number}.group" for number in range(8)]
+
+
+def test_what_it_can_do_is_known_without_an_event_loop() -> None:
+    layer = RedisChannelLayer()
+    assert callable(layer.group_send_many_sync)
+    assert not hasattr(layer, "no_such_thing")
+
+
+async def test_a_batch_from_a_thread_reaches_each_group_in_order(layer: RedisChannelLayer) -> None:
+    channels = {group: await member_of(layer, group) for group in GROUPS}
+    items = [item for group in GROUPS for item in numbered(group, 20)]
+    await in_thread(layer.group_send_many_sync, items)
+    for channel in channels.values():
+        assert [one["n"] for one in await heard(layer, channel, 20)] == list(range(20))
+
+
+async def test_sends_that_share_a_batch_keep_their_order(layer: RedisChannelLayer) -> None:
+    channel = await member_of(layer, "group")
+    await asyncio.gather(*(layer.group_send(*item) for item in numbered("group", 200)))
+    assert [one["n"] for one in await heard(layer, channel, 200)] == list(range(200))
+
+
+@pytest.mark.parametrize("publish", [publish_now_async, publish_now])
+async def test_a_batch_takes_no_round_trip_for_each_message(
+    servers: list[RedisServer], settings: LazySettings, publish: Any
+) -> None:
+    settings.CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "core.redis_layer.RedisChannelLayer",
+            "CONFIG": {"hosts": [servers[0].url], "capacity": 2000},
+        }
+    }
+    async with a_layer(servers[0]) as layer:
+        channel = await member_of(layer, "room")
+        # The first has to connect.
+        for batch in (1, 1000):
+            before = servers[0].reads()
+            sent = [Publication("room", {"type": "push", "n": n}) for n in range(batch)]
+            if publish is publish_now:
+                await in_thread(publish, *sent)
+            else:
+                await publish(*sent)
+            assert [one["n"] for one in await heard(layer, channel, batch)] == list(range(batch))
+        assert servers[0].reads() - before < 100
+        from channels.layers import get_channel_layer
+
+        await get_channel_layer().close()
+
+
+async def test_whoever_has_joined_hears_what_is_sent_from_then_on(
+    layer: RedisChannelLayer, servers: list[RedisServer]
+) -> None:
+    async with a_layer(*servers) as other:
+        channel = await layer.new_channel()
+        for number in range(100):
+            await layer.group_add(f"joined.{number}", channel)
+            await in_thread(
+                other.group_send_sync, f"joined.{number}", {"type": "push", "n": number}
+            )
+        assert [one["n"] for one in await heard(layer, channel, 100)] == list(range(100))
+
+
+async def test_who_left_hears_no_more_and_may_come_back(servers: list[RedisServer]) -> None:
+    async with a_layer(servers[0], heartbeat=0.1) as layer:
+        channel, witness = await member_of(layer, "room"), await member_of(layer, "other")
+        await layer.group_discard("room", channel)
+        async with asyncio.timeout(DEADLINE):
+            while servers[0].ask("PUBSUB", "NUMSUB", "asgi__group__room") != [
+                b"asgi__group__room",
+                0,
+            ]:
+                await layer.group_send("other", {"type": "push"})
+                await heard(layer, witness)
+        await layer.group_send("room", {"type": "push", "n": 1})
+        await layer.group_add("room", channel)
+        await layer.group_send("room", {"type": "push", "n": 2})
+        assert [one["n"] for one in await heard(layer, channel)] == [2]
+
+
+async def test_a_message_goes_to_one_channel_of_another_process(
+    layer: RedisChannelLayer, servers: list[RedisServer]
+) -> None:
+    async with a_layer(*servers) as other:
+        addressee, bystander = await layer.new_channel(), await layer.new_channel()
+        await other.send(addressee, {"type": "push", "n": 1})
+        await other.send(bystander, {"type": "push", "n": 2})
+        assert await heard(layer, addressee) == [{"type": "push", "n": 1}]
+        assert await heard(layer, bystander) == [{"type": "push", "n": 2}]
+
+
+async def test_a_restarted_server_is_a_gap_that_comes_before_what_follows(
+    layer: RedisChannelLayer, servers: list[RedisServer]
+) -> None:
+    channels = [await member_of(layer, *GROUPS) for _ in range(3)]
+    servers[0].kill()
+    servers[0].start()
+    for channel in channels:
+        assert await heard(layer, channel) == [GAP]
+    await layer.group_send_many([(group, {"type": "push"}) for group in GROUPS])
+    for channel in channels:
+        assert await heard(layer, channel, len(GROUPS)) == [{"type": "push"}] * len(GROUPS)
+
+
+async def test_a_cut_connection_is_a_gap(
+    layer: RedisChannelLayer, servers: list[RedisServer]
+) -> None:
+    channel = await member_of(layer, *GROUPS)
+    assert servers[0].ask("CLIENT", "KILL", "TYPE", "pubsub") == 1
+    assert await heard(layer, channel) == [GAP]
+
+
+async def test_a_connection_that_falls_silent_is_replaced(
+    servers: list[RedisServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noticed = asyncio.Event()
+    monkeypatch.setattr(subscription.logger, "warning", lambda *_, **__: noticed.set())
+    async with a_layer(servers[0], heartbeat=0.2) as layer:
+        channel = await member_of(layer, "room")
+        servers[0].freeze()
+        try:
+            await asyncio.wait_for(noticed.wait(), DEADLINE)
+        finally:
+            servers[0].thaw()
+        assert await heard(layer, channel) == [GAP]
+
+
+async def test_what_was_not_taken_is_an_error_without_the_message(
+    servers: list[RedisServer],
+) -> None:
+    async with a_layer(*servers) as layer:
+        await layer.check()
+        channel = await member_of(layer, *GROUPS)
+        servers[1].kill()
+        try:
+            items = [(group, {"type": "push", "frame": "secret text"}) for group in GROUPS]
+            with pytest.raises(PublishError) as from_loop:
+                await layer.group_send_many(items)
+            with pytest.raises(PublishError) as from_thread:
+                await in_thread(layer.group_send_many_sync, items)
+        finally:
+            servers[1].start()
+        for error in (str(from_loop.value), str(from_thread.value)):
+            assert servers[1].name in error
+            assert "secret" not in error
+            assert servers[1].password not in error
+        # The other server's share was taken, both times.
+        mine = sum(layer.index_of(f"asgi__group__{group}") == 0 for group in GROUPS)
+        assert 0 < mine < len(GROUPS)
+        assert await heard(layer, channel, 2 * mine) == [dict(items[0][1])] * 2 * mine
+
+
+async def test_a_refused_message_is_an_error_without_its_text(servers: list[RedisServer]) -> None:
+    refused = "no-such-password"
+    hosts = [servers[0].url.replace(servers[0].password, refused)]
+    layer = RedisChannelLayer(hosts=hosts)
+    for send in (layer.group_send, lambda *item: in_thread(layer.group_send_sync, *item)):
+        with pytest.raises(PublishError) as error:
+            await send("room", {"type": "push", "frame": "secret text"})
+        assert "secret" not in str(error.value)
+        assert refused not in str(error.value)
+    await layer.close()
+
+
+async def test_a_slow_reader_is_told_of_its_gap_and_no_other(servers: list[RedisServer]) -> None:
+    async with a_layer(servers[0], capacity=3) as layer:
+        slow, quick = await member_of(layer, "room"), await member_of(layer, "room")
+        for item in numbered("room", 5):
+            await layer.group_send(*item)
+            assert await heard(layer, quick) == [item[1]]
+        assert [one.get("n", one) for one in await heard(layer, slow, 4)] == [0, 1, 2, GAP]
+        await layer.group_send("room", {"type": "push", "n": 9})
+        assert (await heard(layer, slow))[0]["n"] == 9
+
+
+async def test_a_message_that_is_too_large_is_refused(layer: RedisChannelLayer) -> None:
+    with pytest.raises(MessageTooLarge):
+        await layer.group_send("room", {"type": "push", "frame": "x" * 2_000_000})
+
+
+async def test_a_check_names_the_server_that_does_not_answer(servers: list[RedisServer]) -> None:
+    async with a_layer(*servers) as layer:
+        await layer.check()
+        await layer.close()
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            gone = RedisChannelLayer(
+                hosts=[servers[0].url, f"redis://:pass-word@127.0.0.1:{closed.getsockname()[1]}/0"]
+            )
+            with pytest.raises((PublishError, ListenError)) as error:
+                await gone.check()
+            await gone.close()
+    assert gone.hosts[1].name in str(error.value)
+    assert "pass-word" not in str(error.value)
+
+
+async def test_sentinels_lead_to_their_master_and_after_a_failover_to_the_next(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "sentinel.conf"
+    folder = ("--dir", str(tmp_path))
+    master = RedisServer("--repl-diskless-sync-delay", "0", *folder)
+    replica = RedisServer(*folder, "--replicaof", f"127.0.0.1 {master.port}")
+    for server in (master, replica):
+        server.password = master.password
+        server.url = f"redis://:{server.password}@{server.name}/0"
+        server._options += ("--masterauth", master.password)
+    config.write_text(
+        f"sentinel monitor chat 127.0.0.1 {master.port} 1\n"
+        f"sentinel auth-pass chat {master.password}\n"
+        "sentinel down-after-milliseconds chat 500\n"
+    )
+    sentinel = RedisServer("--sentinel", config=config)
+    with master, replica:
+        # Returns once a replica follows.
+        assert await asyncio.to_thread(master.ask, "WAIT", "1", "15000") == 1
+        with sentinel:
+            layer = RedisChannelLayer(
+                hosts=[
+                    {
+                        "master_name": "chat",
+                        # The first of them is away.
+                        "sentinels": [("127.0.0.1", free_port()), ("127.0.0.1", sentinel.port)],
+                        "password": master.password,
+                        "sentinel_kwargs": {"password": sentinel.password},
+                    }
+                ],
+                gap_type="layer.gap",
+            )
+            await layer.check()
+            channel = await member_of(layer, "room")
+            async with asyncio.timeout(DEADLINE):
+                while not await asyncio.to_thread(sentinel.ask, "SENTINEL", "REPLICAS", "chat"):
+                    pass
+            master.kill()
+            async with asyncio.timeout(40):
+                assert await layer.receive(channel) == GAP
+            await in_thread(layer.group_send_sync, "room", {"type": "push", "n": 1})
+            assert await heard(layer, channel) == [{"type": "push", "n": 1}]
+            await layer.close()
