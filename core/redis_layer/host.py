@@ -18,8 +18,10 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 from channels_pgnotify.errors import PublishError
 
 # Seconds that Redis may take to accept a connection, and to take a batch.
-CONNECT_SECONDS = 5.0
-PUBLISH_SECONDS = 5.0
+CONNECT_SECONDS = 3.0
+PUBLISH_SECONDS = 3.0
+# The longest pause between two attempts to reach it again: people wait to hear of their gap.
+BACKOFF_CAP = 2.0
 
 # What a sentinel may take to answer before the next one is asked; it is asked once.
 _SENTINEL: dict[str, Any] = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "retry": None}

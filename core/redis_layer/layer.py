@@ -12,10 +12,11 @@ from channels_redis.utils import _consistent_hash, decode_hosts
 
 from channels_pgnotify import lifecycle
 from channels_pgnotify.codec import check_size
-from channels_pgnotify.errors import ListenError
+from channels_pgnotify.errors import ListenError, PublishError
 from channels_pgnotify.mailbox import GAP, Event, Mailbox
 from core.redis_layer.host import Host, LoopPublisher
 from core.redis_layer.host import Message as Published
+from core.redis_layer.missed import Missed
 from core.redis_layer.subscription import Subscription
 
 logger = structlog.get_logger(__name__)
@@ -43,7 +44,8 @@ class RedisChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
     - `heartbeat`: seconds between checks that the subscribed connection is alive;
     - `group_add` returns once the subscription is effective.
 
-    Messages are transient, also those to channels without "!".
+    What a process could not publish it says as soon as it can, and whoever is in those groups has
+    a gap. Messages are transient, also those to channels without "!".
     """
 
     extensions = ("groups", "flush")
@@ -69,6 +71,8 @@ class RedisChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         self.capacity = capacity
         self.gap_type = gap_type
         self.heartbeat = heartbeat
+        # Where it is said which groups lack something, on each host.
+        self.missed_key = f"{prefix}__missed__"
         self._entries = decode_hosts(hosts)
         self._begin()
         lifecycle.watch_forks(self)
@@ -81,11 +85,12 @@ class RedisChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         """Everything that belongs to one process."""
         self.client_prefix = uuid.uuid4().hex[:12]
         self.hosts = [Host(entry) for entry in self._entries]
+        self._missed = [Missed(host, self.missed_key, self.serialize) for host in self.hosts]
         self._layers: dict[asyncio.AbstractEventLoop, _LoopPart] = {}
 
     def start_afresh(self) -> None:
         """In a forked child: make its own of everything. The parent's connections stay its own."""
-        _inherited.append((self._layers, self.hosts))
+        _inherited.append((self._layers, self.hosts, self._missed))
         self._begin()
 
     def leave_loop(self, loop: asyncio.AbstractEventLoop) -> Coroutine[Any, Any, None] | None:
@@ -180,7 +185,9 @@ class RedisChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         for index, messages in self._by_host(published).items():
             try:
                 self.hosts[index].publish(messages)
-            except Exception as error:  # noqa: BLE001 - raised below; the other hosts get theirs
+            except PublishError as error:
+                # Raised below: the other hosts get theirs.
+                self._missed[index].note(key for key, _ in messages)
                 failed = error
         if failed is not None:
             raise failed
@@ -200,7 +207,8 @@ class RedisChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         if part is not None:
             await part.close()
         if not self._layers:
-            for host in self.hosts:
+            for host, missed in zip(self.hosts, self._missed, strict=True):
+                await asyncio.to_thread(missed.stop)
                 await asyncio.to_thread(host.close)
 
     async def check(self) -> None:
@@ -224,13 +232,17 @@ class RedisChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
 
     async def _publish(self, messages: list[Published]) -> None:
         part = self._here()
+        shares = self._by_host(messages)
         outcomes = await asyncio.gather(
-            *(part.publish(index, own) for index, own in self._by_host(messages).items()),
-            return_exceptions=True,
+            *(part.publish(index, own) for index, own in shares.items()), return_exceptions=True
         )
-        for outcome in outcomes:
+        failed = None
+        for (index, own), outcome in zip(shares.items(), outcomes, strict=True):
             if isinstance(outcome, BaseException):
-                raise outcome
+                self._missed[index].note(key for key, _ in own)
+                failed = outcome
+        if failed is not None:
+            raise failed
 
     def _by_host(self, messages: Iterable[Published]) -> dict[int, list[Published]]:
         """Each host's own, in order."""
@@ -279,6 +291,9 @@ class _LoopPart:
         self._probes: dict[bytes, asyncio.Event] = {}
         self._layer = layer
         self._inbox = inbox.encode()
+        self._missed = layer.missed_key.encode()
+        # When every channel was last told that it may have missed something.
+        self._gap_at = 0.0
         self._publishers = [LoopPublisher(host) for host in layer.hosts]
         self._subscriptions = [
             Subscription(
@@ -331,7 +346,9 @@ class _LoopPart:
             self._subscriptions[self._layer.index_of(key)].unsubscribe(name)
 
     async def subscribe(self, key: str) -> None:
-        await self._subscriptions[self._layer.index_of(key)].subscribe(key.encode())
+        subscription = self._subscriptions[self._layer.index_of(key)]
+        await subscription.subscribe(self._missed)
+        await subscription.subscribe(key.encode())
 
     async def publish(self, index: int, messages: Sequence[Published]) -> None:
         await self._publishers[index].publish(messages)
@@ -386,6 +403,9 @@ class _LoopPart:
             if name == self._inbox:
                 self._inbox_arrived(body)
                 return
+            if name == self._missed:
+                self._missed_elsewhere(body)
+                return
             members = self._members.get(name)
             if members is None:
                 if name in self._probes:
@@ -410,8 +430,23 @@ class _LoopPart:
         if mailbox is not None and not mailbox.put(self._event(self._layer.serialize(message))):
             logger.info("layer_channels_over_capacity", channels=1, members=1)
 
+    def _missed_elsewhere(self, body: bytes) -> None:
+        """Another process could not publish to some groups."""
+        told = self._layer.deserialize(body)
+        # Whoever reads afresh since has what failed before.
+        if self._layer.gap_type is None or self._gap_at > self.loop.time() - told["ago"]:
+            return
+        concerned = {
+            channel: mailbox
+            for key in told["keys"]
+            for channel, mailbox in self._members.get(key.encode(), {}).items()
+        }
+        for mailbox in concerned.values():
+            mailbox.put_gap()
+
     def _signal_gap(self) -> None:
         """Tell every channel of this loop that it may have missed something."""
+        self._gap_at = self.loop.time()
         if self._layer.gap_type is not None:
             for mailbox in self.mailboxes.values():
                 mailbox.put_gap()

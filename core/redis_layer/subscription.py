@@ -9,14 +9,12 @@ from redis.exceptions import ConnectionError as Lost
 
 from channels_pgnotify.connection import backoff
 from channels_pgnotify.errors import ListenError
-from core.redis_layer.host import CONNECT_SECONDS, Host, close_pool, reason
+from core.redis_layer.host import BACKOFF_CAP, CONNECT_SECONDS, Host, close_pool, reason
 
 logger = structlog.get_logger(__name__)
 
 # How long a caller waits for a subscription to be effective before it gets a ListenError.
 SUBSCRIBE_SECONDS = 10.0
-# The longest pause between two attempts to connect: clients wait for their gap meanwhile.
-BACKOFF_CAP = 2.0
 # Redis channels in one SUBSCRIBE.
 CHUNK = 1_000
 

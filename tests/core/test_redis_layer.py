@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from django.conf import LazySettings
 from channels_pgnotify import ListenError, MessageTooLarge, PublishError
 from chatire.stack.ports import free_port
 from core.publishing import Publication, publish_now, publish_now_async
-from core.redis_layer import RedisChannelLayer, subscription
+from core.redis_layer import RedisChannelLayer, host, missed, subscription
 from core.threads import in_thread
 from tests.fakes.redis_server import MISSING, PROGRAM, RedisServer
 
@@ -228,6 +229,48 @@ async def test_a_refused_message_is_an_error_without_its_text(servers: list[Redi
         assert "secret" not in str(error.value)
         assert refused not in str(error.value)
     await layer.close()
+
+
+async def test_what_another_process_could_not_publish_is_a_gap_for_its_groups_alone(
+    servers: list[RedisServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "PUBLISH_SECONDS", 0.3)
+    async with a_layer(servers[0]) as layer, a_layer(servers[0]) as other:
+        concerned, bystander = await member_of(layer, "room"), await member_of(layer, "hall")
+        for send in (other.group_send, lambda *item: in_thread(other.group_send_sync, *item)):
+            # Whoever is subscribed notices nothing of it.
+            servers[0].ask("CLIENT", "PAUSE", "60000", "WRITE")
+            try:
+                with pytest.raises(PublishError):
+                    await send("room", {"type": "push"})
+            finally:
+                servers[0].ask("CLIENT", "UNPAUSE")
+            assert await heard(layer, concerned) == [GAP]
+            await layer.group_send("hall", {"type": "push"})
+            assert await heard(layer, bystander) == [{"type": "push"}]
+
+
+async def test_a_gap_that_everyone_had_since_is_not_told_again(
+    servers: list[RedisServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_layer(servers[0]) as layer, a_layer(servers[0]) as other:
+        may_tell, told, loop = threading.Event(), asyncio.Event(), asyncio.get_running_loop()
+        monkeypatch.setattr(missed, "backoff", lambda *_, **__: 0.0 * may_tell.wait(DEADLINE))
+        monkeypatch.setattr(
+            missed.logger, "info", lambda *_, **__: loop.call_soon_threadsafe(told.set)
+        )
+        channel = await member_of(layer, "room")
+        servers[0].kill()
+        try:
+            with pytest.raises(PublishError):
+                await in_thread(other.group_send_sync, "room", {"type": "push"})
+        finally:
+            servers[0].start()
+        assert await heard(layer, channel) == [GAP]
+        may_tell.set()
+        await asyncio.wait_for(told.wait(), DEADLINE)
+        await other.group_send("room", {"type": "push"})
+        assert await heard(layer, channel) == [{"type": "push"}]
 
 
 async def test_a_slow_reader_is_told_of_its_gap_and_no_other(servers: list[RedisServer]) -> None:
