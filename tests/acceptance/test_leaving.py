@@ -31,6 +31,7 @@ def terminate_listeners(stack: Stack) -> int:
     return int(row[0])
 
 
+@pytest.mark.usefixtures("over_postgres")
 async def test_a_cut_listen_connection_is_noticed_and_nothing_is_lost(stack: Stack) -> None:
     async with person(stack) as guest, guest.device() as browser:
         chat = await guest.open_chat()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from chatire.environment import Environment
+
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = {
     "CHATIRE_ENV": "production",
@@ -34,6 +36,13 @@ WRONG = [
     ("DATABASE_URL", "not a url", "DATABASE_URL"),
     ("DATABASE_DIRECT_URL", "redis://localhost", "DATABASE_DIRECT_URL"),
     ("CHANNEL_LAYER_URL", "amqp://localhost", "CHANNEL_LAYER_URL"),
+    ("CHANNEL_LAYER_URL", "redis://", "CHANNEL_LAYER_URL"),
+    ("CHANNEL_LAYER_URL", "redis://:" + "x" * 50 + "@host:none/0", "CHANNEL_LAYER_URL"),
+    ("CHANNEL_LAYER_URL", "redis://host/name", "CHANNEL_LAYER_URL"),
+    ("CHANNEL_LAYER_URL", "redis://one,two", "CHANNEL_LAYER_URL"),
+    ("CHANNEL_LAYER_URL", "redis+sentinel://host:26379", "CHANNEL_LAYER_URL"),
+    ("CHANNEL_LAYER_URL", "redis+sentinel://host,/chat", "CHANNEL_LAYER_URL"),
+    ("CHANNEL_LAYER_URL", "redis+sentinel://host/chat?password=x", "CHANNEL_LAYER_URL"),
     ("CHATIRE_ENV", "staging", "CHATIRE_ENV"),
     ("WORKER_CONCURRENCY", "many", "WORKER_CONCURRENCY"),
     ("ACCESS_TOKEN_SECONDS", "15 minutes", "ACCESS_TOKEN_SECONDS"),
@@ -58,6 +67,52 @@ def start(*command: str, environment: dict[str, str] = GOOD) -> subprocess.Compl
         timeout=50,
         check=False,
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts"),
+    [
+        ("", []),
+        ("redis://:word@host:6379/0", [{"address": "redis://:word@host:6379/0"}]),
+        ("unix", None),
+        (
+            "redis://one:6379/0, rediss://two/1?ssl_cert_reqs=none",
+            [{"address": "redis://one:6379/0"}, {"address": "rediss://two/1?ssl_cert_reqs=none"}],
+        ),
+        (
+            "redis+sentinel://me:p%40ss@one,two:26380/chat/2?sentinel_password=word",
+            [
+                {
+                    "master_name": "chat",
+                    "sentinels": [("one", 26379), ("two", 26380)],
+                    "db": 2,
+                    "username": "me",
+                    "password": "p@ss",
+                    "sentinel_kwargs": {"password": "word"},
+                }
+            ],
+        ),
+        (
+            "rediss+sentinel://one/chat",
+            [
+                {
+                    "master_name": "chat",
+                    "sentinels": [("one", 26379)],
+                    "db": 0,
+                    "ssl": True,
+                    "sentinel_kwargs": {"ssl": True},
+                }
+            ],
+        ),
+    ],
+)
+def test_a_layers_urls_become_the_hosts_of_channels_redis(url, hosts):
+    environment = Environment({"URL": url})
+    if hosts is None:
+        with pytest.raises(SystemExit):
+            environment.redis("URL")
+    else:
+        assert environment.redis("URL") == hosts
 
 
 def test_good_settings_start():

@@ -1,6 +1,7 @@
 """The fault suite.
 
-    python -m tests.faults [--minutes 1.5] [--seed N] [--rooms 20] [--life 300]
+    python -m tests.faults [--minutes 1.5] [--seed N] [--rooms 20] [--life 300] [--layer redis]
+                           [--only WORD…]
 
 Real processes (web, ws, two workers), real sockets, a PostgreSQL of its own, and a model that
 speaks 50 tokens a second, under faults in an order that the seed decides. At the end every client
@@ -22,6 +23,7 @@ from pathlib import Path
 from chatire.stack.environment import state_folder
 from chatire.stack.postgres import EmbeddedPostgres
 from tests.fakes.openai_server import running_server
+from tests.fakes.redis_server import RedisServer
 from tests.faults.report import report
 from tests.faults.run import Run
 
@@ -37,6 +39,16 @@ def main() -> int:
     parser.add_argument(
         "--life", type=float, default=300.0, help="seconds after which a conversation is replaced"
     )
+    parser.add_argument(
+        "--layer", choices=["postgres", "redis"], default="postgres", help="carries live events"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="WORD",
+        help="faults named with one of these",
+    )
     arguments = parser.parse_args()
     seed = secrets.randbelow(10**6) if arguments.seed is None else arguments.seed
     print(f"SEED={seed}", flush=True)
@@ -48,6 +60,7 @@ def main() -> int:
         leaving.callback(postgres.destroy)
         postgres.start()
         model = leaving.enter_context(running_server(rate=RATE))
+        redis = leaving.enter_context(RedisServer()) if arguments.layer == "redis" else None
         run = Run(
             minutes=arguments.minutes,
             seed=seed,
@@ -55,6 +68,8 @@ def main() -> int:
             life=arguments.life,
             logs=logs,
             postgres=postgres,
+            redis=redis,
+            only=arguments.only,
         )
         asyncio.run(run.run(model))
     print(report(run))

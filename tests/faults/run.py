@@ -5,12 +5,14 @@ import contextlib
 import random
 import signal
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from chatire.stack.postgres import EmbeddedPostgres
 from tests.acceptance.stack import Stack
 from tests.fakes.openai_server import Record, RunningServer
+from tests.fakes.redis_server import RedisServer
 from tests.faults.ledger import Ledger
 from tests.faults.plans import IDLE_SECONDS, directive_in, is_title
 from tests.faults.reckoning import Reckoning, quiet
@@ -35,6 +37,8 @@ class Run:
         life: float,
         logs: Path,
         postgres: EmbeddedPostgres,
+        redis: RedisServer | None = None,
+        only: Sequence[str] = (),
     ) -> None:
         self.minutes = minutes
         self.seed = seed
@@ -49,6 +53,8 @@ class Run:
         self._life = life
         self._logs = logs
         self._postgres = postgres
+        self._redis = redis
+        self._only = only
         self._stack: Stack
         self._model: RunningServer
         self._over = asyncio.Event()
@@ -69,6 +75,7 @@ class Run:
             WORKER_DRAIN_SECONDS="2",
             WS_DRAIN_SECONDS="1",
             ACCESS_TOKEN_SECONDS=str(ACCESS_SECONDS),
+            **({"CHANNEL_LAYER_URL": self._redis.url} if self._redis is not None else {}),
         )
         self.watch = Watch(stack)
         await asyncio.to_thread(prepare, stack)
@@ -102,7 +109,15 @@ class Run:
 
     async def _break(self) -> None:
         source = random.Random(f"{self.seed} schedule")
-        self.schedule = Schedule(self._stack, self._postgres, self.rooms, self.ledger, source)
+        self.schedule = Schedule(
+            self._stack,
+            self._postgres,
+            self.rooms,
+            self.ledger,
+            source,
+            redis=self._redis,
+            only=self._only,
+        )
         until = time.monotonic() + self.minutes * 60
         places = [asyncio.create_task(self._place(room)) for room in list(self.rooms)]
         keeping = [

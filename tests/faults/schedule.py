@@ -4,7 +4,7 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import psycopg
 
 from chatire.stack.postgres import EmbeddedPostgres
 from tests.acceptance.stack import Stack
+from tests.fakes.redis_server import RedisServer
 from tests.faults.device import Refused
 from tests.faults.ledger import Ledger
 from tests.faults.room import Room
@@ -43,9 +44,12 @@ class Schedule:
         rooms: list[Room],
         ledger: Ledger,
         source: random.Random,
+        redis: RedisServer | None = None,
+        only: Sequence[str] = (),
     ) -> None:
         self._stack = stack
         self._postgres = postgres
+        self._redis = redis
         self._rooms = rooms
         self._ledger = ledger
         self._source = source
@@ -64,6 +68,19 @@ class Schedule:
             "LISTEN terminated": lambda: self._cut("AND application_name LIKE '%listen%'"),
             "all connections terminated": lambda: self._cut(""),
         }
+        if redis is not None:
+            del self.faults["LISTEN terminated"]
+            self.faults |= {
+                "Redis killed": self._kill_redis,
+                "Redis frozen": self._freeze_redis,
+                "Redis connections cut": self._cut_redis,
+            }
+        if only:
+            self.faults = {
+                kind: fault
+                for kind, fault in self.faults.items()
+                if any(part in kind for part in only)
+            }
 
     async def run(self, until: float) -> None:
         """Strike until the time is up, and each kind at least once."""
@@ -163,6 +180,27 @@ class Schedule:
         await asyncio.sleep(self._source.uniform(0.5, 2.0) if first else 10.0)
         await asyncio.to_thread(self._postgres.restart)
         self._down_until = time.monotonic()
+
+    async def _kill_redis(self) -> None:
+        assert self._redis is not None
+        await asyncio.to_thread(self._redis.kill)
+        await asyncio.sleep(self._source.uniform(0.1, 3.0))
+        await asyncio.to_thread(self._redis.start)
+        self._down_until = time.monotonic()
+
+    async def _freeze_redis(self) -> None:
+        """Let it answer nobody, for shorter or longer than it takes to be noticed."""
+        assert self._redis is not None
+        self._redis.freeze()
+        await asyncio.sleep(self._source.uniform(1.0, 12.0))
+        self._redis.thaw()
+        self._down_until = time.monotonic()
+
+    async def _cut_redis(self) -> None:
+        """Cut subscribers and publishers; Redis itself stays."""
+        assert self._redis is not None
+        for kind in ("pubsub", "normal"):
+            await asyncio.to_thread(self._redis.ask, "CLIENT", "KILL", "TYPE", kind)
 
     async def _cut(self, which: str) -> None:
         await asyncio.to_thread(terminate, self._postgres.url, which)
