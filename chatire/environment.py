@@ -135,7 +135,8 @@ def _redis_host(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
     if parts.scheme in ("redis", "rediss"):
         # Looked at so that a port that is none is noticed now.
-        if not parts.hostname or parts.port == 0 or not re.fullmatch(r"(/\d*)?", parts.path):
+        where, port = parts.hostname or "", parts.port
+        if not where or "," in where or port == 0 or not re.fullmatch(r"(/\d*)?", parts.path):
             raise ValueError
         return {"address": url}
     if parts.scheme not in ("redis+sentinel", "rediss+sentinel"):

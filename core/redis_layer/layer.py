@@ -135,7 +135,7 @@ class RedisChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         channel = f"{prefix}.{self.client_prefix}!{uuid.uuid4().hex}"
         part = self._here()
         part.open(channel)
-        await part.subscribe(self._inbox(self.client_prefix))
+        await part.subscribe(self._inbox(self.client_prefix), patient=False)
         return channel
 
     def close_channel(self, channel: str) -> None:
@@ -345,10 +345,10 @@ class _LoopPart:
             del self._members[name]
             self._subscriptions[self._layer.index_of(key)].unsubscribe(name)
 
-    async def subscribe(self, key: str) -> None:
+    async def subscribe(self, key: str, *, patient: bool = True) -> None:
         subscription = self._subscriptions[self._layer.index_of(key)]
-        await subscription.subscribe(self._missed)
-        await subscription.subscribe(key.encode())
+        for channel in (self._missed, key.encode()):
+            await subscription.subscribe(channel, patient=patient)
 
     async def publish(self, index: int, messages: Sequence[Published]) -> None:
         await self._publishers[index].publish(messages)

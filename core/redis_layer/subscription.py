@@ -54,9 +54,13 @@ class Subscription:
         # After a loss: what is not subscribed again yet.
         self._restoring: set[bytes] | None = None
         self._waiters: dict[bytes, list[asyncio.Future[None]]] = {}
+        self._impatient: set[asyncio.Future[None]] = set()
 
-    async def subscribe(self, channel: bytes) -> None:
-        """Return once what is published there arrives here, or raise ListenError."""
+    async def subscribe(self, channel: bytes, *, patient: bool = True) -> None:
+        """Return once what is published there arrives here, or raise ListenError.
+
+        Without patience, also return when Redis is away: a gap follows its return.
+        """
         self._unwanted.discard(channel)
         if channel in self._effective:
             return
@@ -66,8 +70,13 @@ class Subscription:
             self._changed.set()
         if self._task is None:
             self._task = asyncio.create_task(self._supervise(), name="redis subscription")
+        if not patient and self._restoring is not None:
+            return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(channel, []).append(waiter)
+        if not patient:
+            self._impatient.add(waiter)
+            waiter.add_done_callback(self._impatient.discard)
         try:
             async with asyncio.timeout(SUBSCRIBE_SECONDS):
                 await waiter
@@ -96,6 +105,9 @@ class Subscription:
             try:
                 await self._listen()
             except Exception as error:  # noqa: BLE001 - without a successor, nothing is ever heard
+                self._restoring = set()
+                for waiter in list(self._impatient):
+                    waiter.set_result(None)
                 if loop.time() - began > self._heartbeat:
                     attempt = 0
                 attempt += 1
@@ -124,7 +136,6 @@ class Subscription:
                 ended = await asyncio.gather(*tasks, return_exceptions=True)
             raise next(error for error in ended if isinstance(error, Exception))
         finally:
-            self._restoring = set()
             self._effective.clear()
             self._leaving.clear()
             await connection.disconnect(nowait=True)
