@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import cases, servers
-from .peers import CHATIRE, PEERS, PUBSUB, REDIS, TABLES
+from .peers import CHATIRE, ON_REDIS, PEERS, PUBSUB, REDIS, TABLES
 
 RESULTS = Path(__file__).parents[1] / "results"
 FIFTY = [f"group-{n}" for n in range(50)]
@@ -77,7 +77,7 @@ def main() -> int:
     with servers.postgres() as database, servers.redis() as redis:
         os.environ["DATABASE_URL"] = database
         os.environ["DJANGO_SETTINGS_MODULE"] = "bench.settings"
-        peers = [peer for peer in options.peers if redis or peer not in (REDIS, PUBSUB)]
+        peers = [peer for peer in options.peers if redis or peer not in (ON_REDIS, REDIS, PUBSUB)]
         if redis:
             os.environ["REDIS_URL"] = redis
         subprocess.run([sys.executable, "-m", "django", "migrate", "--verbosity", "0"], check=True)

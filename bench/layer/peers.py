@@ -10,7 +10,8 @@ CHATIRE = "chatire"
 TABLES = "channels_postgres"
 REDIS = "channels_redis core"
 PUBSUB = "channels_redis pub/sub"
-PEERS = (CHATIRE, PUBSUB, REDIS, TABLES)
+ON_REDIS = "chatire on Redis"
+PEERS = (CHATIRE, ON_REDIS, PUBSUB, REDIS, TABLES)
 
 # Nobody may win by dropping: the queues hold whatever a case leaves waiting.
 CAPACITY = 1_000_000
@@ -29,6 +30,10 @@ def make_layer(name: str) -> Any:
 
         return Tables(**settings.DATABASES["default"])
     host = os.environ["REDIS_URL"]
+    if name == ON_REDIS:
+        from core.redis_layer import RedisChannelLayer as OnRedis
+
+        return OnRedis(hosts=[host], capacity=CAPACITY)
     if name == REDIS:
         from channels_redis.core import RedisChannelLayer
 

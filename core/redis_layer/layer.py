@@ -183,11 +183,15 @@ class RedisChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         published = [(self._group_key(group), self._body(sent)) for group, sent in items]
         failed = None
         for index, messages in self._by_host(published).items():
+            missed = self._missed[index]
+            if missed.away:
+                failed = missed.refuse(key for key, _ in messages)
+                continue
             try:
                 self.hosts[index].publish(messages)
             except PublishError as error:
                 # Raised below: the other hosts get theirs.
-                self._missed[index].note(key for key, _ in messages)
+                missed.note(key for key, _ in messages)
                 failed = error
         if failed is not None:
             raise failed
@@ -232,11 +236,13 @@ class RedisChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
 
     async def _publish(self, messages: list[Published]) -> None:
         part = self._here()
+        failed: BaseException | None = None
         shares = self._by_host(messages)
+        for index in [index for index in shares if self._missed[index].away]:
+            failed = self._missed[index].refuse(key for key, _ in shares.pop(index))
         outcomes = await asyncio.gather(
             *(part.publish(index, own) for index, own in shares.items()), return_exceptions=True
         )
-        failed = None
         for (index, own), outcome in zip(shares.items(), outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 self._missed[index].note(key for key, _ in own)

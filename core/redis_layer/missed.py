@@ -22,7 +22,8 @@ class Missed:
 
     A subscriber knows only of its own connection; that a publisher could not reach Redis, or did
     not hear that it took a message, the publisher must say. It does so as soon as Redis takes
-    anything again. Safe from any thread; holds a thread while there is something to tell.
+    anything again; until then `away` is true, and nobody else should wait for it. Safe from any
+    thread; holds a thread while there is something to tell.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Missed:
         self._host = host
         self._channel = channel
         self._serialize = serialize
+        self.away = False
         self._lock = threading.Lock()
         self._keys: set[str] = set()
         self._failed_at = 0.0
@@ -40,18 +42,31 @@ class Missed:
     def note(self, keys: Iterable[str]) -> None:
         """Note the Redis channels of groups for which a publication failed just now."""
         with self._lock:
+            self.away = True
             self._keys.update(keys)
             self._failed_at = time.monotonic()
-            if self._thread is None:
-                self._stop.clear()
-                self._thread = threading.Thread(target=self._tell, name="redis missed", daemon=True)
-                self._thread.start()
+            self._start()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._stop.clear()
+            self._thread = threading.Thread(target=self._tell, name="redis missed", daemon=True)
+            self._thread.start()
+
+    def refuse(self, keys: Iterable[str]) -> PublishError:
+        """Note that nobody tried to publish there; return what the caller is told."""
+        with self._lock:
+            self._keys.update(keys)
+            self._failed_at = time.monotonic()
+            self._start()
+        return PublishError(f"{self._host.name} is away")
 
     def stop(self) -> None:
         """End the thread, whatever is left to tell."""
         with self._lock:
             thread, self._thread = self._thread, None
             self._keys.clear()
+            self.away = False
             self._stop.set()
         if thread is not None:
             thread.join()
@@ -71,6 +86,8 @@ class Missed:
                 with self._lock:
                     self._keys |= keys
                 continue
+            # First others may publish again; what they could not meanwhile is told next.
+            self.away = False
             logger.info("redis_missed_told", host=self._host.name, groups=len(keys))
             with self._lock:
                 if not self._keys:

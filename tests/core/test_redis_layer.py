@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,23 @@ def servers() -> Iterator[list[RedisServer]]:
     """Two, so that groups are spread over both."""
     with RedisServer() as one, RedisServer() as other:
         yield [one, other]
+
+
+Telling = Callable[[], Awaitable[None]]
+
+
+@pytest_asyncio.fixture
+async def telling(monkeypatch: pytest.MonkeyPatch) -> Telling:
+    """Nobody tells what they could not publish until `await telling()`, which returns once told."""
+    may_tell, told, loop = threading.Event(), asyncio.Event(), asyncio.get_running_loop()
+    monkeypatch.setattr(missed, "backoff", lambda *_, **__: 0.0 * may_tell.wait(DEADLINE))
+    monkeypatch.setattr(missed.logger, "info", lambda *_, **__: loop.call_soon_threadsafe(told.set))
+
+    async def tell() -> None:
+        may_tell.set()
+        await asyncio.wait_for(told.wait(), DEADLINE)
+
+    return tell
 
 
 @pytest_asyncio.fixture
@@ -269,15 +286,31 @@ async def test_what_another_process_could_not_publish_is_a_gap_for_its_groups_al
             assert await heard(layer, bystander) == [{"type": "push"}]
 
 
+async def test_nobody_waits_for_a_server_that_is_known_to_be_away(
+    servers: list[RedisServer], monkeypatch: pytest.MonkeyPatch, telling: Telling
+) -> None:
+    monkeypatch.setattr(host, "PUBLISH_SECONDS", 0.3)
+    async with a_layer(servers[0]) as layer:
+        channel = await member_of(layer, "room", "hall")
+        servers[0].ask("CLIENT", "PAUSE", "60000", "WRITE")
+        try:
+            with pytest.raises(PublishError, match="did not take"):
+                await layer.group_send("hall", {"type": "push"})
+            for send in (layer.group_send, lambda *item: in_thread(layer.group_send_sync, *item)):
+                with pytest.raises(PublishError, match="is away"):
+                    await send("room", {"type": "push"})
+        finally:
+            servers[0].ask("CLIENT", "UNPAUSE")
+        await telling()
+        assert await heard(layer, channel) == [GAP]
+        await layer.group_send("room", {"type": "push"})
+        assert await heard(layer, channel) == [{"type": "push"}]
+
+
 async def test_a_gap_that_everyone_had_since_is_not_told_again(
-    servers: list[RedisServer], monkeypatch: pytest.MonkeyPatch
+    servers: list[RedisServer], telling: Telling
 ) -> None:
     async with a_layer(servers[0]) as layer, a_layer(servers[0]) as other:
-        may_tell, told, loop = threading.Event(), asyncio.Event(), asyncio.get_running_loop()
-        monkeypatch.setattr(missed, "backoff", lambda *_, **__: 0.0 * may_tell.wait(DEADLINE))
-        monkeypatch.setattr(
-            missed.logger, "info", lambda *_, **__: loop.call_soon_threadsafe(told.set)
-        )
         channel = await member_of(layer, "room")
         servers[0].kill()
         try:
@@ -286,8 +319,7 @@ async def test_a_gap_that_everyone_had_since_is_not_told_again(
         finally:
             servers[0].start()
         assert await heard(layer, channel) == [GAP]
-        may_tell.set()
-        await asyncio.wait_for(told.wait(), DEADLINE)
+        await telling()
         await other.group_send("room", {"type": "push"})
         assert await heard(layer, channel) == [{"type": "push"}]
 
