@@ -5,6 +5,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from channels_pgnotify import ListenError, MessageTooLarge, PublishError
 from chatire.stack.ports import free_port
 from core.publishing import Publication, publish_now, publish_now_async
 from core.redis_layer import RedisChannelLayer, host, missed, subscription
-from core.threads import in_thread
 from tests.fakes.redis_server import MISSING, PROGRAM, RedisServer
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason=MISSING)
@@ -79,6 +79,11 @@ async def heard(layer: RedisChannelLayer, channel: str, count: int = 1) -> list[
         return [await layer.receive(channel) for _ in range(count)]
 
 
+def both_ways(layer: RedisChannelLayer) -> list[Callable[..., Awaitable[None]]]:
+    """How to send to a group: from the loop and from a thread."""
+    return [layer.group_send, partial(asyncio.to_thread, layer.group_send_sync)]
+
+
 def numbered(group: str, count: int) -> list[tuple[str, dict[str, Any]]]:
     return [(group, {"type": "push", "n": number}) for number in range(count)]
 
@@ -96,7 +101,7 @@ def test_what_it_can_do_is_known_without_an_event_loop() -> None:
 async def test_a_batch_from_a_thread_reaches_each_group_in_order(layer: RedisChannelLayer) -> None:
     channels = {group: await member_of(layer, group) for group in GROUPS}
     items = [item for group in GROUPS for item in numbered(group, 20)]
-    await in_thread(layer.group_send_many_sync, items)
+    await asyncio.to_thread(layer.group_send_many_sync, items)
     for channel in channels.values():
         assert [one["n"] for one in await heard(layer, channel, 20)] == list(range(20))
 
@@ -124,7 +129,7 @@ async def test_a_batch_takes_no_round_trip_for_each_message(
             before = servers[0].reads()
             sent = [Publication("room", {"type": "push", "n": n}) for n in range(batch)]
             if publish is publish_now:
-                await in_thread(publish, *sent)
+                await asyncio.to_thread(publish, *sent)
             else:
                 await publish(*sent)
             assert [one["n"] for one in await heard(layer, channel, batch)] == list(range(batch))
@@ -141,7 +146,7 @@ async def test_whoever_has_joined_hears_what_is_sent_from_then_on(
         channel = await layer.new_channel()
         for number in range(100):
             await layer.group_add(f"joined.{number}", channel)
-            await in_thread(
+            await asyncio.to_thread(
                 other.group_send_sync, f"joined.{number}", {"type": "push", "n": number}
             )
         # Two servers have no order between them.
@@ -242,7 +247,7 @@ async def test_what_was_not_taken_is_an_error_without_the_message(
             with pytest.raises(PublishError) as from_loop:
                 await layer.group_send_many(items)
             with pytest.raises(PublishError) as from_thread:
-                await in_thread(layer.group_send_many_sync, items)
+                await asyncio.to_thread(layer.group_send_many_sync, items)
         finally:
             servers[1].start()
         for error in (str(from_loop.value), str(from_thread.value)):
@@ -259,7 +264,7 @@ async def test_a_refused_message_is_an_error_without_its_text(servers: list[Redi
     refused = "no-such-password"
     hosts = [servers[0].url.replace(servers[0].password, refused)]
     layer = RedisChannelLayer(hosts=hosts)
-    for send in (layer.group_send, lambda *item: in_thread(layer.group_send_sync, *item)):
+    for send in both_ways(layer):
         with pytest.raises(PublishError) as error:
             await send("room", {"type": "push", "frame": "secret text"})
         assert "secret" not in str(error.value)
@@ -273,7 +278,10 @@ async def test_what_another_process_could_not_publish_is_a_gap_for_its_groups_al
     monkeypatch.setattr(host, "PUBLISH_SECONDS", 0.3)
     async with a_layer(servers[0]) as layer, a_layer(servers[0]) as other:
         concerned, bystander = await member_of(layer, "room"), await member_of(layer, "hall")
-        for send in (other.group_send, lambda *item: in_thread(other.group_send_sync, *item)):
+        for send in (
+            other.group_send,
+            lambda *item: asyncio.to_thread(other.group_send_sync, *item),
+        ):
             # Whoever is subscribed notices nothing of it.
             servers[0].ask("CLIENT", "PAUSE", "60000", "WRITE")
             try:
@@ -296,7 +304,10 @@ async def test_nobody_waits_for_a_server_that_is_known_to_be_away(
         try:
             with pytest.raises(PublishError, match="did not take"):
                 await layer.group_send("hall", {"type": "push"})
-            for send in (layer.group_send, lambda *item: in_thread(layer.group_send_sync, *item)):
+            for send in (
+                layer.group_send,
+                lambda *item: asyncio.to_thread(layer.group_send_sync, *item),
+            ):
                 with pytest.raises(PublishError, match="is away"):
                     await send("room", {"type": "push"})
         finally:
@@ -315,7 +326,7 @@ async def test_a_gap_that_everyone_had_since_is_not_told_again(
         servers[0].kill()
         try:
             with pytest.raises(PublishError):
-                await in_thread(other.group_send_sync, "room", {"type": "push"})
+                await asyncio.to_thread(other.group_send_sync, "room", {"type": "push"})
         finally:
             servers[0].start()
         assert await heard(layer, channel) == [GAP]
@@ -397,6 +408,6 @@ async def test_sentinels_lead_to_their_master_and_after_a_failover_to_the_next(
             master.kill()
             async with asyncio.timeout(40):
                 assert await layer.receive(channel) == GAP
-            await in_thread(layer.group_send_sync, "room", {"type": "push", "n": 1})
+            await asyncio.to_thread(layer.group_send_sync, "room", {"type": "push", "n": 1})
             assert await heard(layer, channel) == [{"type": "push", "n": 1}]
             await layer.close()
