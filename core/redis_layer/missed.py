@@ -9,10 +9,13 @@ import structlog
 
 from channels_pgnotify.connection import backoff
 from channels_pgnotify.errors import PublishError
-from core.redis_layer.host import BACKOFF_CAP, Host
+from core.redis_layer.host import Host
 
 logger = structlog.get_logger(__name__)
 
+# The longest pause, in seconds, before it is looked whether Redis is back: until then the whole
+# process publishes nothing there.
+PROBE_CAP = 0.5
 # Groups in one message.
 CHUNK = 5_000
 
@@ -75,7 +78,7 @@ class Missed:
         attempt = 0
         while True:
             attempt += 1
-            if self._stop.wait(backoff(attempt, cap=BACKOFF_CAP)):
+            if self._stop.wait(backoff(attempt, cap=PROBE_CAP)):
                 return
             with self._lock:
                 keys, self._keys = self._keys, set()
