@@ -18,6 +18,11 @@ FRAMES_PER_SECOND: Final = 50.0  # sustained, per socket
 FRAMES_BURST: Final = 200
 PAGE: Final = 50  # messages in a first load or a page of history
 MAX_CHANGES: Final = 500  # changed rows in one answer to `since`
+# Beyond so many people a first load has the managers only, and joins come as `members.changed`.
+LARGE_ROOM: Final = 100
+PREVIEW: Final = 140  # characters of the newest message in a list
+FIRST_ROOMS: Final = 50  # conversations in the first answer about one's own list
+MAX_ROOMS: Final = 500  # and in each further one
 MAX_CHANGES_TEXT: Final = 1_000_000  # characters of message text in one, but for a single message
 
 

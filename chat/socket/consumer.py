@@ -11,7 +11,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from accounts.models import User
 from channels_pgnotify import PushMixin
 from chat.selectors.conversations import followable
-from chat.selectors.sync import installation_epoch
+from chat.selectors.rooms import greeting
 from chat.socket import registry
 from chat.socket.auth import SocketAuth, authenticate_token
 from chat.socket.command_queue import UNAVAILABLE, CommandQueue, Unreadable, decode
@@ -20,6 +20,7 @@ from chat.socket.handlers import handle, subscribe
 from chat.socket.heartbeat import Heartbeat
 from chat.socket.parameters import BadParameters, Parameters, parse_parameters
 from chat.socket.rate_limit import RateLimit
+from chat.socket.roster import roster
 from chat.socket.subscriptions import Subscriptions
 from chat.states import person_state
 from core.errors import RETRY_AFTER, NotAllowed, NotFound
@@ -90,9 +91,16 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _greet(self, parameters: Parameters) -> None:
         """Say hello, and subscribe to the route's conversation; that ack's id is `subscribe`."""
         await self.channel_layer.group_add(user_group(self.user.pk), self.channel_name)
+        here = roster()
+        await here.opened(self.user.pk, self)
+        unknown = not here.knows(self.user.pk)
+        begun = await in_thread(greeting, self.user.pk, conversations=unknown)
+        if begun.conversations is not None:
+            here.load(self.user.pk, begun.conversations)
         self._connection.put(
             Hello(
-                epoch=await in_thread(installation_epoch),
+                epoch=begun.epoch,
+                feed=begun.feed,
                 session=self.channel_name.rsplit("!", 1)[-1],
                 user=person_state(self.user),
                 token_expires_at=self.auth.expires_at,
@@ -114,6 +122,7 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         self._connection.ended()
         registry.closed(self)
         if hasattr(self, "user"):
+            roster().closed(self.user.pk, self)
             followed = [conversation_group(UUID(hex=one)) for one in self.subscriptions]
             for group in (user_group(self.user.pk), *followed):
                 await self.channel_layer.group_discard(group, self.channel_name)
@@ -193,11 +202,20 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         """Pass a published frame on, unless its conversation is not followed (any more)."""
         conversation, declared = message.get("conversation"), EVENTS.get(message["kind"])
         personal = declared is not None and declared.order is Order.PERSON
+        for joined in message.get("joined", ()):
+            roster().joined(self.user.pk, joined)
+        for gone in message.get("gone", ()):
+            roster().left(self.user.pk, gone)
         if personal or conversation is None or self.subscriptions.is_news(conversation, message):
             self._connection.put_event(message)
 
+    def hear(self, event: dict[str, Any]) -> None:
+        """Pass on a frame of the person's own."""
+        self._connection.put_event(event)
+
     async def membership_ended(self, event: dict[str, Any]) -> None:
         """Stop following a conversation that the person is not in any more, and say so."""
+        roster().left(self.user.pk, event["conversation"])
         await self.unfollow(UUID(hex=event["conversation"]))
         self._connection.put_event(event)
 
