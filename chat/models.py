@@ -63,6 +63,14 @@ class Assistant(models.Model):
         return self.name
 
 
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    """Conversations by whether they are still there."""
+
+    def live(self) -> "ConversationQuerySet":
+        """Those that were not deleted."""
+        return self.filter(deleted_at=None)
+
+
 class Xid8Field(models.Field):  # type: ignore[type-arg] # not generic at run time
     """The number of a transaction, which says in which snapshots a row is visible."""
 
@@ -113,6 +121,8 @@ class Conversation(models.Model):
     # When something was last said; lists are ordered by it.
     active_at = models.DateTimeField(auto_now_add=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ConversationQuerySet.as_manager()
 
     def __str__(self) -> str:
         return self.title or f"{self.kind} {self.id}"

@@ -64,6 +64,8 @@ class Known:
         self.ahead: set[int] = set()
         self.messages: dict[str, Frame] = {}
         self.members: dict[str, Frame] = {}
+        self.people = 0
+        self._people_seq = 0  # the change that they were counted at
         self.streams: dict[str, Stream] = {}
         self.oldest = 0
         self.deleted = False
@@ -113,6 +115,7 @@ class Known:
         return {
             "seq": self.seq,
             "deleted": self.deleted,
+            "people": self.people,
             "state": {k: v for k, v in state.items() if k not in {"seq", "active_at"}},
             "messages": shown,
             "texts": {key: self.text(key) for key in shown},
@@ -148,6 +151,7 @@ class Known:
                 self.oldest = min(row["created_seq"] for row in changes["messages"])
         self.epoch = changes["epoch"]
         self._state(changes["conversation"])
+        self._count(changes["people"], changes["conversation"]["seq"])
         for message in changes["messages"]:
             self._message(message)
         for member in changes["members"]:
@@ -176,6 +180,10 @@ class Known:
             self._message(frame["message"])
         elif kind in {"member.joined", "member.updated", "member.left"}:
             self._member(frame["member"])
+            if "people" in frame:
+                self._count(frame["people"], frame["seq"])
+        elif kind == "members.changed":
+            self._count(frame["people"], frame["seq"])
         elif kind == "conversation.updated":
             self._state(frame["state"])
         elif kind == "conversation.deleted":
@@ -209,6 +217,10 @@ class Known:
         held = self.members.get(member["id"])
         if held is None or held["seq"] < member["seq"]:
             self.members[member["id"]] = member
+
+    def _count(self, people: int, seq: int) -> None:
+        if seq >= self._people_seq:
+            self.people, self._people_seq = people, seq
 
     def _state(self, state: Frame) -> None:
         if self.state is None or self.state["changed_seq"] < state["changed_seq"]:

@@ -176,7 +176,7 @@ async def test_a_stranger_is_told_nothing(
         for command, fields in (
             ("subscribe", {}),
             ("message.send", {"client_id": "1", "content": "let me in"}),
-            ("read", {"seq": 1}),
+            ("read", {"number": 1}),
             ("typing", {"active": True}),
         ):
             answer = await socket.command(command, conversation=key(group), **fields)
@@ -631,11 +631,11 @@ async def test_being_added_shows_without_a_reload(
     async with Socket(await in_thread(token_for, charlie)) as socket:
         await socket.until("hello")
         await in_thread(add_member, user=alice, conversation_id=group.pk, person=charlie.pk)
-        touched = await socket.until("conversation.touched")
-        assert touched["conversation"] == key(group)
+        told = await socket.until("mine.updated")
+        assert [mine["conversation"] for mine in told["mine"]] == [key(group)]
 
 
-async def test_lists_stay_live_without_subscribing_and_count_what_is_unread(
+async def test_lists_stay_live_without_subscribing(
     alice: User, bob: User, group: Conversation, token_for: Token
 ) -> None:
     async with Socket(await in_thread(token_for, bob)) as socket:
@@ -646,12 +646,29 @@ async def test_lists_stay_live_without_subscribing_and_count_what_is_unread(
                 user=alice,
                 conversation_id=group.pk,
                 client_id=str(number),
-                content="x",
+                content=f"x{number}",
             )
-        await socket.until("conversation.touched", unread=3)
-        seq = (await in_thread(Conversation.objects.get, pk=group.pk)).seq
-        await socket.command("read", conversation=key(group), seq=seq)
-        await socket.until("conversation.touched", unread=0)
+        rooms: list[Any] = []
+        while not rooms or rooms[-1]["number"] < 3:
+            rooms += (await socket.until("rooms.touched"))["rooms"]
+        assert (rooms[-1]["conversation"], rooms[-1]["preview"]) == (key(group), "x2")
+        assert rooms[-1]["read"] is None
+        answer = await socket.command("read", conversation=key(group), number=2)
+        assert (answer["mine"]["read"], answer["mine"]["unread"]) == (2, 1)
+        told = await socket.until("mine.updated")
+        assert told["mine"] == [answer["mine"]]
+
+
+async def test_what_one_writes_elsewhere_is_read_here(
+    bob: User, group: Conversation, token_for: Token
+) -> None:
+    async with Socket(await in_thread(token_for, bob)) as socket:
+        await socket.until("hello")
+        await in_thread(
+            send_message, user=bob, conversation_id=group.pk, client_id="1", content="x"
+        )
+        (room,) = (await socket.until("rooms.touched"))["rooms"]
+        assert (room["number"], room["read"]) == (1, 1)
 
 
 async def test_a_deleted_conversation_is_announced_once(
