@@ -109,13 +109,16 @@ class ConversationState(Frame):
 class MineState(Frame):
     """What one alone sees of a conversation; `seq` is that of one's own feed.
 
-    `unread` counts what came after `read` and was not deleted, when the conversation had `number`.
+    `removed` are the numbers after `read` of messages that were deleted by the time that the
+    conversation had `number`; `unread` is what then remains: number - read - those removed. From
+    there on a client counts by itself, with the `number` and the `removed` of touches.
     """
 
     conversation: UUID
     seq: int
     read: int
     number: int
+    removed: list[int]
     unread: int
     level: Level
     muted_until: datetime | None

@@ -46,17 +46,20 @@ _MOST_ASSISTANTS: Final = 100
 _UNPINNED: Final = 2**31
 _SNAPSHOT: Final = re.compile(r"[0-9]{1,20}:[0-9]{1,20}:([0-9]{1,20}(,[0-9]{1,20})*)?")
 
-_UNREAD = """
-CASE WHEN c.number <= r.read THEN 0 ELSE c.number - r.read - (
-    SELECT count(*) FROM chat_message d
+# Of one's unread messages, which were deleted.
+_REMOVED = """
+ARRAY(
+    SELECT d.number FROM chat_message d
     WHERE d.conversation_id = c.id AND d.number > r.read
         AND d.number IS NOT NULL AND d.deleted_at IS NOT NULL
-) END
+    ORDER BY d.number
+)
 """
 
+_MINE = f"c.id, r.seq, r.read, c.number, {_REMOVED}, r.level, r.muted_until, r.pinned"
 _CONVERSATION = Columns(Conversation, "c")
 _ROOMS = f"""
-SELECT r.seq, r.read, {_UNREAD}, r.level, r.muted_until, r.pinned, m.role,
+SELECT {_MINE}, m.role,
     coalesce((
         SELECT left(t.content, {PREVIEW}) FROM chat_message t
         WHERE t.conversation_id = c.id AND t.number IS NOT NULL
@@ -71,9 +74,8 @@ JOIN chat_member m ON m.conversation_id = c.id AND m.user_id = r.user_id AND m.l
 ORDER BY wanted.place
 """  # noqa: S608 - nothing but the names of columns
 
-_MINE = f"""
-SELECT r.user_id, r.conversation_id, r.seq, r.read, c.number, {_UNREAD},
-    r.level, r.muted_until, r.pinned
+_MINE_OF = f"""
+SELECT r.user_id, {_MINE}
 FROM chat_readstate r JOIN chat_conversation c ON c.id = r.conversation_id
 WHERE r.user_id = ANY(%s) AND r.conversation_id = ANY(%s) AND NOT r.gone
 """  # noqa: S608
@@ -199,24 +201,8 @@ def mine_states(
 ) -> list[tuple[UUID, MineState]]:
     """Return what each of these people sees alone of each of these conversations they are in."""
     with connection.cursor() as cursor:
-        cursor.execute(_MINE, [list(people), list(conversations)])
-        rows = cursor.fetchall()
-    return [
-        (
-            row[0],
-            MineState(
-                conversation=row[1],
-                seq=row[2],
-                read=row[3],
-                number=row[4],
-                unread=row[5],
-                level=row[6],
-                muted_until=row[7],
-                pinned=row[8],
-            ),
-        )
-        for row in rows
-    ]
+        cursor.execute(_MINE_OF, [list(people), list(conversations)])
+        return [(row[0], _mine_state(row[1:])) for row in cursor.fetchall()]
 
 
 def person_changes(
@@ -335,22 +321,28 @@ def _assistants() -> list[AssistantState]:
 
 
 def _room_state(row: Sequence[Any]) -> RoomState:
-    seq, read, unread, level, muted_until, pinned, role, preview = row[:8]
-    conversation = _CONVERSATION.read(row[8:])
+    mine, (role, preview) = row[:8], row[8:10]
+    conversation = _CONVERSATION.read(row[10:])
     return RoomState(
         **conversation_state(conversation).model_dump(),
         number=conversation.number,
         people=conversation.people,
         role=role,
         preview=preview,
-        mine=MineState(
-            conversation=conversation.pk,
-            seq=seq,
-            read=read,
-            number=conversation.number,
-            unread=unread,
-            level=level,
-            muted_until=muted_until,
-            pinned=pinned,
-        ),
+        mine=_mine_state(mine),
+    )
+
+
+def _mine_state(row: Sequence[Any]) -> MineState:
+    conversation, seq, read, number, removed, level, muted_until, pinned = row
+    return MineState(
+        conversation=conversation,
+        seq=seq,
+        read=read,
+        number=number,
+        removed=removed,
+        unread=max(number - read, 0) - len(removed),
+        level=level,
+        muted_until=muted_until,
+        pinned=pinned,
     )

@@ -267,3 +267,113 @@ class Known:
         if held is None or held.attempt != attempt:
             held = self.streams[message] = Stream(attempt)
         held.take(delta)
+
+
+class KnownRooms:
+    """One's own list, as far as a client has been told of it: the rules of the page's feed.
+
+    Unread is arithmetic, number - read - what was removed after that, and its parts may come in
+    any order: of `number` the largest holds, of `removed` all, of `mine` the newest row. One's own
+    words move the mark without a row: they count if they are newer than the row.
+    """
+
+    def __init__(self) -> None:
+        self._empty()
+
+    def _empty(self) -> None:
+        self.epoch: str | None = None
+        self.seq = 0
+        self.at: str | None = None
+        self._cursor: str | None = None
+        self.rooms: dict[str, Frame] = {}
+        self.wants_sync = True
+
+    def ask(self) -> Frame:
+        """What to ask for next."""
+        if self._cursor is not None:
+            return {"since": None, "at": None, "cursor": self._cursor}
+        since = None if self.at is None else self.seq
+        return {"since": since, "at": self.at, "cursor": None}
+
+    def load(self, changes: Frame) -> None:
+        """Take in the answer to it."""
+        begins = changes["since"] is None and self._cursor is None
+        if begins or self.epoch not in {None, changes["epoch"]}:
+            self._empty()
+        self.epoch = changes["epoch"]
+        for gone in changes["gone"]:
+            self.rooms.pop(gone, None)
+        for room in changes["rooms"]:
+            self._room(room)
+        self._cursor = changes["cursor"]
+        if changes["complete"]:
+            self.seq, self.at = max(self.seq, changes["seq"]), changes["at"]
+            self.wants_sync = False
+
+    def event(self, frame: Frame) -> None:
+        """Take in `rooms.touched` or `mine.updated`."""
+        if frame["type"] == "rooms.touched":
+            for touch in frame["rooms"]:
+                self._touch(touch)
+            return
+        for gone in frame["gone"]:
+            self.rooms.pop(gone, None)
+        for mine in frame["mine"]:
+            self._mine(mine)
+        if frame["seq"] > self.seq + 1:
+            self.wants_sync = True
+        self.seq = max(self.seq, frame["seq"]) if not self.wants_sync else self.seq
+
+    def view(self) -> dict[str, Frame]:
+        """All that a list shows, by conversation."""
+        return {key: _shown(room) for key, room in self.rooms.items()}
+
+    def _room(self, room: Frame) -> None:
+        held = self.rooms.get(room["id"])
+        if held is None:
+            new = {"number": room["number"], "removed": set(), "wrote": 0}
+            self.rooms[room["id"]] = {**room, **new, "removed": set(room["mine"]["removed"])}
+            return
+        if room["seq"] >= held["seq"]:
+            held.update({k: v for k, v in room.items() if k not in {"mine", "number"}})
+        held["number"] = max(held["number"], room["number"])
+        self._mine(room["mine"])
+
+    def _mine(self, mine: Frame) -> None:
+        room = self.rooms.get(mine["conversation"])
+        if room is None:
+            self.wants_sync = True
+            return
+        room["number"] = max(room["number"], mine["number"])
+        room["removed"] |= set(mine["removed"])
+        if (mine["seq"], mine["number"]) >= (room["mine"]["seq"], room["mine"]["number"]):
+            room["mine"] = mine
+
+    def _touch(self, touch: Frame) -> None:
+        room = self.rooms.get(touch["conversation"])
+        if room is None:
+            self.wants_sync = True
+            return
+        room["number"] = max(room["number"], touch["number"])
+        room["removed"] |= set(touch["removed"])
+        room["wrote"] = max(room["wrote"], touch["read"] or 0)
+        room["active_at"] = max(room["active_at"], touch["active_at"])
+        if touch["seq"] > room["seq"]:
+            room["seq"] = touch["seq"]
+            for name in ("title", "preview"):
+                room[name] = room[name] if touch[name] is None else touch[name]
+
+
+def _shown(room: Frame) -> Frame:
+    """What a list shows of a conversation."""
+    mine, number = room["mine"], room["number"]
+    read = mine["read"]
+    if room["wrote"] > mine["number"]:
+        read = max(read, room["wrote"])
+    removed = sum(1 for one in room["removed"] if read < one <= number)
+    return {
+        **{name: room[name] for name in ("title", "preview", "number", "active_at")},
+        **{name: mine[name] for name in ("level", "muted_until", "pinned")},
+        "read": read,
+        "unread": max(number - read, 0) - removed,
+    }
