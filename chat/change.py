@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models.functions import Left
 from django.utils import timezone
 
 from accounts.models import User
@@ -39,7 +40,7 @@ from protocol.events import (
     MessageUpdated,
 )
 from protocol.frames import Event
-from protocol.limits import LARGE_ROOM
+from protocol.limits import LARGE_ROOM, PREVIEW
 
 PURGE_TASK = "chat.purge_conversation"
 
@@ -157,12 +158,6 @@ class Change:
         if removed is not None and removed.number is not None:
             self._removed.append(removed.number)
 
-    def preview_again(self) -> None:
-        """Refresh what the lists show of it, which may have been reworded or deleted."""
-        self._touched = True
-        newest = Message.objects.said().filter(conversation=self.conversation).first()
-        self._preview = newest.content if newest is not None else ""
-
     def delete(self) -> None:
         """Delete the conversation with everything in it, and tell everyone who was in it.
 
@@ -237,11 +232,14 @@ class Change:
         if self._touched:
             touch_on_commit(
                 conversation,
-                titled="title" in self._fields,
-                preview=self._preview,
+                preview=self._newest_said() if self._preview is None else self._preview,
                 removed=self._removed,
                 wrote=self._wrote,
             )
+
+    def _newest_said(self) -> str:
+        newest = Message.objects.said().filter(conversation=self.conversation)
+        return newest.values_list(Left("content", PREVIEW), flat=True).first() or ""
 
     def _created_event(self, row: Message | Member) -> Event:
         if isinstance(row, Message):

@@ -32,7 +32,7 @@ INTERVAL = 1.0  # seconds between two touches of one conversation
 
 @dataclass(slots=True)
 class Touch:
-    """What moved: `title` and `preview` None if they did not.
+    """A conversation that moved, as it is with this `seq`.
 
     `removed` are the numbers of deleted messages, `read` the marks of those who wrote, by the hex
     form of their ids.
@@ -42,8 +42,8 @@ class Touch:
     seq: int = 0
     number: int = 0
     active_at: str = ""
-    title: str | None = None
-    preview: str | None = field(default=None, repr=False)
+    title: str = field(default="", repr=False)
+    preview: str = field(default="", repr=False)
     removed: list[int] = field(default_factory=list)
     read: dict[str, int] = field(default_factory=dict)
 
@@ -58,8 +58,8 @@ class Touch:
             seq=newer.seq,
             number=max(older.number, newer.number),
             active_at=max(older.active_at, newer.active_at),
-            title=newer.title if newer.title is not None else older.title,
-            preview=newer.preview if newer.preview is not None else older.preview,
+            title=newer.title,
+            preview=newer.preview,
             removed=older.removed + newer.removed,
             read=read,
         )
@@ -72,8 +72,7 @@ class Touch:
 def touch_on_commit(
     conversation: Conversation,
     *,
-    titled: bool,
-    preview: str | None,
+    preview: str,
     removed: list[int],
     wrote: dict[UUID, int],
 ) -> None:
@@ -83,8 +82,8 @@ def touch_on_commit(
         seq=conversation.seq,
         number=conversation.number,
         active_at=_moment(conversation.active_at),
-        title=conversation.title if titled else None,
-        preview=preview if preview is None else preview[:PREVIEW],
+        title=conversation.title,
+        preview=preview[:PREVIEW],
         removed=removed,
         read={person.hex: number for person, number in wrote.items()},
     )

@@ -136,18 +136,18 @@ class RoomState(ConversationState):
 
 
 class RoomTouch(Frame):
-    """What moved in a conversation; of `title`, `preview` and `read` null: that did not.
+    """A conversation that moved: what a list shows of it, as it is with this `seq`.
 
-    `removed` are the numbers of messages that were deleted; `read` is one's own mark, moved by
-    what one has written.
+    `removed` are the numbers of messages that were deleted since the touch before; `read` is one's
+    own mark, if what one has written moved it.
     """
 
     conversation: UUID
     seq: int
     number: int
     active_at: datetime
-    title: str | None
-    preview: str | None
+    title: str
+    preview: str
     removed: list[int]
     read: int | None
 

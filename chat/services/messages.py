@@ -144,7 +144,6 @@ def delete_message(*, user: User, message_id: UUID) -> Message:
             message, "status", "deleted_at", "content", "reasoning", "refusal", "tool_calls"
         )
         change.touch(removed=message)
-        change.preview_again()
         return message
 
 
@@ -191,7 +190,7 @@ def _reword(change: Change, message: Message, content: str) -> Message:
         return message
     message.content, message.edited_at = content, timezone.now()
     change.changed(message, "content", "edited_at")
-    change.preview_again()
+    change.touch()
     return message
 
 

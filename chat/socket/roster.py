@@ -252,20 +252,7 @@ class Roster:
         same = tuple(id(touch) for touch in touches)
         event = None if wrote else frames.get(same)
         if event is None:
-            rooms = [
-                RoomTouch(
-                    conversation=UUID(hex=touch.conversation),
-                    seq=touch.seq,
-                    number=touch.number,
-                    active_at=touch.active_at,  # type: ignore[arg-type] # pydantic reads it
-                    title=touch.title,
-                    preview=touch.preview,
-                    removed=touch.removed,
-                    read=touch.read.get(me),
-                )
-                for touch in touches
-            ]
-            frame = RoomsTouched(rooms=rooms)
+            frame = rooms_touched(touches, me)
             event = {"type": "push", "kind": frame.type, "frame": frame.model_dump_json()}
             if not wrote:
                 frames[same] = event
@@ -279,6 +266,25 @@ class Roster:
         if self._task is not None:
             self._task.cancel()
             self._task = None
+
+
+def rooms_touched(touches: Iterable[Touch], person: str) -> RoomsTouched:
+    """Return what a person, in hex, is told of these touches."""
+    return RoomsTouched(
+        rooms=[
+            RoomTouch(
+                conversation=UUID(hex=touch.conversation),
+                seq=touch.seq,
+                number=touch.number,
+                active_at=touch.active_at,  # type: ignore[arg-type] # pydantic reads it
+                title=touch.title,
+                preview=touch.preview,
+                removed=touch.removed,
+                read=touch.read.get(person),
+            )
+            for touch in touches
+        ]
+    )
 
 
 _rosters: WeakKeyDictionary[asyncio.AbstractEventLoop, Roster] = WeakKeyDictionary()

@@ -110,13 +110,13 @@ def test_a_reworded_message_is_shown_reworded(
     assert (touches[-1].preview, touches[-1].number) == ("other", message.number)
 
 
-def test_a_touch_says_a_new_title_and_only_then(
-    alice: User, group: Conversation, touches: list[Touch]
+def test_a_touch_says_all_that_a_list_shows_whatever_it_is_about(
+    alice: User, bob: User, group: Conversation, touches: list[Touch]
 ) -> None:
+    say(bob, group, "1", "y" * 1000)
     rename_conversation(user=alice, conversation_id=group.pk, title="Dinner")
-    say(alice, group, "1")
-    assert [touch.title for touch in touches[-2:]] == ["Dinner", None]
-    assert touches[-2].preview is None
+    last = touches[-1]
+    assert (last.title, last.preview, last.number) == ("Dinner", "y" * PREVIEW, 1)
 
 
 def test_touches_that_come_together_are_told_together(told: Told) -> None:
@@ -132,9 +132,9 @@ def test_touches_that_come_together_are_told_together(told: Told) -> None:
 @pytest.mark.parametrize("late", [False, True])
 def test_two_touches_make_one_in_whatever_order_they_come(late: bool) -> None:
     older = Touch("c", 1, 4, "2026-01-01", "Old", "older", [1], {"a": 3, "b": 2})
-    newer = Touch("c", 2, 5, "2026-01-02", None, "newer", [2], {"b": 5})
+    newer = Touch("c", 2, 5, "2026-01-02", "New", "newer", [2], {"b": 5})
     merged = newer.merged(older) if late else older.merged(newer)
-    assert merged == Touch("c", 2, 5, "2026-01-02", "Old", "newer", [1, 2], {"a": 3, "b": 5})
+    assert merged == Touch("c", 2, 5, "2026-01-02", "New", "newer", [1, 2], {"a": 3, "b": 5})
 
 
 def test_a_touch_that_is_lost_is_made_good_by_the_next(

@@ -278,6 +278,7 @@ class KnownRooms:
     """
 
     def __init__(self) -> None:
+        self._missed: list[Frame] = []
         self._empty()
 
     def _empty(self) -> None:
@@ -289,9 +290,10 @@ class KnownRooms:
         self.wants_sync = True
 
     def ask(self) -> Frame:
-        """What to ask for next."""
+        """What to ask for next; what comes from now on must outlive the answer."""
         if self._cursor is not None:
             return {"since": None, "at": None, "cursor": self._cursor}
+        self._missed = []
         since = None if self.at is None else self.seq
         return {"since": since, "at": self.at, "cursor": None}
 
@@ -309,9 +311,13 @@ class KnownRooms:
         if changes["complete"]:
             self.seq, self.at = max(self.seq, changes["seq"]), changes["at"]
             self.wants_sync = False
+            missed, self._missed = self._missed, []
+            for frame in missed:
+                self.event(frame)
 
     def event(self, frame: Frame) -> None:
         """Take in `rooms.touched` or `mine.updated`."""
+        self._missed.append(frame)
         if frame["type"] == "rooms.touched":
             for touch in frame["rooms"]:
                 self._touch(touch)
@@ -320,9 +326,10 @@ class KnownRooms:
             self.rooms.pop(gone, None)
         for mine in frame["mine"]:
             self._mine(mine)
-        if frame["seq"] > self.seq + 1:
+        if frame["seq"] == self.seq + 1:
+            self.seq += 1
+        elif frame["seq"] > self.seq:
             self.wants_sync = True
-        self.seq = max(self.seq, frame["seq"]) if not self.wants_sync else self.seq
 
     def view(self) -> dict[str, Frame]:
         """All that a list shows, by conversation."""
@@ -359,9 +366,7 @@ class KnownRooms:
         room["wrote"] = max(room["wrote"], touch["read"] or 0)
         room["active_at"] = max(room["active_at"], touch["active_at"])
         if touch["seq"] > room["seq"]:
-            room["seq"] = touch["seq"]
-            for name in ("title", "preview"):
-                room[name] = room[name] if touch[name] is None else touch[name]
+            room.update({name: touch[name] for name in ("seq", "title", "preview")})
 
 
 def _shown(room: Frame) -> Frame:
