@@ -451,7 +451,9 @@ export interface components {
          * MineState
          * @description What one alone sees of a conversation; `seq` is that of one's own feed.
          *
-         *     `unread` counts what came after `read` and was not deleted, when the conversation had `number`.
+         *     `removed` are the numbers after `read` of messages that were deleted by the time that the
+         *     conversation had `number`; `unread` is what then remains: number - read - those removed. From
+         *     there on a client counts by itself, with the `number` and the `removed` of touches.
          */
         MineState: {
             /** Format: uuid */
@@ -459,6 +461,7 @@ export interface components {
             seq: number;
             read: number;
             number: number;
+            removed: number[];
             unread: number;
             /** @enum {string} */
             level: "all" | "mentions" | "none";
@@ -710,10 +713,10 @@ export interface components {
         };
         /**
          * RoomTouch
-         * @description What moved in a conversation; of `title`, `preview` and `read` null: that did not.
+         * @description A conversation that moved: what a list shows of it, as it is with this `seq`.
          *
-         *     `removed` are the numbers of messages that were deleted; `read` is one's own mark, moved by
-         *     what one has written.
+         *     `removed` are the numbers of messages that were deleted since the touch before; `read` is one's
+         *     own mark, if what one has written moved it.
          */
         RoomTouch: {
             /** Format: uuid */
@@ -722,8 +725,8 @@ export interface components {
             number: number;
             /** Format: date-time */
             active_at: string;
-            title: string | null;
-            preview: string | null;
+            title: string;
+            preview: string;
             removed: number[];
             read: number | null;
         };

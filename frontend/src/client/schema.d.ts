@@ -887,7 +887,9 @@ export interface components {
          * MineState
          * @description What one alone sees of a conversation; `seq` is that of one's own feed.
          *
-         *     `unread` counts what came after `read` and was not deleted, when the conversation had `number`.
+         *     `removed` are the numbers after `read` of messages that were deleted by the time that the
+         *     conversation had `number`; `unread` is what then remains: number - read - those removed. From
+         *     there on a client counts by itself, with the `number` and the `removed` of touches.
          */
         MineState: {
             /**
@@ -901,6 +903,8 @@ export interface components {
             read: number;
             /** Number */
             number: number;
+            /** Removed */
+            removed: number[];
             /** Unread */
             unread: number;
             /** Level */
