@@ -1,5 +1,5 @@
 # The channel layer's benchmark, and the tests it borrows; included by the Makefile.
-.PHONY: bench-costs bench-layer bench-stops borrowed-tests
+.PHONY: bench-costs bench-layer bench-stops borrowed-tests borrowed-layer borrowed-notifs
 
 bench-layer: ## compare the channel layer with channels_postgres and channels_redis, ten minutes
 	@$(BOOTSTRAP) dev
@@ -13,6 +13,12 @@ bench-stops: ## measure how long a stop takes to reach the model's connection, a
 	@$(BOOTSTRAP) dev
 	$(BIN)/python -m bench.stops $(ARGS)
 
-borrowed-tests: ## try the layer's wheel: in a project of its own, and with other layers' tests
+borrowed-tests: borrowed-layer borrowed-notifs ## other projects' tests, on what is like theirs here
+
+borrowed-layer: ## try the layer's wheel: in a project of its own, and with other layers' tests
 	@$(BOOTSTRAP) dev
 	$(BIN)/python -m tests.channels_pgnotify.borrowed $(ARGS)
+
+borrowed-notifs: ## try django-notifs' tests on our notifications
+	@$(BOOTSTRAP) dev
+	$(WITH_DATABASE) $(BIN)/python -m tests.notifications.borrowed $(ARGS)

@@ -232,10 +232,11 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS_PROXY
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 FRONTEND_DIST = BASE_DIR / "frontend" / "dist"
-# The built single-page application; its hashed assets live under /assets/.
+# The built single-page application. What has a hash in its name never changes: its own assets,
+# and those of Django's apps once they are collected.
 WHITENOISE_ROOT = FRONTEND_DIST if FRONTEND_DIST.is_dir() else None
 WHITENOISE_INDEX_FILE = True
-WHITENOISE_IMMUTABLE_FILE_TEST = r"^/assets/.+-[\w-]{8,}\.\w+$"
+WHITENOISE_IMMUTABLE_FILE_TEST = r"^/assets/.+-[\w-]{8,}\.\w+$|^/static/.+\.[0-9a-f]{12}\.\w+$"
 
 # --- Models and replies ----------------------------------------------------------------------
 
@@ -243,6 +244,8 @@ OPENAI_BASE_URL = env.text("OPENAI_BASE_URL", default="")
 # Whether that server goes on with an assistant's turn that is left open.
 OPENAI_OPEN_TURNS = env.switch("OPENAI_OPEN_TURNS", default=False)
 DEFAULT_MODEL = env.text("CHATIRE_MODEL", default="gpt-4o-mini")
+# Whether `manage.py setup` makes an assistant where there is none.
+FIRST_ASSISTANT = env.switch("FIRST_ASSISTANT", default=True)
 # Tokens of history given to a model that does not say otherwise.
 CONTEXT_TOKENS = env.whole("CHATIRE_CONTEXT_TOKENS", default=8000, least=1)
 MAX_REPLY_TOKENS = env.whole("CHATIRE_MAX_REPLY_TOKENS", default=2048, least=1)

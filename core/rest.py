@@ -13,13 +13,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.errors import ChatireError, Invalid, error_body
-from protocol.fields import field_errors
+from protocol.errors import ErrorCode
+from protocol.fields import field_errors, member_errors
 
 M = TypeVar("M", bound=BaseModel)
 
 
 def parse(body: type[M], data: Any) -> M:
     """Return a request's data as a `body`. Raises Invalid, naming each field, never its value."""
+    if problems := member_errors(data):
+        raise Invalid(fields=problems)
     try:
         return body.model_validate(data)
     except ValidationError as error:
@@ -43,8 +46,7 @@ def answer(body: BaseModel, status: int = 200) -> Response:
 class TooLarge(ChatireError):
     """A request body is longer than DATA_UPLOAD_MAX_MEMORY_SIZE, in bytes."""
 
-    code = "too_large"
-    status = 413
+    code = ErrorCode.TOO_LARGE
     default_message = "The request is too large."
 
 
@@ -78,8 +80,15 @@ def format_api_exception(exc: exceptions.APIException) -> dict[str, Any]:
         details: dict[str, Any] = {}
         if isinstance(exc, exceptions.Throttled):
             details["retry_after"] = getattr(exc, "wait", None)
-        return error_body(first.code, first.detail, details)
+        return error_body(_code_of(exc, first.code), first.detail, details)
     fields = [
-        {"field": error.attr, "code": error.code, "message": error.detail} for error in errors
+        {"field": error.attr or "", "code": error.code, "message": error.detail} for error in errors
     ]
-    return error_body("invalid", Invalid.default_message, {"fields": fields})
+    return error_body(ErrorCode.INVALID, Invalid.default_message, {"fields": fields})
+
+
+def _code_of(exc: exceptions.APIException, code: str) -> ErrorCode:
+    """Return REST framework's code if it is one of ours, else what its status is called here."""
+    ours = {one.value: one for one in ErrorCode}
+    by_status = {401: ErrorCode.NOT_AUTHENTICATED, 403: ErrorCode.NOT_ALLOWED}
+    return ours.get(code) or by_status.get(exc.status_code, ErrorCode.ERROR)

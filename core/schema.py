@@ -21,9 +21,6 @@ def errors(*statuses: int) -> dict[int, type[ErrorSerializer]]:
     return dict.fromkeys(statuses, ErrorSerializer)
 
 
-CURSOR = OpenApiParameter("cursor", str, description="From `next` or `previous`.")
-
-
 def query_parameters(query: type[BaseModel]) -> list[OpenApiParameter]:
     """Return the parameters of `extend_schema` for what `parse_query` reads as `query`."""
     schema = query.model_json_schema()

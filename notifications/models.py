@@ -62,7 +62,10 @@ class BaseNotificationModel(models.Model):
         ordering: ClassVar = ["-id"]
 
     def __str__(self) -> str:
-        return f"{self.category}: {self.action}"
+        if self.source is None:
+            return self.short_description
+        what = f"{self.action} {self.short_description}"
+        return f"{self.category}: {self.source} {what} => {self.recipient}"
 
 
 class Notification(BaseNotificationModel):
@@ -104,7 +107,8 @@ class Notification(BaseNotificationModel):
             "recipient": str(self.recipient_id) if self.recipient_id else "",
             "category": self.category,
             "action": self.action,
-            "obj": self.object_id,
+            # Not text before it comes from the database.
+            "obj": None if self.object_id is None else str(self.object_id),
             "short_description": self.short_description,
             "url": self.url,
             "channels": self.channels,

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from protocol.errors import ErrorCode
 from protocol.fields import (
     ClientId,
     Content,
@@ -19,6 +20,7 @@ from protocol.fields import (
     Seq,
     Slug,
     field_errors,
+    member_errors,
 )
 from protocol.frames import COMMANDS, Ack, Body, Command, Frame, Told
 from protocol.states import Changes, MessageState, MineState, PersonChanges
@@ -262,7 +264,9 @@ class Ping(Command):
 class BadCommand(Exception):
     """A frame that is JSON but no command. `fields` lists what is wrong with it, field by field."""
 
-    def __init__(self, code: str, command_id: str | None, fields: list[dict[str, str]]) -> None:
+    def __init__(
+        self, code: ErrorCode, command_id: str | None, fields: list[dict[str, str]]
+    ) -> None:
         self.code = code
         self.command_id = command_id
         self.fields = fields
@@ -285,14 +289,16 @@ def parse_command(frame: Any) -> Command:
     Raises BadCommand with code `unknown_type` or `invalid`; it names fields and rules, and
     never repeats what was sent.
     """
+    if problems := member_errors(frame):
+        raise BadCommand(ErrorCode.INVALID, _readable_id(frame), problems)
     try:
         return _commands().validate_python(frame)
     except ValidationError as error:
         command_id = _readable_id(frame)
         if {problem["type"] for problem in error.errors(include_input=False)} & _UNKNOWN:
-            raise BadCommand("unknown_type", command_id, field_errors(error)) from None
+            raise BadCommand(ErrorCode.UNKNOWN_TYPE, command_id, field_errors(error)) from None
         # Each path begins with the type, by which the command's class was chosen.
-        raise BadCommand("invalid", command_id, field_errors(error, skip=1)) from None
+        raise BadCommand(ErrorCode.INVALID, command_id, field_errors(error, skip=1)) from None
 
 
 def _readable_id(frame: Any) -> str | None:

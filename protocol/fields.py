@@ -3,11 +3,12 @@
 One input has one type, whether it comes by REST, by socket or by address.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
-from protocol.limits import MAX_CONTENT, MAX_TITLE
+from protocol.limits import MAX_CONTENT, MAX_MEMBERS, MAX_TITLE
 
 
 def _storable(value: Any) -> Any:
@@ -20,6 +21,11 @@ def _storable(value: Any) -> Any:
         except UnicodeEncodeError:
             raise ValueError("half of a surrogate pair is not a character") from None
     return value
+
+
+def _integral(value: Any) -> Any:
+    """Take `5.0` for 5: JSON has one type of number, and some languages write it so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _digits(value: Any) -> Any:
@@ -51,7 +57,7 @@ Language = Annotated[
     str, Field(max_length=35, pattern=r"^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?$"), STORABLE
 ]
 CommandId = Annotated[str, Field(min_length=1, max_length=64), STORABLE]
-Seq = Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)]
+Seq = Annotated[int, Field(ge=0, le=2**63 - 1, strict=True), BeforeValidator(_integral)]
 # A whole number in an address, where everything is text: digits and nothing else.
 Whole = Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(_digits)]
 
@@ -63,6 +69,17 @@ Role = Literal["owner", "admin", "member"]
 Level = Literal["all", "mentions", "none"]
 Speaker = Literal["user", "assistant", "system"]
 Status = Literal["complete", "pending", "streaming", "failed", "cancelled", "interrupted"]
+
+
+def member_errors(value: Any) -> list[dict[str, str]]:
+    """Return what is wrong with a JSON object of more members than any of ours may have.
+
+    To name each of the 50,000 that fit into a frame as unknown would take a second.
+    """
+    if not isinstance(value, Mapping) or len(value) <= MAX_MEMBERS:
+        return []
+    message = f"An object should have at most {MAX_MEMBERS} members"
+    return [{"field": "", "code": "too_many_members", "message": message}]
 
 
 def field_errors(error: ValidationError, *, skip: int = 0) -> list[dict[str, str]]:

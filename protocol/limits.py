@@ -9,8 +9,11 @@ HEARTBEAT_SECONDS: Final = 25
 HEARTBEAT_GRACE_SECONDS: Final = 10
 # After a token expires, a client has this long to send `auth` before its socket closes.
 TOKEN_GRACE_SECONDS: Final = 25
-MAX_FRAME_BYTES: Final = 64 * 1024
 MAX_CONTENT: Final = 32_000  # characters in one message
+# Any content must fit, however a client writes its JSON: at worst as two escapes of 6 bytes for
+# each character. The rest is for everything else in a frame.
+MAX_FRAME_BYTES: Final = 400 * 1024
+MAX_MEMBERS: Final = 32  # of one JSON object; no frame or body has as many
 MAX_TITLE: Final = 200
 MAX_SUBSCRIPTIONS: Final = 200  # conversations one socket may follow at once
 MAX_WAITING_COMMANDS: Final = 32  # commands one socket may have unanswered
@@ -58,7 +61,7 @@ class CloseCode(IntEnum):
         "refresh the token; if that fails, sign in",
     )
     NOT_ALLOWED = 4003, "`origin_not_allowed`, `invalid_parameters`", "do not retry"
-    NO_CONVERSATION = 4004, "no such conversation, or not yours", "do not retry"
+    NO_CONVERSATION = 4004, "no such address, no such conversation, or not yours", "do not retry"
     TOO_SLOW = 4008, "you read too slowly", "reconnect and catch up; nothing is lost"
     NO_HEARTBEAT = 4012, "no sign of life from you", "reconnect"
     TOO_MANY_FRAMES = (

@@ -1,9 +1,10 @@
-"""The tables of docs/protocol.md that follow from the declarations of frames."""
+"""The tables of docs/protocol.md that follow from the declarations of frames and errors."""
 
 import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from protocol.errors import ErrorCode, ReplyError
 from protocol.events import Limits
 from protocol.frames import COMMANDS, EVENTS, Ack, Frame, Order, WhenSlow
 from protocol.limits import CloseCode
@@ -69,11 +70,22 @@ def _limits() -> str:
     )
 
 
+def _error_codes() -> str:
+    rows = ((f"`{code}`", str(code.status or "–"), code.meaning) for code in ErrorCode)
+    return _table(("code", "status", ""), rows)
+
+
+def _reply_errors() -> str:
+    return _table(("code", ""), ((f"`{code}`", code.meaning) for code in ReplyError))
+
+
 TABLES: Final[dict[str, Callable[[], str]]] = {
     "commands": _commands,
     "events": _events,
     "close_codes": _close_codes,
     "limits": _limits,
+    "error_codes": _error_codes,
+    "reply_errors": _reply_errors,
 }
 
 

@@ -1,6 +1,7 @@
 """Fixtures everyone shares: three people, and clients signed in as them by real tokens."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from django.core.cache import cache
@@ -11,6 +12,8 @@ from rest_framework.test import APIClient
 from accounts import services
 from accounts.models import User
 from core import threads
+from protocol.errors import ErrorCode
+from tests.protocol.frames import require_error
 
 pytest_plugins = ["tests.fakes.fixtures"]
 
@@ -72,12 +75,26 @@ def token_for() -> Callable[[User], str]:
     return lambda user: services.open_session(user=user).access
 
 
+class Client(APIClient):
+    """A REST client that takes no error but a documented one."""
+
+    def request(self, **kwargs: Any) -> Any:
+        """Make a request."""
+        answer = super().request(**kwargs)
+        if answer.status_code >= 400 and kwargs["PATH_INFO"].startswith("/api/"):
+            error = answer.json()
+            assert set(error) == {"code", "message", "details"}
+            require_error(error)
+            assert ErrorCode(error["code"]).status == answer.status_code
+        return answer
+
+
 @pytest.fixture
 def api(token_for: Callable[[User], str]) -> Callable[..., APIClient]:
     """`api(user)`: a REST client signed in as the user; `api()`: one that is not."""
 
     def client(user: User | None = None) -> APIClient:
-        made = APIClient()
+        made = Client()
         if user is not None:
             made.credentials(HTTP_AUTHORIZATION=f"Bearer {token_for(user)}")
         return made

@@ -105,6 +105,7 @@ def test_every_parameter_is_documented_with_its_alias():
     ("limit", "text"),
     [
         (limits.MAX_TITLE, "{} characters"),
+        (limits.MAX_MEMBERS, "more than {} members"),
         (limits.MAX_CHANGES, "has {} rows"),
         (limits.MAX_CHANGES_TEXT, "{:,} characters of text"),
         (limits.PAGE, "newest {} messages"),
@@ -115,18 +116,6 @@ def test_every_parameter_is_documented_with_its_alias():
 )
 def test_limits_are_stated_as_they_are(limit, text):
     assert text.format(limit) in PROTOCOL
-
-
-def test_every_error_code_is_documented():
-    raised = set()
-    for path in sources():
-        text = path.read_text()
-        raised |= set(re.findall(r'^    code = "(\w+)"', text, re.MULTILINE))
-        raised |= {
-            a or b for a, b in re.findall(r'(?<!_)error_code="(\w+)"|CannotAsk\("(\w+)"\)', text)
-        }
-    text = section(PROTOCOL, "Error codes")
-    assert raised - names(text) == set()
 
 
 def test_examples_of_commands_are_commands():
@@ -150,10 +139,12 @@ _READ_BY_STACK = re.compile(r'environ(?:\.get\(|\[)"([A-Z_]+)"|_port\(([^)]*)\)'
 
 
 def variables_read() -> set[str]:
-    """Return every variable that the settings, the Procfile, the stack and the worker read."""
+    """Return every variable that settings, Procfile, bin/, stack and worker read."""
     settings = (ROOT / "chatire" / "settings.py").read_text()
     found = {a or b for a, b in _READ.findall(settings)}
     found |= set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "Procfile").read_text()))
+    for path in (ROOT / "bin").iterdir():
+        found |= set(re.findall(r"\$\{([A-Z_]+)", path.read_text()))
     for path in (ROOT / "chatire" / "stack").glob("*.py"):
         for name, ports in _READ_BY_STACK.findall(path.read_text()):
             found |= {name} if name else set(re.findall(r'"([A-Z_]+)"', ports))

@@ -19,6 +19,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
+from chat.llm.chunks import Chunk, read_chunk
 from chat.llm.spec import ModelSpec, Timeouts, Turn
 
 _MAX_CONNECTIONS = 1000
@@ -31,8 +32,10 @@ _MESSAGES: Mapping[str, type[BaseMessage]] = {
     "user": HumanMessage,
     "assistant": AIMessage,
 }
-# Stands in for the message of every chunk that is text and nothing else.
-EMPTY_MESSAGE = AIMessageChunk(content="")
+# Stands in for the message of every chunk, of which nothing is read.
+_EMPTY_MESSAGE = AIMessageChunk(content="")
+# Under this name LangChain's chunks carry ours.
+_CHUNK = "chunk"
 
 
 class Endpoint:
@@ -131,7 +134,7 @@ class Exchange:
 
 
 class StreamingModel(ChatOpenAI):
-    """ChatOpenAI whose chunks keep what it drops: reasoning, refusals, the model's name."""
+    """ChatOpenAI whose chunks carry what `read_chunk` finds; see `chunk_in`."""
 
     def stream_chunks(self, turns: Sequence[Turn]) -> AsyncGenerator[ChatGenerationChunk, None]:
         """The chunks of one reply.
@@ -148,46 +151,18 @@ class StreamingModel(ChatOpenAI):
         chunk: dict[str, Any],
         default_chunk_class: type,
         base_generation_info: dict[str, Any] | None,
-    ) -> ChatGenerationChunk | None:
-        choices = chunk.get("choices")
-        choice = choices[0] if choices else {}
-        delta = choice.get("delta") or {}
-        text = delta.get("content") or ""
-        reasoning = delta.get("reasoning_content") or delta.get("reasoning") or ""
-        if not isinstance(text, str) or not isinstance(reasoning, str):
-            raise TypeError("content that is no text")
-        # Always "model", and more only if there is more: readers look at its length.
-        info: dict[str, Any] = {"model": chunk.get("model")}
-        if reasoning:
-            info["reasoning"] = reasoning
-        if refusal := delta.get("refusal"):
-            info["refusal"] = refusal
-        if finish_reason := choice.get("finish_reason"):
-            info["finish_reason"] = finish_reason
-        message = EMPTY_MESSAGE
-        # Nearly every chunk is text and nothing else, and building LangChain's message for it is
-        # most of what is left of the cost of a token. The rest is LangChain's to read.
-        if delta.get("tool_calls") or chunk.get("usage"):
-            whole = {**chunk, "choices": [{**choice, "delta": _with_indexes(delta)}]}
-            generation = super()._convert_chunk_to_generation_chunk(
-                whole, default_chunk_class, base_generation_info
-            )
-            if generation is not None and isinstance(generation.message, AIMessageChunk):
-                message = generation.message
-        return ChatGenerationChunk.model_construct(text=text, message=message, generation_info=info)
+    ) -> ChatGenerationChunk:
+        # Building LangChain's message of every chunk would be most of the cost of a token.
+        return ChatGenerationChunk.model_construct(
+            text="", message=_EMPTY_MESSAGE, generation_info={_CHUNK: read_chunk(chunk)}
+        )
 
 
-def _with_indexes(delta: dict[str, Any]) -> dict[str, Any]:
-    """`delta` with an index on every tool call: some servers send whole calls without one, and
-    LangChain drops those."""
-    calls = delta.get("tool_calls")
-    if not calls:
-        return delta
-    numbered = [
-        {"index": index, **{key: value for key, value in call.items() if value is not None}}
-        for index, call in enumerate(calls)
-    ]
-    return {**delta, "tool_calls": numbered}
+def chunk_in(generation: ChatGenerationChunk) -> Chunk:
+    """What a chunk of `stream_chunks` says."""
+    assert generation.generation_info is not None
+    chunk: Chunk = generation.generation_info[_CHUNK]
+    return chunk
 
 
 @contextlib.asynccontextmanager

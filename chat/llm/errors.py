@@ -9,9 +9,11 @@ import httpx2
 import openai
 from langchain_core.exceptions import ContextOverflowError
 
+from protocol.errors import ReplyError
+
 # What the libraries on the way to a model raise: their own errors, and the built-in ones that
 # come out of them when a server sends what they did not expect (JSONDecodeError and
-# UnicodeDecodeError are ValueErrors).
+# UnicodeDecodeError are ValueErrors; JSON nested without end is a RecursionError).
 PROVIDER_ERRORS = (
     openai.OpenAIError,
     httpx2.HTTPError,
@@ -22,6 +24,7 @@ PROVIDER_ERRORS = (
     TypeError,
     LookupError,
     AttributeError,
+    RecursionError,
 )
 
 
@@ -33,7 +36,7 @@ class ModelError(Exception):
     provider's words are never shown, since they may carry keys, prompts and host names.
     """
 
-    code = "model_error"
+    code = ReplyError.MODEL_ERROR
     temporary = False
 
     def __init__(
@@ -52,98 +55,98 @@ class ModelError(Exception):
 class ModelTimeout(ModelError):
     """The model took too long."""
 
-    code = "model_timeout"
+    code = ReplyError.MODEL_TIMEOUT
     temporary = True
 
 
 class ModelConnectTimeout(ModelTimeout):
     """No connection to the model in time."""
 
-    code = "model_timeout_connect"
+    code = ReplyError.MODEL_TIMEOUT_CONNECT
 
 
 class ModelFirstTokenTimeout(ModelTimeout):
     """The request was accepted, but the reply did not begin in time."""
 
-    code = "model_timeout_first_token"
+    code = ReplyError.MODEL_TIMEOUT_FIRST_TOKEN
 
 
 class ModelIdleTimeout(ModelTimeout):
     """The reply began and then fell silent."""
 
-    code = "model_timeout_idle"
+    code = ReplyError.MODEL_TIMEOUT_IDLE
 
 
 class ModelTotalTimeout(ModelTimeout):
     """The whole reply took too long."""
 
-    code = "model_timeout_total"
+    code = ReplyError.MODEL_TIMEOUT_TOTAL
     temporary = False
 
 
 class ModelUnreachable(ModelError):
     """No connection: refused, no such host, bad certificate."""
 
-    code = "model_unreachable"
+    code = ReplyError.MODEL_UNREACHABLE
     temporary = True
 
 
 class ModelConnectionLost(ModelError):
     """The connection broke before the reply was whole."""
 
-    code = "model_connection_lost"
+    code = ReplyError.MODEL_CONNECTION_LOST
     temporary = True
 
 
 class ModelRateLimited(ModelError):
     """Too many requests (429)."""
 
-    code = "model_rate_limited"
+    code = ReplyError.MODEL_RATE_LIMITED
     temporary = True
 
 
 class ModelQuotaExceeded(ModelError):
     """The account has no credit left; a 429 that no waiting cures."""
 
-    code = "model_quota_exceeded"
+    code = ReplyError.MODEL_QUOTA_EXCEEDED
 
 
 class ModelUnavailable(ModelError):
     """The provider failed or is busy (408, 409, 5xx)."""
 
-    code = "model_unavailable"
+    code = ReplyError.MODEL_UNAVAILABLE
     temporary = True
 
 
 class ModelRejected(ModelError):
     """The provider refuses this request: unknown model, bad parameters (other 4xx)."""
 
-    code = "model_rejected"
+    code = ReplyError.MODEL_REJECTED
 
 
 class ModelContextExceeded(ModelRejected):
     """The history does not fit the model's context."""
 
-    code = "model_context_exceeded"
+    code = ReplyError.MODEL_CONTEXT_EXCEEDED
 
 
 class ModelAuthError(ModelError):
     """The key is missing, wrong, or not allowed to do this (401, 403)."""
 
-    code = "model_auth"
+    code = ReplyError.MODEL_AUTH
 
 
 class ModelErrorInStream(ModelError):
     """The provider reported an error inside a stream that it had begun with a 200."""
 
-    code = "model_error_in_stream"
+    code = ReplyError.MODEL_ERROR_IN_STREAM
     temporary = True
 
 
 class ModelBadResponse(ModelError):
     """What came back is not the stream of a chat completion."""
 
-    code = "model_bad_response"
+    code = ReplyError.MODEL_BAD_RESPONSE
     temporary = True
 
 

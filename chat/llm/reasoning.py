@@ -98,3 +98,9 @@ class StorableText:
         """What a surrogate still held becomes at the end."""
         held, self._held = self._held, ""
         return "\ufffd" if held else ""
+
+
+def storable(text: str) -> str:
+    """`text` that came whole, repaired."""
+    repairing = StorableText()
+    return repairing.feed(text) + repairing.flush()

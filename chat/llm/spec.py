@@ -6,6 +6,9 @@ from typing import Literal, NamedTuple
 
 # The stream itself owns these; a parameter of an assistant must not replace them.
 RESERVED_PARAMETERS = frozenset({"messages", "model", "stream", "stream_options"})
+# Characters that are kept of why a reply ended and of what the model calls itself.
+MAX_FINISH_REASON = 20
+MAX_MODEL_NAME = 120
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ class Finish:
 
     `finish_reason` is the provider's (`stop`, `length`, `content_filter`, `tool_calls`, …) or
     None when the stream ended without one: the reply was interrupted. `refusal` is what the model
-    wrote instead of an answer; it is not among the deltas. `model` is the model's own name.
+    wrote instead of an answer; it is not among the deltas. `model` is the model's own name. All
+    of it is fit to be stored, as deltas are.
     """
 
     finish_reason: str | None

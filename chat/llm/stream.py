@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Final
 
 import openai
-from langchain_core.messages import AIMessageChunk
-from langchain_core.outputs import ChatGenerationChunk
+import structlog
 
-from chat.llm.endpoints import EMPTY_MESSAGE, Endpoint, endpoint_for, open_exchange
+from chat.llm.chunks import Chunk, ToolCallPart
+from chat.llm.endpoints import Endpoint, chunk_in, endpoint_for, open_exchange
 from chat.llm.errors import (
     PROVIDER_ERRORS,
     ModelBadResponse,
@@ -22,9 +22,28 @@ from chat.llm.errors import (
     ModelTotalTimeout,
     translate_error,
 )
-from chat.llm.reasoning import StorableText, ThinkSplitter
-from chat.llm.spec import Delta, Finish, ModelSpec, Timeouts, ToolCall, Turn, Usage
+from chat.llm.reasoning import StorableText, ThinkSplitter, storable
+from chat.llm.spec import (
+    MAX_FINISH_REASON,
+    MAX_MODEL_NAME,
+    Delta,
+    Finish,
+    ModelSpec,
+    Timeouts,
+    ToolCall,
+    Turn,
+    Usage,
+)
 from chat.llm.tokens import TokenEstimate, estimate_turns
+
+logger = structlog.get_logger(__name__)
+
+# A model that ignores max_tokens is cut at so many characters for each of them: no token is longer
+# than this on average.
+CHARACTERS_PER_TOKEN: Final = 16
+# The limit of a model that was told none.
+_UNSTATED_MAX_TOKENS: Final = 65_536
+_MAX_TOOL_CALLS: Final = 128  # as many tools as OpenAI takes in a request
 
 
 async def stream_reply(
@@ -32,15 +51,17 @@ async def stream_reply(
 ) -> AsyncGenerator[Delta | Finish, None]:
     """Ask the model and yield its reply as it comes: deltas, then exactly one Finish.
 
-    Closing the generator, or cancelling the task that reads it, closes the connection to the
-    model. There are no retries here. Raises a ModelError for everything that goes wrong.
+    A reply longer than its `max_tokens` allows is cut and finishes with `length`. Closing the
+    generator, or cancelling the task that reads it, closes the connection to the model. There are
+    no retries here. Raises a ModelError for everything that goes wrong before the model has said
+    that it finished; what goes wrong after that costs only what would have come.
     """
     timeouts = timeouts or Timeouts()
     try:
         endpoint = endpoint_for(spec)
     except PROVIDER_ERRORS as error:
         raise translate_error(error, connected=False) from error
-    reader = _Reader(turns)
+    reader = _Reader(turns, (spec.max_tokens or _UNSTATED_MAX_TOKENS) * CHARACTERS_PER_TOKEN)
     watchdog = _Watchdog(timeouts)
     try:
         for _ in range(2):
@@ -79,24 +100,29 @@ async def _read(
                         chunk = await anext(chunks)
                 except StopAsyncIteration:
                     break
-                delta = reader.read(chunk)
+                delta = reader.read(chunk_in(chunk))
                 if reader.begun:
                     watchdog.begin()
                 if delta is not None:
                     yield delta
+                if reader.failed:
+                    raise ModelErrorInStream
+                if reader.full:
+                    break
             if not reader.chunks:
                 raise ModelBadResponse
-        except ModelError as error:
+        except (ModelError, *PROVIDER_ERRORS) as error:
+            if model.stream_usage and _refuses_stream_options(error):
+                raise _StreamOptionsRefused from error
             # What was held back was said all the same.
             if (rest := reader.flush()) is not None:
                 yield rest
-            error.after_first_delta = reader.delivered
-            raise
-        except PROVIDER_ERRORS as error:
-            if model.stream_usage and _refuses_stream_options(error):
-                raise _StreamOptionsRefused from error
-            if (rest := reader.flush()) is not None:
-                yield rest
+            if reader.finished:
+                logger.info("model_broke_after_its_end", error=type(error).__name__)
+                return
+            if isinstance(error, ModelError):
+                error.after_first_delta = reader.delivered
+                raise
             translated = translate_error(error, connected=exchange.connected)
             translated.after_first_delta = reader.delivered
             raise translated from error
@@ -115,37 +141,52 @@ def _refuses_stream_options(error: Exception) -> bool:
 
 
 class _Reader:
-    """Turns chunks into deltas and keeps what the Finish needs."""
+    """Turns chunks into deltas and keeps what the Finish needs. `room` is in characters."""
 
-    def __init__(self, turns: Sequence[Turn]) -> None:
+    def __init__(self, turns: Sequence[Turn], room: int) -> None:
         self.chunks = 0
         self.begun = False  # the model has said something, be it a tool call
         self.delivered = False  # a delta is out
+        self.full = False  # something was cut off
         self._turns = turns
+        self._room = room
         self._splitter = ThinkSplitter()
         self._text = StorableText()
         self._reasoning = StorableText()
         self._output = TokenEstimate()
-        self._refusal = ""
+        self._refusal: list[str] = []
         self._tool_calls: dict[int, ToolCall] = {}
-        self._finish_reason: str | None = None
+        self._finish_reason = ""
         self._usage: Usage | None = None
-        self._model: str | None = None
+        self._model = ""
 
-    def read(self, chunk: ChatGenerationChunk) -> Delta | None:
+    @property
+    def failed(self) -> bool:
+        """Whether it ended as OpenRouter ends what its upstream broke off."""
+        return self._finish_reason == "error"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the model has said that it had no more to say."""
+        return bool(self._finish_reason) and not self.failed
+
+    def read(self, chunk: Chunk) -> Delta | None:
         """The delta in `chunk`, or None if it has none."""
         self.chunks += 1
-        info = chunk.generation_info or {}
-        if chunk.message is not EMPTY_MESSAGE:
-            self._read_message(cast("AIMessageChunk", chunk.message))
-        if len(info) > 1:
-            self._read_info(info)
-        self._model = info["model"] or self._model
-        text = chunk.text
-        reasoning = info.get("reasoning", "")
-        if not text and not reasoning:
+        # The first counts: what a server says after the end does not undo it.
+        self._finish_reason = self._finish_reason or chunk.finish_reason
+        self._model = chunk.model or self._model
+        # Some servers send usage with every chunk, growing.
+        self._usage = chunk.usage or self._usage
+        if chunk.refusal:
+            self._read_refusal(chunk.refusal)
+        for part in chunk.tool_calls:
+            self._read_tool_call(part)
+        if not chunk.text and not chunk.reasoning:
             return None
         self.begun = True
+        reasoning = self._take(chunk.reasoning)
+        text = self._take(chunk.text)
         if text and not self._splitter.passing:
             text, thought = self._splitter.feed(text)
             reasoning += thought
@@ -161,9 +202,24 @@ class _Reader:
 
     def finish(self) -> Finish:
         """The end of the reply; the usage is an estimate if the provider gave none."""
-        usage = self._usage or Usage(estimate_turns(self._turns), self._output.tokens, True)
-        calls = [self._tool_calls[index] for index in sorted(self._tool_calls)]
-        return Finish(self._finish_reason, usage, self._refusal or None, calls, self._model)
+        reason = "length" if self.full else storable(self._finish_reason)[:MAX_FINISH_REASON]
+        return Finish(
+            reason or None,
+            self._usage or Usage(estimate_turns(self._turns), self._output.tokens, True),
+            storable("".join(self._refusal)) or None,
+            [
+                ToolCall(storable(call.id), storable(call.name), storable(call.arguments))
+                for _, call in sorted(self._tool_calls.items())
+            ],
+            storable(self._model)[:MAX_MODEL_NAME] or None,
+        )
+
+    def _take(self, said: str) -> str:
+        """As much of `said` as there is room for."""
+        taken = said[: self._room]
+        self._room -= len(taken)
+        self.full = self.full or len(taken) < len(said)
+        return taken
 
     def _delta(self, text: str, reasoning: str) -> Delta | None:
         if not text and not reasoning:
@@ -173,28 +229,24 @@ class _Reader:
         self.delivered = True
         return Delta(text, reasoning)
 
-    def _read_info(self, info: dict[str, Any]) -> None:
-        self._finish_reason = info.get("finish_reason") or self._finish_reason
-        if self._finish_reason == "error":  # as OpenRouter ends what its upstream broke off
-            raise ModelErrorInStream
-        if refusal := info.get("refusal"):
-            self._refusal += refusal
-            self._output.add(refusal)
-            self.begun = True
+    def _read_refusal(self, refusal: str) -> None:
+        self.begun = True
+        refusal = self._take(refusal)
+        self._refusal.append(refusal)
+        self._output.add(refusal)
 
-    def _read_message(self, message: AIMessageChunk) -> None:
-        # Some servers send usage with every chunk, growing, and some send zeros for "unknown".
-        if (usage := message.usage_metadata) and usage["output_tokens"]:
-            self._usage = Usage(usage["input_tokens"], usage["output_tokens"], estimated=False)
-        for part in message.tool_call_chunks:
-            self.begun = True
-            index = part["index"] or 0
-            call = self._tool_calls.get(index, ToolCall("", "", ""))
-            self._tool_calls[index] = ToolCall(
-                id=call.id or part["id"] or "",
-                name=call.name or part["name"] or "",
-                arguments=call.arguments + (part["args"] or ""),
-            )
+    def _read_tool_call(self, part: ToolCallPart) -> None:
+        self.begun = True
+        call = self._tool_calls.get(part.index)
+        if call is None and len(self._tool_calls) >= _MAX_TOOL_CALLS:
+            self.full = True
+            return
+        call = call or ToolCall("", "", "")
+        self._tool_calls[part.index] = ToolCall(
+            id=call.id or self._take(part.id),
+            name=call.name or self._take(part.name),
+            arguments=call.arguments + self._take(part.arguments),
+        )
 
 
 class _Watchdog:

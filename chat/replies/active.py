@@ -46,7 +46,6 @@ class ActiveReply:
         self.conversation_id = conversation_id
         self.attempt = attempt
         self.before = before
-        self.size = 0  # characters read
         self.pieces_read = 0
         self.next_index = 0
         self.halt_reason: Halt | None = None
@@ -66,7 +65,6 @@ class ActiveReply:
             self._new_text.append(text)
         if reasoning:
             self._new_reasoning.append(reasoning)
-        self.size += len(text) + len(reasoning)
         self.pieces_read += 1
         metrics.TOKENS.inc()
         if self.pieces_read == 1:

@@ -11,6 +11,7 @@ from chat.models import Assistant, Conversation, Message
 from chat.replies.history import build_turns, continuation
 from chat.replies.past import past_messages
 from chat.services.replies import Claim
+from protocol.errors import ReplyError
 
 # vLLM and SGLang want to be told; llama.cpp sees it and takes no offence.
 OPEN_TURN: Final = {"continue_final_message": True, "add_generation_prompt": False}
@@ -27,7 +28,7 @@ class Prompt:
 class CannotAsk(Exception):
     """There is no model to ask. `code` is the reply's error code."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: ReplyError) -> None:
         super().__init__(code)
         self.code = code
 
@@ -36,11 +37,11 @@ def prompt_for(claim: Claim) -> Prompt:
     """Read from the database what the model of a claimed reply is asked. Raises CannotAsk."""
     assistant = claim.message.author_assistant
     if assistant is None:
-        raise CannotAsk("assistant_gone")
+        raise CannotAsk(ReplyError.ASSISTANT_GONE)
     try:
         spec = model_spec(assistant, chosen_model(claim.message, claim.conversation, assistant))
     except ValueError as error:
-        raise CannotAsk("assistant_misconfigured") from error
+        raise CannotAsk(ReplyError.ASSISTANT_MISCONFIGURED) from error
     budget = _budget(assistant, spec)
     open_turn = assistant.open_turns if assistant.base_url else settings.OPENAI_OPEN_TURNS
     ending = continuation(claim.message.content, budget, open_turn=open_turn)
@@ -56,7 +57,7 @@ def prompt_for(claim: Claim) -> Prompt:
         assistant_id=assistant.pk,
     )
     if not any(turn.role == "user" for turn in turns):
-        raise CannotAsk("turn_gone")
+        raise CannotAsk(ReplyError.TURN_GONE)
     return Prompt(spec, turns + ending)
 
 

@@ -17,6 +17,9 @@ logger = structlog.get_logger(__name__)
 # Seconds without a heartbeat after which a worker is taken for dead. Taking one for dead that
 # is not costs a restart of its replies, never their correctness: `attempt` fences it out.
 STALLED_SECONDS: Final = 6.0
+# Seconds without a heartbeat after which a worker is forgotten. By then it is dead, or ends itself
+# when it wakes; if not, its next fetch fails, which ends it too.
+GONE_SECONDS: Final = 30.0
 # A job that has lost this many workers is given up, but for replies, which count for themselves.
 _MAX_LOSSES: Final = 5
 _ADVISORY_LOCK: Final = 0x43484154  # any number that nothing else in this database uses
@@ -73,8 +76,14 @@ WHERE j.status IN ('succeeded', 'failed', 'cancelled', 'aborted') AND NOT EXISTS
     WHERE e.job_id = j.id AND e.at > now() - interval '7 days'
 )
 """
-_OLD_WORKERS: Final = """
-DELETE FROM procrastinate_workers WHERE last_heartbeat < now() - interval '1 hour'
+_DEAD_WORKERS: Final = """
+DELETE FROM procrastinate_workers
+WHERE last_heartbeat < now() - %(gone)s * interval '1 second'
+  -- As above: if this worker's own is old too, it is the database that was slow.
+  AND EXISTS (
+      SELECT FROM procrastinate_workers
+      WHERE id = %(judge)s AND last_heartbeat > now() - %(stalled)s / 2 * interval '1 second'
+  )
 """
 
 
@@ -113,12 +122,20 @@ def take_over(*, judge: int | None) -> int:
     return len(jobs) + len(revived)
 
 
-def clean_up() -> None:
-    """Delete chunks without a reply, old jobs, and workers long gone."""
+def clean_up(*, judge: int | None) -> None:
+    """Delete chunks without a reply, old jobs, and workers that are gone.
+
+    `judge` is as for `take_over`: with None no worker is deleted.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
-        if _alone(cursor):
-            for statement in (_ORPHANED_CHUNKS, _OLD_JOBS, _OLD_WORKERS):
-                cursor.execute(statement)
+        if not _alone(cursor):
+            return
+        cursor.execute(_ORPHANED_CHUNKS)
+        cursor.execute(_OLD_JOBS)
+        if judge is not None:
+            cursor.execute(
+                _DEAD_WORKERS, {"gone": GONE_SECONDS, "stalled": STALLED_SECONDS, "judge": judge}
+            )
 
 
 def requeue_forgotten(*, worker_id: int, forgotten: set[int]) -> None:

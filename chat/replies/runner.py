@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Final, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -35,6 +35,7 @@ from chat.replies.prompt import CannotAsk, Prompt, prompt_for
 from chat.services.replies import Claim, Outcome, claim_reply, finish_reply, hand_back_reply
 from core.metrics import statements_for
 from core.threads import in_thread
+from protocol.errors import ReplyError
 
 logger = structlog.get_logger(__name__)
 
@@ -47,8 +48,8 @@ _RETRY_BASE: Final = 0.5
 # Seconds a finished reply waits for an absent database before it is left to the reaper.
 _PATIENCE: Final = 3600.0
 _HAND_BACK_SECONDS: Final = 5.0
-# A model that ignores max_tokens is cut here: no token is longer than this on average.
-_CHARACTERS_PER_TOKEN: Final = 16
+# What the columns that count tokens hold.
+_MAX_TOKENS: Final = 2**31 - 1
 
 _Status = Message.Status
 
@@ -187,20 +188,15 @@ async def _converse(reply: ActiveReply, prompt: Prompt) -> Outcome:
         except Exception:
             # A fault of ours must not leave the reply streaming for ever.
             logger.exception("reply_crashed", message=str(reply.message_id))
-            return _partial(reply, prompt, status=_Status.FAILED, error_code="internal")
+            return _partial(reply, prompt, status=_Status.FAILED, error_code=ReplyError.INTERNAL)
 
 
 async def _read_model(reply: ActiveReply, prompt: Prompt) -> Outcome:
-    limit = (
-        reply.size + (prompt.spec.max_tokens or settings.MAX_REPLY_TOKENS) * _CHARACTERS_PER_TOKEN
-    )
     timeouts = Timeouts(**settings.REPLY_TIMEOUTS)
     async with aclosing(stream_reply(prompt.spec, prompt.turns, timeouts=timeouts)) as stream:
         async for item in stream:
             if isinstance(item, Delta):
                 reply.add(item)
-                if reply.size > limit:
-                    return _partial(reply, prompt, status=_Status.COMPLETE, finish_reason="length")
             else:
                 return _finished(reply, item)
     raise AssertionError("the stream ended without a Finish")
@@ -224,17 +220,10 @@ def _finished(reply: ActiveReply, finish: Finish) -> Outcome:
         status=_Status.COMPLETE if finish.finish_reason else _Status.INTERRUPTED,
         content=reply.content,
         reasoning=reply.reasoning,
-        refusal=_storable(finish.refusal),
-        tool_calls=[
-            {
-                "id": _storable(call.id),
-                "name": _storable(call.name),
-                "arguments": _storable(call.arguments),
-            }
-            for call in finish.tool_calls
-        ],
-        finish_reason=_storable(finish.finish_reason)[:20],
-        model=_storable(finish.model)[:120],
+        refusal=finish.refusal or "",
+        tool_calls=[asdict(call) for call in finish.tool_calls],
+        finish_reason=finish.finish_reason or "",
+        model=finish.model or "",
         input_tokens=finish.usage.input_tokens,
         output_tokens=finish.usage.output_tokens,
         usage_estimated=finish.usage.estimated,
@@ -247,15 +236,10 @@ def _with_earlier_usage(outcome: Outcome, before: Message) -> Outcome:
         return outcome
     return replace(
         outcome,
-        input_tokens=(before.input_tokens or 0) + (outcome.input_tokens or 0),
-        output_tokens=(before.output_tokens or 0) + (outcome.output_tokens or 0),
+        input_tokens=min((before.input_tokens or 0) + (outcome.input_tokens or 0), _MAX_TOKENS),
+        output_tokens=min((before.output_tokens or 0) + (outcome.output_tokens or 0), _MAX_TOKENS),
         usage_estimated=before.usage_estimated or outcome.usage_estimated,
     )
-
-
-def _storable(text: str | None) -> str:
-    """`text` without what Postgres cannot hold; deltas are free of it already."""
-    return (text or "").replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def _partial(
@@ -263,14 +247,12 @@ def _partial(
     prompt: Prompt,
     *,
     status: str,
-    finish_reason: str = "",
     error_code: str = "",
 ) -> Outcome:
     """The end of a reply whose model did not end it: what there is, and an estimate."""
     usage = estimate_usage(prompt.turns, *reply.added)
     return Outcome(
         status=status,
-        finish_reason=finish_reason,
         error_code=error_code,
         content=reply.content,
         reasoning=reply.reasoning,

@@ -2,31 +2,18 @@
 
 from datetime import datetime
 
-from rest_framework.exceptions import NotFound
-from rest_framework.pagination import Cursor, CursorPagination
-from rest_framework.request import Request
+from core.pagination import Pages
 
 
-class _ByTime(CursorPagination):
+class _ByTime(Pages):
     """Positions are points in time."""
 
-    def decode_cursor(self, request: Request) -> Cursor | None:
-        """Return the cursor; refuse, as REST framework does not, one that holds no time of ours."""
-        cursor: Cursor | None = super().decode_cursor(request)
-        if (
-            cursor is not None
-            and cursor.position is not None
-            and not _is_time(str(cursor.position))
-        ):
-            raise NotFound(self.invalid_cursor_message)
-        return cursor
+    max_page_size = 100
 
-
-def _is_time(position: str) -> bool:
-    try:
-        return datetime.fromisoformat(position).tzinfo is not None
-    except ValueError:
-        return False
+    def check_position(self, position: str) -> None:
+        """Raise ValueError for what is no point in time."""
+        if datetime.fromisoformat(position).tzinfo is None:
+            raise ValueError("a time without a zone")
 
 
 class ByActivity(_ByTime):

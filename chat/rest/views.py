@@ -29,7 +29,7 @@ from chat.services.mine import change_mine, mark_read
 from chat.services.reply_actions import continue_reply, regenerate, request_stop
 from chat.states import assistant_state, member_state, message_state
 from core.rest import answer, parse, parse_query
-from core.schema import CURSOR, errors, query_parameters
+from core.schema import errors, query_parameters
 from protocol import limits
 from protocol.commands import (
     MessageBody,
@@ -59,8 +59,8 @@ class AssistantsView(APIView):
 
     @extend_schema(
         operation_id="assistants_list",
-        parameters=[CURSOR],
-        responses={200: bodies.AssistantPage, **errors(401, 404)},
+        parameters=ByCreation.parameters(),
+        responses={200: bodies.AssistantPage, **errors(400, 401, 404)},
     )
     def get(self, request: Request) -> Response:
         """List the assistants that are switched on."""
@@ -76,8 +76,8 @@ class ConversationsView(APIView):
 
     @extend_schema(
         operation_id="conversations_list",
-        parameters=[CURSOR],
-        responses={200: bodies.ConversationPage, **errors(401, 404)},
+        parameters=ByActivity.parameters(),
+        responses={200: bodies.ConversationPage, **errors(400, 401, 404)},
     )
     def get(self, request: Request) -> Response:
         """List the conversations one is a member of, newest activity first."""
@@ -246,7 +246,7 @@ class MembersView(APIView):
 
     @extend_schema(
         operation_id="members_list",
-        parameters=[CURSOR, *query_parameters(bodies.MembersQuery)],
+        parameters=[*ByJoining.parameters(), *query_parameters(bodies.MembersQuery)],
         responses={200: bodies.MemberPage, **errors(400, 401, 404)},
     )
     def get(self, request: Request, conversation_id: UUID) -> Response:

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from accounts.models import Session, User
@@ -43,6 +44,12 @@ def members_of(
 def active_assistants() -> QuerySet[Assistant]:
     """The assistants a conversation may be opened with."""
     return Assistant.objects.active().order_by("created_at", "pk")
+
+
+def offers(assistant: Assistant, model: str) -> bool:
+    """Say whether an assistant is, or may be, run on this model."""
+    own = assistant.model or settings.DEFAULT_MODEL
+    return model == own or model in assistant.allowed_models
 
 
 def followable(

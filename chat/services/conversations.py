@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 
 from accounts.models import User
 from chat.change import Change, changing
 from chat.models import Assistant, Conversation, Member
+from chat.selectors.conversations import offers
 from chat.services.members import new_member, require_manager
 from chat.services.notices import notify_added
 from core.errors import Invalid, NotAllowed, NotFound
@@ -60,11 +60,8 @@ def create_conversation(
 
 def require_model(assistant: Assistant | None, model: str) -> None:
     """Raise Invalid unless the assistant is, or may be, run on this model."""
-    if assistant is not None:
-        own = assistant.model or settings.DEFAULT_MODEL
-        if model == own or model in assistant.allowed_models:
-            return
-    raise Invalid("This assistant does not offer that model.", field="model")
+    if assistant is None or not offers(assistant, model):
+        raise Invalid("This assistant does not offer that model.", field="model")
 
 
 def _assistant(slug: str | None, *, required: bool) -> Assistant | None:
@@ -84,7 +81,7 @@ def _assistant(slug: str | None, *, required: bool) -> Assistant | None:
 def _people(ids: Sequence[UUID], *, besides: User) -> list[User]:
     wanted = set(ids) - {besides.pk}
     if len(wanted) > MAX_MEMBERS_AT_ONCE:
-        raise Invalid("Too many members at once.", field="members", most=MAX_MEMBERS_AT_ONCE)
+        raise Invalid(f"At most {MAX_MEMBERS_AT_ONCE} members at once.", field="members")
     people = list(User.people.active().filter(pk__in=wanted).order_by("pk"))
     if len(people) != len(wanted):
         raise Invalid("One of these people does not exist.", field="members")

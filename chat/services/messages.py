@@ -88,7 +88,7 @@ def edit_message(
         if message is None:
             raise NotFound
         if message.role != Message.Role.USER:
-            raise Invalid("Only what a person wrote can be edited.")
+            raise Invalid("Only what a person wrote can be edited.", field="message")
         if message.author_user_id != user.pk:
             raise NotAllowed("Only its author may edit a message.")
         if message.deleted_at is not None:

@@ -20,6 +20,7 @@ from chat.selectors.messages import active_reply
 from chat.services.notices import notify_reply_finished
 from core.errors import Conflict, NotFound
 from core.jobs import enqueue_named
+from protocol.errors import ReplyError
 
 STREAM_TASK = "chat.stream_reply"
 TITLE_TASK = "chat.write_title"
@@ -176,7 +177,7 @@ def _claim(change: Change, message_id: UUID) -> Claim | None:
         _end_with_chunks(change, message, Outcome(status=_Status.CANCELLED))
         return None
     if message.attempt - message.earlier_attempts >= MAX_ATTEMPTS:
-        lost = Outcome(status=_Status.FAILED, error_code="worker_lost")
+        lost = Outcome(status=_Status.FAILED, error_code=ReplyError.WORKER_LOST)
         _end_with_chunks(change, message, lost)
         return None
     if message.attempt:

@@ -110,7 +110,7 @@ def _reply(change: Change, user: User, message_id: UUID, otherwise: str) -> Mess
     if message is None:
         raise NotFound
     if message.role != Message.Role.ASSISTANT:
-        raise Invalid(otherwise)
+        raise Invalid(otherwise, field="message")
     return message
 
 

@@ -79,15 +79,15 @@ class JwtAuthMiddleware:
         tokens = _Tokens(headers.get("authorization"), *_take_tokens(scope))
         send = _selecting_subprotocol(scope, send)
         if not _origin_allowed(headers.get("origin")):
-            await _refuse(receive, send, CloseCode.NOT_ALLOWED, "origin_not_allowed")
+            await refuse(receive, send, CloseCode.NOT_ALLOWED, "origin_not_allowed")
             return
         try:
             auth = await authenticate_token(tokens.first())
         except NotSignedIn as error:
-            await _refuse(receive, send, CloseCode.AUTHENTICATE, error.code)
+            await refuse(receive, send, CloseCode.AUTHENTICATE, error.code)
             return
         except (OperationalError, InterfaceError):
-            await _refuse(receive, send, CloseCode.RESTARTING, "unavailable")
+            await refuse(receive, send, CloseCode.RESTARTING, "unavailable")
             return
         scope["user"] = auth.user
         scope["auth"] = auth
@@ -176,7 +176,8 @@ def _selecting_subprotocol(scope: Scope, send: Send) -> Send:
     return send_selecting
 
 
-async def _refuse(receive: Receive, send: Send, code: CloseCode, reason: str) -> None:
+async def refuse(receive: Receive, send: Send, code: CloseCode, reason: str) -> None:
+    """Accept a socket and close it at once, so that a browser, too, is told why."""
     logger.info("socket_refused", close_code=int(code), reason=reason)
     await receive()
     await send({"type": "websocket.accept"})

@@ -12,9 +12,10 @@ from uuid_utils.compat import uuid7
 
 from channels_pgnotify import LayerError
 from chat.socket.connection import Connection
-from core.errors import RETRY_AFTER, ChatireError, error_body
+from core.errors import RETRY_AFTER, ChatireError
 from protocol import limits
 from protocol.commands import BadCommand, parse_command
+from protocol.errors import ErrorCode
 from protocol.frames import Command
 from protocol.limits import CloseCode
 
@@ -71,7 +72,10 @@ class CommandQueue:
             return
         if self._waiting.qsize() >= limits.MAX_WAITING_COMMANDS:
             self._connection.put_error(
-                command.id, "too_many_commands", "Wait for the answers to earlier commands.", {}
+                command.id,
+                ErrorCode.TOO_MANY_COMMANDS,
+                "Wait for the answers to earlier commands.",
+                {},
             )
             return
         self._waiting.put_nowait(command)
@@ -88,7 +92,9 @@ class CommandQueue:
             except ChatireError as error:
                 self._connection.put_error(command.id, error.code, error.message, error.details)
             except UNAVAILABLE:
-                body = error_body("unavailable", "The service is briefly unavailable. Try again.")
                 self._connection.put_error(
-                    command.id, body["code"], body["message"], {"retry_after": RETRY_AFTER}
+                    command.id,
+                    ErrorCode.UNAVAILABLE,
+                    "The service is briefly unavailable. Try again.",
+                    {"retry_after": RETRY_AFTER},
                 )

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from chat.socket import registry
 from chat.socket.send_queue import SendQueue, TooSlow
 from protocol.commands import ErrorFrame
+from protocol.errors import ErrorCode
 from protocol.limits import CloseCode
 
 logger = structlog.get_logger(__name__)
@@ -77,7 +78,7 @@ class Connection:
         self._queue(lambda: self.send_queue.put_event(event))
 
     def put_error(
-        self, command_id: str | None, code: str, message: str, details: dict[str, Any]
+        self, command_id: str | None, code: ErrorCode, message: str, details: dict[str, Any]
     ) -> None:
         """Queue the answer to a command that was refused; as `put`."""
         self.put(ErrorFrame(id=command_id, code=code, message=message, details=details))

@@ -18,7 +18,7 @@ from chat.socket.command_queue import UNAVAILABLE, CommandQueue, Unreadable, dec
 from chat.socket.connection import Connection
 from chat.socket.handlers import handle, subscribe
 from chat.socket.heartbeat import Heartbeat
-from chat.socket.parameters import BadParameters, Parameters, parse_parameters
+from chat.socket.parameters import BadParameters, Parameters, parse_parameters, require_offered
 from chat.socket.rate_limit import RateLimit
 from chat.socket.roster import roster
 from chat.socket.subscriptions import Subscriptions
@@ -28,6 +28,7 @@ from core.publishing import conversation_group, user_group
 from core.threads import in_thread
 from protocol import limits
 from protocol.commands import HeartbeatAnswer, Pong, Subscribe
+from protocol.errors import ErrorCode
 from protocol.events import Hello, Reconnect, Resync, ServerPing
 from protocol.frames import EVENTS, Ack, Order
 from protocol.limits import CloseCode
@@ -75,11 +76,14 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         query = parse_qs(self.scope["query_string"].decode(), keep_blank_values=True)
         try:
             parameters = parse_parameters(query)
+            await in_thread(require_offered, parameters)
             self.defaults = parameters.defaults()
             await self._greet(parameters)
         except BadParameters as error:
-            self._connection.put_error(None, "invalid_parameters", str(error), error.details)
-            await self._connection.shut(CloseCode.NOT_ALLOWED, "invalid_parameters")
+            self._connection.put_error(
+                None, ErrorCode.INVALID_PARAMETERS, str(error), error.details
+            )
+            await self._connection.shut(CloseCode.NOT_ALLOWED, ErrorCode.INVALID_PARAMETERS)
         except NotFound:
             await self._connection.shut(CloseCode.NO_CONVERSATION, "not_found")
         except UNAVAILABLE:

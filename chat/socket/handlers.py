@@ -41,6 +41,7 @@ from protocol.commands import (
     Typing,
     Unsubscribe,
 )
+from protocol.errors import ErrorCode
 from protocol.events import TypingEvent
 from protocol.frames import Ack, Command
 from protocol.states import Changes
@@ -49,7 +50,7 @@ from protocol.states import Changes
 class TooManySubscriptions(ChatireError):
     """One socket follows more conversations than it may."""
 
-    code = "too_many_subscriptions"
+    code = ErrorCode.TOO_MANY_SUBSCRIPTIONS
     default_message = "This connection follows too many conversations; unsubscribe from some."
 
 

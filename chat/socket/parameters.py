@@ -4,11 +4,12 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from protocol.fields import Language, ModelName, Slug, Whole, field_errors
+from chat.selectors.conversations import active_assistants, offers
+from protocol.fields import Language, ModelName, Slug, Whole, field_errors, member_errors
 
 
 class BadParameters(ValueError):
-    """The query string has a parameter that is unknown, repeated or out of range."""
+    """A parameter is unknown, repeated or out of range, or names what there is not."""
 
     def __init__(self, fields: list[dict[str, str]]) -> None:
         self.details = {"fields": fields}
@@ -46,7 +47,29 @@ def parse_parameters(query: dict[str, list[str]]) -> Parameters:
                 [{"field": name[:40], "code": "repeated", "message": "given twice"}]
             )
         values[name] = given[0]
+    if problems := member_errors(values):
+        raise BadParameters(problems)
     try:
         return Parameters.model_validate(values)
     except ValidationError as error:
         raise BadParameters(field_errors(error)) from None
+
+
+def require_offered(parameters: Parameters) -> None:
+    """Raise BadParameters unless there is such an assistant, and it offers such a model.
+
+    Where no assistant is named, any may offer it: which one answers depends on the conversation.
+    """
+    slug, model = parameters.assistant, parameters.model
+    if slug is None and model is None:
+        return
+    assistants = active_assistants()
+    chosen = list(assistants if slug is None else assistants.filter(slug=slug))
+    if slug is not None and not chosen:
+        raise _unknown("assistant", "There is no such assistant.")
+    if model is not None and not any(offers(one, model) for one in chosen):
+        raise _unknown("model", "This model is not offered.")
+
+
+def _unknown(field: str, message: str) -> BadParameters:
+    return BadParameters([{"field": field, "code": "unknown", "message": message}])

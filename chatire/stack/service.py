@@ -2,16 +2,16 @@
 
 import http.client
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from chatire.stack.ports import LOOPBACK
 from chatire.stack.process import Process
 
 HEALTH_TIMEOUT = 3.0  # seconds for one question
-RESTARTS = 3  # of one service, within
-RESTART_WINDOW = 60.0  # seconds
+RESTART_DELAY = 1.0  # seconds before a service that died is started again; doubles each time
+LONGEST_RESTART_DELAY = 30.0
+STEADY_SECONDS = 60.0  # that a service has to run for its earlier deaths to be forgotten
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,28 @@ class Service:
     stop_timeout: float  # seconds
     health: Health | None = None
     process: Process | None = None
-    exits: deque[float] = field(default_factory=deque)
+    # Whether it was ever healthy: from then on it is started again whenever it dies.
+    proven: bool = False
+    _started_at: float = 0.0
+    _deaths: int = 0
 
     @property
     def running(self) -> bool:
         """Whether its process lives."""
         return self.process is not None and self.process.running
 
-    def may_restart(self) -> bool:
-        """Note an exit; say whether there have been few enough lately to start it again."""
-        now = time.monotonic()
-        self.exits.append(now)
-        while self.exits and self.exits[0] < now - RESTART_WINDOW:
-            self.exits.popleft()
-        return len(self.exits) <= RESTARTS
+    def start(self) -> None:
+        """Start it. Raises StackError or OSError if that is impossible."""
+        self._started_at = time.monotonic()
+        self.process = self.launch()
+        self.proven = self.proven or self.health is None
+
+    def restart_delay(self) -> float:
+        """Note a death; return after how many seconds to start it again."""
+        if time.monotonic() - self._started_at > STEADY_SECONDS:
+            self._deaths = 0
+        delay = min(RESTART_DELAY * 2.0**self._deaths, LONGEST_RESTART_DELAY)
+        # Counted no further than it makes a difference.
+        if delay < LONGEST_RESTART_DELAY:
+            self._deaths += 1
+        return delay

@@ -21,12 +21,11 @@ from honcho.printer import Message, Printer
 
 from chatire.stack.errors import StackError
 from chatire.stack.process import Process
-from chatire.stack.service import RESTART_WINDOW, RESTARTS, Service
+from chatire.stack.service import Service
 
 OURS = "chatire"
 HEALTHY_WITHIN = 90.0  # seconds
 HEALTH_INTERVAL = 0.1
-RESTART_DELAY = 1.0
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -49,7 +48,6 @@ class Supervisor:
         self._colour_of: dict[str, str] = {}
         self._stopping = False
         self._interrupted = False
-        self._ready = False
         self._restart_at: dict[str, float] = {}
 
     # --- For those who set the stack up ---------------------------------------------------------
@@ -85,7 +83,7 @@ class Supervisor:
         """Start a service. Raises StackError if it cannot be."""
         self.check()
         self.services.append(service)
-        service.process = service.launch()
+        service.start()
 
     def run(self, name: str, command: list[str], *, env: Mapping[str, str], cwd: Path) -> None:
         """Run a command to its end, showing its output. Raises StackError if it fails."""
@@ -102,45 +100,42 @@ class Supervisor:
             raise StackError(f"{name} {ending}", "Its own words are above.")
 
     def wait_until_healthy(self) -> None:
-        """Wait until every service says it is well; from here on, what dies is restarted.
+        """Wait until every service has been well; what dies after that is restarted.
 
-        Raises StackError if one dies, or takes longer than HEALTHY_WITHIN seconds.
+        Raises StackError if one dies before, or takes longer than HEALTHY_WITHIN seconds.
         """
-        pending = {service.name for service in self.services if service.health is not None}
+        waited_for = [service for service in self.services if not service.proven]
         over = threading.Event()
 
         def ask() -> None:
-            for service in (service for service in self.services if service.health is not None):
-                assert service.health is not None
-                while not service.health.answers():
-                    if over.wait(HEALTH_INTERVAL):
-                        return
-                self._events.put(("healthy", service.name))
+            pending = list(waited_for)
+            while pending:
+                for service in list(pending):
+                    if service.health is None or service.health.answers():
+                        pending.remove(service)
+                        self._events.put(("healthy", service))
+                if over.wait(HEALTH_INTERVAL):
+                    return
 
         threading.Thread(target=ask, name="health", daemon=True).start()
         deadline = time.monotonic() + HEALTHY_WITHIN
         try:
-            while pending:
+            while pending := sorted(s.name for s in waited_for if not s.proven):
                 if time.monotonic() > deadline:
                     raise StackError(
-                        f"Not healthy after {HEALTHY_WITHIN:.0f} s: {', '.join(sorted(pending))}.",
+                        f"Not healthy after {HEALTHY_WITHIN:.0f} s: {', '.join(pending)}.",
                         "Its own words are above.",
                     )
-                pending -= self._pump(0.2)
+                self._pump(0.2)
+                self._restart()
         finally:
             over.set()
-        self._ready = True
 
     def watch(self) -> None:
-        """Print and restart until asked to stop (Interrupted) or beyond help (StackError)."""
+        """Print and restart until asked to stop (Interrupted)."""
         while True:
             self._pump(0.5)
-            now = time.monotonic()
-            for name in [name for name, due in self._restart_at.items() if due <= now]:
-                del self._restart_at[name]
-                service = next(service for service in self.services if service.name == name)
-                self.say(f"Starting {name} again")
-                service.process = service.launch()
+            self._restart()
 
     def check(self) -> None:
         """Act on whatever is waiting. Raises Interrupted or StackError."""
@@ -171,9 +166,8 @@ class Supervisor:
 
     # --- The loop -------------------------------------------------------------------------------
 
-    def _pump(self, wait: float) -> set[str]:
-        """Handle events for up to `wait` seconds, or those there are; return who became healthy."""
-        healthy: set[str] = set()
+    def _pump(self, wait: float) -> None:
+        """Handle events for up to `wait` seconds, or those there are."""
         deadline = time.monotonic() + wait
         while True:
             try:
@@ -183,30 +177,41 @@ class Supervisor:
             match event:
                 case ("line", name, line):
                     self._print(name, line)
-                case ("healthy", name):
-                    healthy.add(name)
+                case ("healthy", service):
+                    service.proven = True
                 case ("exit", process):
                     self._handle_exit(process)
                 case ("wake",):
                     break
         if self._interrupted and not self._stopping:
             raise Interrupted
-        return healthy
 
     def _handle_exit(self, process: Process) -> None:
         service = next((s for s in self.services if s.process is process), None)
         if service is None or self._stopping:
             return
         ending = f"{service.name} {process.explain_exit()}"
-        if not self._ready:
+        if not service.proven:
             raise StackError(ending, "Its own words are above.")
-        if not service.may_restart():
-            raise StackError(
-                f"{ending}; that is {RESTARTS + 1} times in {RESTART_WINDOW:.0f} s.",
-                "Its own words are above.",
-            )
-        self.say(ending)
-        self._restart_at[service.name] = time.monotonic() + RESTART_DELAY
+        self._schedule_restart(service, ending)
+
+    def _schedule_restart(self, service: Service, why: str) -> None:
+        delay = service.restart_delay()
+        self.say(f"{why}; starting it again in {delay:.0f} s")
+        self._restart_at[service.name] = time.monotonic() + delay
+
+    def _restart(self) -> None:
+        """Start again what is due. What cannot be started now is tried again later."""
+        now = time.monotonic()
+        for service in self.services:
+            if self._restart_at.get(service.name, now + 1) > now:
+                continue
+            del self._restart_at[service.name]
+            self.say(f"Starting {service.name} again")
+            try:
+                service.start()
+            except (StackError, OSError) as error:
+                self._schedule_restart(service, f"{service.name} cannot be started: {error}")
 
     def _on_signal(self, number: int, _: object) -> None:
         if self._interrupted:

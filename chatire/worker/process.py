@@ -118,7 +118,7 @@ class WorkerProcess:
                     asyncio.create_task(self.flusher.run(), name="flusher"),
                     self._every(_REAP_SECONDS, self._take_over, "reaper"),
                     self._every(_FORGOTTEN_SECONDS, self._find_forgotten, "forgotten"),
-                    self._every(_CLEAN_UP_SECONDS, _in_thread(reaper.clean_up), "clean_up"),
+                    self._every(_CLEAN_UP_SECONDS, self._clean_up, "clean_up"),
                     self._every(_SESSIONS_SECONDS, _in_thread(delete_expired_sessions), "sessions"),
                     asyncio.create_task(self._watch(), name="watch"),
                 ]
@@ -254,10 +254,15 @@ class WorkerProcess:
         return asyncio.create_task(loop(), name=name)
 
     async def _take_over(self) -> None:
+        await in_thread(reaper.take_over, judge=self._judge())
+
+    async def _clean_up(self) -> None:
+        await in_thread(reaper.clean_up, judge=self._judge())
+
+    def _judge(self) -> int | None:
         # After an outage nobody is judged before all have had the time for a new heartbeat.
         steady = time.monotonic() - self.connector.steady_since > reaper.STALLED_SECONDS
-        judge = self._worker.worker_id if steady else None
-        await in_thread(reaper.take_over, judge=judge)
+        return self._worker.worker_id if steady else None
 
     async def _find_forgotten(self) -> None:
         worker_id = self._worker.worker_id

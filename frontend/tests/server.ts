@@ -37,6 +37,7 @@ export class MemoryStorage implements KeyValue {
 export class FakeSocket {
   onmessage: ((event: { data: string }) => void) | null = null;
   onclose: ((event: { code: number }) => void) | null = null;
+  onopen: (() => void) | null = null;
   readonly sent: Record<string, unknown>[] = [];
   closed: number | null = null;
 

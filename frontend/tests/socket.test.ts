@@ -77,6 +77,26 @@ describe("connecting", () => {
     expect(Math.max(...gaps)).toBeLessThanOrEqual(20_000);
   });
 
+  test("a socket that opens and is closed before hello is a failure, however long it held", async () => {
+    server.onConnect = (socket) => {
+      socket.onopen?.();
+      setTimeout(() => socket.drop(1012), 9_000);
+    };
+    await connected();
+    const gaps: number[] = [];
+    while (gaps.length < 6) {
+      const before = server.sockets.length;
+      while (server.socket.closed === null) await pass(50);
+      const closed = Date.now();
+      while (server.sockets.length === before) await pass(50);
+      gaps.push(Date.now() - closed);
+    }
+    expect(gaps[0]).toBeLessThan(500);
+    for (const [index, gap] of gaps.entries()) {
+      if (index > 0) expect(gap).toBeGreaterThan((gaps[index - 1] ?? 0) * 1.5);
+    }
+  });
+
   test("on a network that flaps it is back within seconds, every time", async () => {
     const socket = await connected();
     for (let times = 0; times < 20; times += 1) {

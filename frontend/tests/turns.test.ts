@@ -69,4 +69,10 @@ describe("turns", () => {
       false,
     ]);
   });
+
+  test("nor does who goes on after a message that was deleted: its place has the name", () => {
+    const deleted = aMessage({ id: "1", author: ALICE, deleted_at: "2026-01-01T12:00:30Z" });
+    const next = aMessage({ id: "2", author: ALICE });
+    expect(turnsOf([deleted, next]).map((turn) => turn.continues)).toEqual([false, true]);
+  });
 });

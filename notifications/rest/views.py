@@ -9,10 +9,10 @@ from rest_framework.views import APIView
 
 from accounts.authentication import person
 from core.rest import answer, parse, parse_query
-from core.schema import CURSOR, errors, query_parameters
+from core.schema import errors, query_parameters
 from notifications import selectors, services
 from notifications.rest import bodies
-from notifications.rest.pagination import LIMIT, InboxPagination
+from notifications.rest.pagination import InboxPages
 from notifications.states import notification_state
 from protocol.states import NotificationState
 
@@ -23,7 +23,7 @@ class NotificationListView(APIView):
     @extend_schema(
         operation_id="notifications_list",
         summary="List your notifications",
-        parameters=[CURSOR, LIMIT, *query_parameters(bodies.ListQuery)],
+        parameters=[*InboxPages.parameters(), *query_parameters(bodies.ListQuery)],
         responses={200: bodies.NotificationPage, **errors(400, 401, 404)},
         tags=["notifications"],
     )
@@ -31,7 +31,7 @@ class NotificationListView(APIView):
         """List your notifications, newest first."""
         query = parse_query(bodies.ListQuery, request)
         inbox = selectors.list_notifications(person(request), unread_only=query.unread)
-        pages = InboxPagination()
+        pages = InboxPages()
         rows = pages.paginate_queryset(inbox, request, self) or []
         return pages.get_paginated_response(
             [notification_state(row).model_dump(mode="json") for row in rows]

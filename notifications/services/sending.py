@@ -106,7 +106,7 @@ def _clean(notification: Notification) -> None:
     notification.short_description = _fit(notification, "short_description")
     notification.source_display_name = _fit(notification, "source_display_name")
     if not notification.short_description:
-        raise Invalid("A notification needs a short description.")
+        raise Invalid("A notification needs a short description.", field="short_description")
     for field in ("category", "action", "url", "dedupe_key"):
         value = getattr(notification, field) or ""
         limit = _max_length(field)

@@ -1,13 +1,15 @@
 """A person at the page in headless Chromium."""
 
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
-from playwright.async_api import Page, Route, WebSocketRoute, expect
+from playwright.async_api import Browser, Locator, Page, Route, WebSocketRoute, expect
 
 from tests.acceptance.stack import ROOT, Stack
 from tests.fakes.script import directive
@@ -54,6 +56,27 @@ async def say(page: Page, text: str) -> None:
     """Type a message and send it."""
     await page.get_by_label("Message", exact=True).fill(text)
     await page.get_by_role("button", name="Send", exact=True).click()
+
+
+@asynccontextmanager
+async def second_device(browser: Browser, stack: Stack, name: str, url: str) -> AsyncIterator[Page]:
+    """Another browser in which the same person has signed in and opened the same page."""
+    context = await browser.new_context(base_url=stack.url)
+    page = await context.new_page()
+    page.set_default_timeout(DEADLINE)
+    await page.goto("/login")
+    await page.get_by_label("Username or e-mail").fill(name)
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Sign in", exact=True).click()
+    await expect(page.get_by_role("link", name="New chat")).to_be_visible()
+    await page.goto(url)
+    yield page
+    await context.close()
+
+
+def own(page: Page, text: str) -> Locator:
+    """What one said oneself, by some of its words."""
+    return page.get_by_role("log").get_by_role("article", name="You").filter(has_text=text)
 
 
 def plain(letter: str, count: int) -> tuple[str, str]:

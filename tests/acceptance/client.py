@@ -6,17 +6,23 @@ import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.acceptance.stack import Stack
 from tests.protocol.frames import require_promised
 
 DEADLINE = 60.0  # seconds
+
+
+class Server(Protocol):
+    """Where a server is: a stack, or a proxy in front of one."""
+
+    url: str
+    ws_url: str
 
 
 @dataclass
@@ -200,7 +206,7 @@ class Device:
 class Person:
     """Somebody with an account, over REST, and the devices they connect."""
 
-    def __init__(self, stack: Stack, client: httpx.AsyncClient, signed_in: dict[str, Any]) -> None:
+    def __init__(self, stack: Server, client: httpx.AsyncClient, signed_in: dict[str, Any]) -> None:
         self.stack = stack
         self.http = client
         self.token: str = signed_in["access"]
@@ -261,7 +267,7 @@ class Person:
 
 
 @contextlib.asynccontextmanager
-async def person(stack: Stack, name: str | None = None) -> AsyncIterator[Person]:
+async def person(stack: Server, name: str | None = None) -> AsyncIterator[Person]:
     """Register someone (without a name: a guest) and sign them in."""
     async with httpx.AsyncClient(base_url=stack.url, timeout=DEADLINE) as client:
         if name is None:

@@ -3,34 +3,27 @@
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
 from tests.acceptance.browser import ARGUMENTS, CHROMIUM, DEADLINE
+from tests.acceptance.pooler import PGBOUNCER, running_pooler, through
 from tests.acceptance.stack import Database, Stack
 from tests.fakes.openai_server import RunningServer, running_server
 
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """A migrated database with an assistant, to be copied."""
+    """A database as the `release` line leaves it, to be copied."""
     database = Database(os.environ["DATABASE_URL"])
     database.create()
     try:
         stack = Stack(
             database_url=database.url, model_url="", logs=tmp_path_factory.mktemp("migrate")
         )
-        stack.manage("migrate", "--noinput", "-v0")
-        stack.manage(
-            "shell",
-            "-v0",
-            "-c",
-            "from chat.models import Assistant\n"
-            "Assistant.objects.create(slug='assistant', name='Assistant')",
-        )
+        stack.release()
         yield database
     finally:
         database.drop()
@@ -41,6 +34,15 @@ def paced_model() -> Iterator[RunningServer]:
     """The fake model at a real one's pace: 50 tokens a second."""
     with running_server(rate=50.0) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def pooler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of a transaction-mode PgBouncer before the test server."""
+    if PGBOUNCER is None:
+        pytest.skip("PgBouncer is not installed")
+    with running_pooler(tmp_path_factory.mktemp("pgbouncer")) as address:
+        yield address
 
 
 StartStack = Callable[..., Stack]
@@ -63,8 +65,7 @@ def start_stack(
         database.create(template=migrated)
         url = database.url
         if pooler:
-            parts = urlsplit(url)
-            url = urlunsplit(parts._replace(netloc=f"{parts.username}@{pooler}"))
+            url = through(pooler, url)
             settings["DATABASE_DIRECT_URL"] = database.url
         logs: Path = tmp_path_factory.mktemp("stack")
         stack = Stack(

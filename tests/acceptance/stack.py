@@ -59,13 +59,20 @@ class Process:
     """One process of the Procfile, in a process group of its own."""
 
     def __init__(
-        self, name: str, command: str, env: dict[str, str], health: str, log: Path
+        self,
+        name: str,
+        command: str,
+        env: dict[str, str],
+        health: str,
+        log: Path,
+        folder: Path = ROOT,
     ) -> None:
         self.name = name
         self.health = health
         self.log = log
         self._command = command
         self._env = env
+        self._folder = folder
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
@@ -84,7 +91,7 @@ class Process:
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
                 ["/bin/sh", "-c", f"exec {self._command}"],
-                cwd=ROOT,
+                cwd=self._folder,
                 env=self._env,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -144,8 +151,12 @@ class Stack:
         model_url: str,
         logs: Path,
         workers: int = 1,
+        folder: Path = ROOT,
+        commands: dict[str, str] | None = None,
         **settings: str,
     ) -> None:
+        self.folder = folder
+        self.commands = commands or procfile()
         self.web_port, self.ws_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.web_port}"
         self.ws_url = f"ws://127.0.0.1:{self.ws_port}"
@@ -172,15 +183,14 @@ class Stack:
             **settings,
         }
         self.processes: dict[str, Process] = {}
-        commands = procfile()
         self.metrics_port = free_port()
         web = {"PORT": str(self.web_port), "WEB_METRICS_PORT": str(self.metrics_port)}
-        self._add("web", commands["web"], self.web_port, logs, **web)
-        self._add("ws", commands["ws"], self.ws_port, logs)
+        self._add("web", self.commands["web"], self.web_port, logs, **web)
+        self._add("ws", self.commands["ws"], self.ws_port, logs)
         for number in range(workers):
             port = free_port()
             name = f"worker{number + 1}" if workers > 1 else "worker"
-            self._add(name, commands["worker"], port, logs, WORKER_HEALTH_PORT=str(port))
+            self._add(name, self.commands["worker"], port, logs, WORKER_HEALTH_PORT=str(port))
 
     def _add(self, name: str, command: str, port: int, logs: Path, **env: str) -> None:
         self.processes[name] = Process(
@@ -189,6 +199,7 @@ class Stack:
             {**self.env, **env},
             f"http://127.0.0.1:{port}/health/",
             logs / f"{name}.log",
+            self.folder,
         )
 
     def __getitem__(self, name: str) -> Process:
@@ -206,6 +217,18 @@ class Stack:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def release(self, **changed: str) -> None:
+        """Run the `release` line to its end, in an environment with these changes."""
+        done = subprocess.run(
+            ["/bin/sh", "-c", self.commands["release"]],
+            cwd=self.folder,
+            env={**self.env, **changed},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def start(self) -> None:
         """Start all processes and wait until each is healthy."""

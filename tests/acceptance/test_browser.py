@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from uuid import uuid4
 
 import httpx
 from playwright.async_api import Browser, Page, expect
@@ -171,3 +172,83 @@ async def test_markup_in_a_message_stays_text(page: Page, stack: Stack) -> None:
     assert await page.locator('[role=log] img[src="x"], [role=log] script').count() == 0
     assert await page.locator('a[href^="javascript"]').count() == 0
     assert dialogs == []
+
+
+async def test_a_guest_is_asked_before_signing_out_loses_every_chat(page: Page) -> None:
+    await page.goto("/")
+    await page.get_by_role("button", name="Continue as guest").click()
+    wanted, text = plain("s", 5)
+    await say(page, f"Go {wanted}")
+    await expect_words(page, text)
+    menu = page.get_by_role("button", name="Your menu")
+    dialog = page.get_by_role("alertdialog", name="Sign out and lose everything?")
+
+    async def sign_out() -> None:
+        await menu.click()
+        await page.get_by_role("menuitem", name="Sign out").click()
+
+    # Nothing is lost by asking, by any way back.
+    await sign_out()
+    await expect(dialog).to_contain_text("lost for good, unless you make an account")
+    await dialog.get_by_role("button", name="Cancel").click()
+    await expect(dialog).to_be_hidden()
+    await expect(menu).to_be_focused()
+    await sign_out()
+    await expect(dialog.get_by_role("button", name="Make an account")).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(dialog).to_be_hidden()
+    await expect(menu).to_be_focused()
+    await expect_words(page, text)
+
+    await sign_out()
+    await dialog.get_by_role("button", name="Sign out and lose it").click()
+
+    await expect(page.get_by_role("button", name="Continue as guest")).to_be_visible()
+    await page.get_by_role("button", name="Continue as guest").click()
+    await expect(page.get_by_text("Your conversations will be here.")).to_be_visible()
+
+
+async def test_a_guest_who_signs_out_can_make_an_account_instead(page: Page) -> None:
+    await page.goto("/")
+    await page.get_by_role("button", name="Continue as guest").click()
+    wanted, text = plain("s", 5)
+    await say(page, f"Go {wanted}")
+    await expect_words(page, text)
+    await page.get_by_role("button", name="Your menu").click()
+    await page.get_by_role("menuitem", name="Sign out").click()
+    await page.get_by_role("button", name="Make an account").click()
+    name = f"alice-{uuid4().hex[:8]}"
+    await page.get_by_label("Username").fill(name)
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Create account").click()
+    await expect(page.get_by_role("dialog")).to_be_hidden()
+    await expect_words(page, text)
+
+    # Whoever has an account loses nothing, and is not asked.
+    address = page.url
+    await page.get_by_role("button", name="Your menu").click()
+    await page.get_by_role("menuitem", name="Sign out").click()
+    await page.get_by_label("Username or e-mail").fill(name)
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Sign in", exact=True).click()
+    await expect(page.get_by_role("link", name="New chat")).to_be_visible()
+    await page.goto(address)
+    await expect_words(page, text)
+
+
+async def test_a_dialog_from_a_menu_gives_the_focus_back_to_the_menu(page: Page) -> None:
+    await page.goto("/")
+    await page.get_by_role("button", name="Continue as guest").click()
+    wanted, text = plain("s", 5)
+    await say(page, f"Go {wanted}")
+    await expect_words(page, text)
+    for button, item in (
+        ("Conversation menu", "Rename"),
+        ("Conversation menu", "Delete"),
+        ("Your menu", "Create an account"),
+    ):
+        await page.get_by_role("button", name=button).click()
+        await page.get_by_role("menuitem", name=item).click()
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("button", name=button)).to_be_focused()

@@ -1,21 +1,20 @@
 """Editing into branches and letting replies go on, at the page, on one device and on two."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import httpx
 from playwright.async_api import Browser, Locator, Page, WebSocketRoute, expect
 
 from tests.acceptance.browser import (
-    DEADLINE,
     MARKS,
     PASSWORD,
     expect_words,
     network_of,
+    own,
     plain,
     register,
     say,
+    second_device,
     stored,
 )
 from tests.acceptance.stack import Stack
@@ -32,27 +31,6 @@ WATCH = """() => {
         if (text !== window.shownTexts.at(-1)) window.shownTexts.push(text);
     }).observe(log, {childList: true, subtree: true, characterData: true});
 }"""
-
-
-@asynccontextmanager
-async def second_device(browser: Browser, stack: Stack, name: str, url: str) -> AsyncIterator[Page]:
-    """Another browser in which the same person has signed in and opened the same page."""
-    context = await browser.new_context(base_url=stack.url)
-    page = await context.new_page()
-    page.set_default_timeout(DEADLINE)
-    await page.goto("/login")
-    await page.get_by_label("Username or e-mail").fill(name)
-    await page.get_by_label("Password").fill(PASSWORD)
-    await page.get_by_role("button", name="Sign in", exact=True).click()
-    await expect(page.get_by_role("link", name="New chat")).to_be_visible()
-    await page.goto(url)
-    yield page
-    await context.close()
-
-
-def own(page: Page, text: str) -> Locator:
-    """What one said oneself, by some of its words."""
-    return page.get_by_role("log").get_by_role("article", name="You").filter(has_text=text)
 
 
 def last_reply(page: Page) -> Locator:

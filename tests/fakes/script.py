@@ -10,6 +10,7 @@ something else, which follows from the directive and from what it had said:
 | --- | --- |
 | `tokens`, `seed`, `rate` | how many pieces, which text, pieces per second (0: all at once) |
 | `pieces` | base64url JSON list of the exact pieces, instead of `tokens` and `seed` |
+| `events` | base64url JSON list of what follows the last piece and its finish reason, as it is |
 | `reasoning` | that many pieces of reasoning first |
 | `form` | of the reasoning: `reasoning_content` (default), `reasoning` or `think` |
 | `finish` | `stop`, `length`, `content_filter`, … |
@@ -85,6 +86,7 @@ class Directive:
     rate: float = 50.0
     seed: int = 0
     pieces: list[str] | None = None
+    events: list[str] = field(default_factory=list)
     reasoning: int = 0
     form: str = "reasoning_content"
     finish: str = "stop"
@@ -134,8 +136,8 @@ def parse_directive(text: str, default: Directive) -> Directive:
                     if name not in FAULTS:
                         raise ValueError(f"no such fault: {name}")
                     values["faults" if key == "fault" else "then"][name] = arguments
-            elif key == "pieces":
-                values["pieces"] = json.loads(base64.urlsafe_b64decode(value))
+            elif key in ("pieces", "events"):
+                values[key] = json.loads(base64.urlsafe_b64decode(value))
             elif key not in values:
                 raise ValueError(f"no such key: {key}")
             else:
@@ -148,10 +150,13 @@ def directives_in(text: str) -> list[str]:
     return [match.strip() for match in _DIRECTIVE.findall(text)]
 
 
-def directive(*, pieces: Sequence[str] | None = None, **keys: object) -> str:
+def directive(
+    *, pieces: Sequence[str] | None = None, events: Sequence[str] | None = None, **keys: object
+) -> str:
     """A directive to put into a message: `directive(tokens=5, fault="cut_after:2")`."""
-    if pieces is not None:
-        keys["pieces"] = base64.urlsafe_b64encode(json.dumps(list(pieces)).encode()).decode()
+    for key, texts in (("pieces", pieces), ("events", events)):
+        if texts is not None:
+            keys[key] = base64.urlsafe_b64encode(json.dumps(list(texts)).encode()).decode()
     return "[[fake " + " ".join(f"{key}={value}" for key, value in keys.items()) + "]]"
 
 
@@ -264,6 +269,8 @@ def _steps(request: dict[str, Any], writer: ChunkWriter, wanted: Directive) -> I
         yield Step(writer.chunk({}, finish=finish, usage=usage if wanted.usage == "last" else None))
     if wanted.usage == "own" and writer.include_usage:
         yield Step(writer.chunk(None, choices=[], usage=usage))
+    for event in wanted.events:
+        yield Step(writer.raw(event))
     if "no_done" not in faults:
         yield Step(writer.raw("[DONE]"))
     if "linger" in faults:

@@ -200,11 +200,4 @@ class Run:
 
 def prepare(stack: Stack) -> None:
     """Make the schema and an assistant."""
-    stack.manage("migrate", "--noinput", "-v0")
-    stack.manage(
-        "shell",
-        "-v0",
-        "-c",
-        "from chat.models import Assistant\n"
-        "Assistant.objects.create(slug='assistant', name='Assistant')",
-    )
+    stack.release()

@@ -49,8 +49,8 @@ SUITES = [
     *("tests/accounts", "tests/chat", "tests/chatire", "tests/core"),
     *("tests/channels_pgnotify", "tests/notifications", "tests/protocol"),
 ]
-# The tests of other channel layers have a runner of their own.
-NOT_SUITES = ["tests/channels_pgnotify/borrowed"]
+# The tests of other projects have runners of their own.
+NOT_SUITES = ["tests/channels_pgnotify/borrowed", "tests/notifications/borrowed"]
 
 
 def modules(root: Path) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ Run as a script with the path of django-notifs, it describes that one; imported,
 import importlib
 import inspect
 import json
+import pkgutil
 import sys
 import types
 import warnings
@@ -40,6 +41,12 @@ CLASSES = {
 def describe() -> dict[str, Any]:
     """Names, signatures and fields."""
     found: dict[str, Any] = {"names": [], "signatures": {}, "members": {}, "fields": {}}
+    path = importlib.import_module("notifications").__path__
+    found["modules"] = [
+        module.name
+        for module in pkgutil.walk_packages(path, "notifications.", onerror=_ignore)
+        if not module.name.startswith("notifications.migrations.")
+    ]
     for module_name in MODULES:
         module = importlib.import_module(f"notifications.{module_name}")
         names = {*vars(module), *getattr(module, "DEFAULTS", ())}
@@ -69,6 +76,10 @@ def describe() -> dict[str, Any]:
             found["fields"][field.name] = [type(field).__name__, length]
     found["error"] = [base.__name__ for base in _error().__mro__]
     return found
+
+
+def _ignore(_: str) -> None:
+    """Leave out what is in a package that cannot be imported."""
 
 
 def _is_public(module: types.ModuleType, name: str) -> bool:
@@ -149,6 +160,8 @@ def behave(sender: Any, recipient: Any, stranger: Any, no_such_id: Any) -> dict[
     result["stored"] |= {"extra_data": kept, "is_read": stored.is_read}
     result["people"] = [stored.source == sender, stored.recipient == recipient]
     result["obj"] = stored.obj == sender
+    told = f"chat: {sender} Sent You have a message => {recipient}"
+    result["str"] = [str(stored) == told, str(model(short_description="Nobody did it"))]
     result["json"] = sorted(stored.to_json())
 
     sent.clear()

@@ -59,7 +59,7 @@ def test_payload_that_is_no_email_is_refused():
         EmailNotificationProvider().send({"subject": "Hello", "colour": "red"})
 
 
-def test_the_console_shows_what_django_notifs_shows(alice):
+def test_the_console_shows_the_notification_and_the_callers_context(alice):
     notification = Notification(recipient=alice, category="c", action="a", short_description="s")
     channel = ConsoleNotificationChannel(notification, {"room": 1})
     assert channel.build_payload("console") == {

@@ -166,8 +166,12 @@ def cursor(**tokens: str) -> str:
         ({"cursor": cursor(p="\x00")}, 404),
         ({"cursor": cursor(p="' OR 1=1 --")}, 404),
         ({"cursor": cursor(o="-1")}, 404),
-        ({"limit": "-5"}, 200),
-        ({"limit": "1e9"}, 200),
+        ({"limit": "-5"}, 400),
+        ({"limit": "1e9"}, 400),
+        ({"limit": "null"}, 400),
+        ({"limit": ""}, 400),
+        ({"limit": "0"}, 200),
+        ({"limit": "1000000000"}, 200),
     ],
 )
 def test_hostile_query_has_a_stated_answer(alice, api, query, status):

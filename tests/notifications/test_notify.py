@@ -90,6 +90,15 @@ def test_notification_keeps_what_it_was_given(alice, bob):
     assert stored.pk.version == 7
 
 
+def test_json_of_what_is_not_stored_is_that_of_what_is(alice, bob):
+    notification = Notification(recipient=alice, obj=bob, category="c", action="a")
+    told = json.dumps(notification.to_json())
+    assert json.loads(told)["obj"] == str(bob.pk)
+    notification.save()
+    assert json.dumps(Notification.objects.get().to_json()) == told
+    assert Notification(recipient=alice).to_json()["obj"] is None
+
+
 def test_rolled_back_notification_leaves_and_sends_nothing(alice, work, sent, jobs):
     with transaction.atomic():
         notify(recipient=alice, **HELLO)

@@ -8,6 +8,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from protocol.commands import ErrorFrame, Pong
+from protocol.errors import ErrorCode
 from protocol.events import Hello
 from protocol.frames import COMMANDS, EVENTS, Ack, Frame
 
@@ -15,17 +16,30 @@ from protocol.frames import COMMANDS, EVENTS, Ack, Frame
 _DOCUMENT = Path(__file__).resolve().parents[2] / "frontend" / "asyncapi.json"
 _ACKS = [one.answer for one in COMMANDS.values() if issubclass(one.answer, Ack)]
 _ANSWERS: dict[str, list[type[Frame]]] = {"ack": _ACKS, "pong": [Pong], "error": [ErrorFrame]}
+_PROBLEM = {"field": str, "code": str, "message": str}
 assert Hello in EVENTS.values()
 
 
 def require_promised(frame: dict[str, Any]) -> None:
     """Fail unless a frame from the server is as the AsyncAPI document says, and says no more."""
+    if frame["type"] == "error":
+        require_error(frame)
     assert frame["type"] in _ANSWERS or frame["type"] in EVENTS, f"no {frame['type']} is declared"
     candidates = _ANSWERS.get(frame["type"]) or [EVENTS[frame["type"]]]
     fitting = [one for one in candidates if set(frame) <= set(one.model_fields)]
     assert fitting, f"no {frame['type']} has the fields {sorted(frame)}"
     problems = [_problems(one, frame) for one in fitting]
     assert [] in problems, f"{frame['type']} is not as documented: {problems[0]}"
+
+
+def require_error(error: dict[str, Any]) -> None:
+    """Fail unless an error's code is documented, and one that is `invalid` says what is."""
+    assert error["code"] in list(ErrorCode), f"{error['code']} is not documented"
+    if error["code"] == ErrorCode.INVALID:
+        fields = error["details"]["fields"]
+        assert fields, "nothing is named as invalid"
+        for field in fields:
+            assert {name: type(value) for name, value in field.items()} == _PROBLEM
 
 
 def _problems(declaration: type[Frame], frame: dict[str, Any]) -> list[str]:

@@ -144,6 +144,16 @@ def test_a_value_up_to_its_limit_is_taken(command: type[Command], field: str, va
 
 
 @pytest.mark.parametrize(
+    ("written", "meant"), [(5.0, 5), (0.0, 0), (-0.0, 0), (1e3, 1000), (2.0**62, 2**62)]
+)
+def test_a_whole_number_is_an_integer_however_it_is_written(written: float, meant: int) -> None:
+    read = parse_command({"id": "1", **LEAST[Read], "seq": written})
+    assert (read.seq, type(read.seq)) == (meant, int)  # type: ignore[attr-defined]
+    since = parse_command({"id": "1", **LEAST[Subscribe], "since": written})
+    assert since.since == meant  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
     ("command", "field", "value"),
     [
         (Ping, "id", ""),
@@ -162,6 +172,14 @@ def test_a_value_up_to_its_limit_is_taken(command: type[Command], field: str, va
         (EditMessage, "content", ""),
         (Read, "number", -1),
         (Read, "number", True),
+        (Read, "number", "5"),
+        (Read, "number", 5.5),
+        (Read, "number", -1.0),
+        (Read, "number", 2.0**63),
+        (Read, "number", 1e300),
+        (Read, "number", float("inf")),
+        (Read, "number", float("nan")),
+        (Subscribe, "since", 5.5),
         (Typing, "active", "perhaps"),
         (Auth, "token", ""),
         (Auth, "token", "t" * 8193),
@@ -232,3 +250,15 @@ def test_what_is_wrong_as_a_whole_has_no_field() -> None:
     with pytest.raises(ValidationError) as caught:
         Body.model_validate([])
     assert [field["field"] for field in field_errors(caught.value)] == [""]
+
+
+def test_a_frame_of_too_many_members_is_refused_without_naming_each() -> None:
+    frame = {"type": "ping", "id": "1"} | {f"x{number}": 1 for number in range(31)}
+    with pytest.raises(BadCommand) as caught:
+        parse_command(frame)
+    assert (caught.value.code, caught.value.command_id) == ("invalid", "1")
+    assert [one["code"] for one in caught.value.fields] == ["too_many_members"]
+    del frame["x0"]
+    with pytest.raises(BadCommand) as caught:
+        parse_command(frame)
+    assert len(caught.value.fields) == 30

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from protocol.errors import ErrorCode, ReplyError
 from protocol.frames import COMMANDS, EVENTS
 from protocol.limits import CloseCode
 from protocol.tables import TABLES, fill
@@ -23,6 +24,8 @@ def test_the_page_is_as_it_would_be_made() -> None:
         ("commands", [f"`{name}`" for name in COMMANDS]),
         ("events", [f"`{name}`" for name in EVENTS]),
         ("close_codes", [str(int(code)) for code in CloseCode]),
+        ("error_codes", [f"`{code}`" for code in ErrorCode]),
+        ("reply_errors", [f"`{code}`" for code in ReplyError]),
     ],
 )
 def test_every_declaration_has_its_row(table: str, first_cells: list[str]) -> None:

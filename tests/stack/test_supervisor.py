@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from chatire.stack import supervisor as module
+from chatire.stack import service as module
 from chatire.stack.errors import StackError
 from chatire.stack.ports import free_port
 from chatire.stack.process import Process
-from chatire.stack.service import RESTARTS, Health, Service
+from chatire.stack.service import Health, Service
 from chatire.stack.supervisor import Interrupted, Supervisor
 
 DEADLINE = 20.0  # seconds
@@ -152,16 +152,78 @@ def test_service_that_dies_later_is_started_again(stage, monkeypatch):
     first = service.process
     first.kill()
     watch_until(stage, lambda: service.process is not first and service.health.answers())
-    assert "chatire: web was killed by SIGKILL (out of memory?)" in stage.lines
+    assert (
+        "chatire: web was killed by SIGKILL (out of memory?); starting it again in 0 s"
+        in stage.lines
+    )
     assert "chatire: Starting web again" in stage.lines
 
 
-def test_service_that_dies_again_and_again_is_given_up(stage, monkeypatch):
+def test_service_that_dies_again_and_again_is_never_given_up(stage, monkeypatch):
     monkeypatch.setattr(module, "RESTART_DELAY", 0.0)
+    web = stage.healthy("web")
     stage.supervisor.wait_until_healthy()
     stage.service("worker", "sh", "-c", "echo broken; exit 1")
-    with pytest.raises(StackError, match=f"worker exited .*: broken; that is {RESTARTS + 1} times"):
-        stage.supervisor.watch()
+    watch_until(stage, lambda: stage.lines.count("chatire: Starting worker again") > 9)
+    assert "chatire: worker exited with status 1: broken; starting it again in 0 s" in stage.lines
+    assert web.health.answers()
+
+
+def test_each_death_doubles_the_wait_up_to_a_limit(monkeypatch):
+    service = Service("web", lambda: pytest.fail("not yet"), 0, stop_timeout=5.0)
+    service._started_at = time.monotonic()
+    assert [service.restart_delay() for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+    assert {service.restart_delay() for _ in range(2000)} == {30}
+    # It has run for long since.
+    monkeypatch.setattr(module, "STEADY_SECONDS", -1.0)
+    assert service.restart_delay() == 1
+
+
+def test_service_that_cannot_be_started_again_is_tried_once_more(stage, monkeypatch):
+    monkeypatch.setattr(module, "RESTART_DELAY", 0.0)
+    service = stage.healthy("database")
+    stage.supervisor.wait_until_healthy()
+    launch, first = service.launch, service.process
+
+    def fail_once() -> Process:
+        service.launch = launch
+        raise StackError("the disk is full")
+
+    service.launch = fail_once
+    first.kill()
+    watch_until(stage, lambda: service.process is not first and service.health.answers())
+    assert (
+        "chatire: database cannot be started: the disk is full; starting it again in 0 s"
+        in stage.lines
+    )
+
+
+def test_death_of_one_that_was_healthy_does_not_end_the_start_of_others(
+    stage, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(module, "RESTART_DELAY", 0.0)
+    web = stage.healthy("web")
+    port, gate = free_port(), tmp_path / "gate"
+    waits = 'until [ -e "$0" ]; do sleep 0.05; done; exec "$@"'
+    command = (sys.executable, "-c", HEALTHY, str(port))
+    slow = stage.service("slow", "sh", "-c", waits, str(gate), *command, port=port)
+
+    def kill_web() -> None:
+        deadline = time.monotonic() + DEADLINE
+        while not web.proven and time.monotonic() < deadline:
+            time.sleep(0.01)
+        first = web.process
+        first.kill()
+        while web.process is first and time.monotonic() < deadline:
+            time.sleep(0.01)
+        gate.touch()
+
+    thread = threading.Thread(target=kill_web)
+    thread.start()
+    stage.supervisor.wait_until_healthy()
+    thread.join()
+    assert web.running
+    assert slow.proven
 
 
 def test_failing_step_is_reported_with_its_last_words(stage, tmp_path):

@@ -7,31 +7,21 @@ from django.core.management.base import BaseCommand, CommandError
 
 from accounts.models import User
 from chat.models import Assistant
+from chat.services.assistants import make_first_assistant
 
 PASSWORD = "chatire-demo"  # noqa: S105 - printed by `make up`, refused in production
 
-_ASSISTANTS = (
-    {
-        "slug": "assistant",
-        "name": "Assistant",
-        "avatar": "",
-        "description": "Answers questions, plainly and briefly.",
-        "system_prompt": "You are a helpful assistant. Answer plainly and briefly.",
-        "temperature": 0.2,
-    },
-    {
-        "slug": "writer",
-        "name": "Writer",
-        "avatar": "",
-        "description": "Drafts, rewrites and plays with words.",
-        "system_prompt": "You are a writer. Help with drafts, rewriting and wording.",
-        "temperature": 0.8,
-    },
-)
+_WRITER = {
+    "slug": "writer",
+    "name": "Writer",
+    "description": "Drafts, rewrites and plays with words.",
+    "system_prompt": "You are a writer. Help with drafts, rewriting and wording.",
+    "temperature": 0.8,
+}
 
 
 class Command(BaseCommand):
-    """Make the demo people (alice, bob) and the first assistants, unless they are there."""
+    """Make the demo people (alice, bob) and two assistants, unless they are there."""
 
     help = "Make demo people and assistants, once. Not for production."
 
@@ -39,9 +29,8 @@ class Command(BaseCommand):
         """Make what is missing; what was changed since stays as it is."""
         if settings.PRODUCTION:
             raise CommandError("Demo people have a public password; not in production.")
-        for values in _ASSISTANTS:
-            slug = values["slug"]
-            Assistant.objects.get_or_create(slug=slug, defaults=values)
+        make_first_assistant()
+        Assistant.objects.get_or_create(slug=_WRITER["slug"], defaults=_WRITER)
         for name in ("alice", "bob"):
             if not User.objects.filter(username__iexact=name).exists():
                 User.objects.create_user(

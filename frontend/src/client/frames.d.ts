@@ -231,7 +231,7 @@ export interface components {
             feed: number;
             /**
              * @default {
-             *       "frame_bytes": 65536,
+             *       "frame_bytes": 409600,
              *       "content": 32000,
              *       "subscriptions": 200,
              *       "waiting_commands": 32,
@@ -256,7 +256,7 @@ export interface components {
         Limits: {
             /**
              * @description bytes of one frame; beyond: 1009
-             * @default 65536
+             * @default 409600
              */
             frame_bytes: number;
             /**

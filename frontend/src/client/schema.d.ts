@@ -1450,6 +1450,8 @@ export interface operations {
             query?: {
                 /** @description From `next` or `previous`. */
                 cursor?: string;
+                /** @description How many at most: 1 to 100, else 100. */
+                limit?: number;
             };
             header?: never;
             path?: never;
@@ -1463,6 +1465,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AssistantPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
             401: {
@@ -1938,6 +1948,8 @@ export interface operations {
             query?: {
                 /** @description From `next` or `previous`. */
                 cursor?: string;
+                /** @description How many at most: 1 to 100, else 50. */
+                limit?: number;
             };
             header?: never;
             path?: never;
@@ -1951,6 +1963,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ConversationPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
             401: {
@@ -2201,6 +2221,8 @@ export interface operations {
             query?: {
                 /** @description From `next` or `previous`. */
                 cursor?: string;
+                /** @description How many at most: 1 to 100, else 100. */
+                limit?: number;
                 /** @description The beginning of a name or nickname, or of a word in it. */
                 q?: string | null;
                 role?: ("owner" | "admin" | "member") | null;

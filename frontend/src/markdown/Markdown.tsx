@@ -1,3 +1,4 @@
+import type { Element, ElementContent } from "hast";
 import { toJsxRuntime } from "hast-util-to-jsx-runtime";
 import {
   isValidElement,
@@ -78,10 +79,12 @@ const COMMON: Components = {
       <span>{alt}</span>
     ),
   table: ({ children }) => (
-    <div className="table">
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, also by the keyboard
+    <div className="sideways" tabIndex={0}>
       <table>{children}</table>
     </div>
   ),
+  td: ({ node, ...props }) => <td className={isLong(node) ? "long" : undefined} {...props} />,
 };
 const SETTLED: Components = {
   ...COMMON,
@@ -91,6 +94,19 @@ const GROWING: Components = {
   ...COMMON,
   pre: ({ children }) => <Code settled={false}>{children}</Code>,
 };
+
+/** A cell with more characters than this is read in lines, not word by word. */
+const LONG = 24;
+
+function isLong(cell: Element | undefined): boolean {
+  return cell !== undefined && lengthOf(cell) > LONG;
+}
+
+function lengthOf(node: Element | ElementContent): number {
+  if (node.type === "text") return node.value.length;
+  if (node.type !== "element") return 0;
+  return node.children.reduce((sum, child) => sum + lengthOf(child), 0);
+}
 
 function Code({ children, settled }: { children?: ReactNode; settled: boolean }): ReactElement {
   const { language, code } = codeOf(children);

@@ -6,6 +6,7 @@ import {
   type InputHTMLAttributes,
   type ReactElement,
   type ReactNode,
+  type RefObject,
   useId,
 } from "react";
 
@@ -85,23 +86,35 @@ export function Modal({
   title,
   description,
   open,
+  alert = false,
+  opener,
   onClose,
   children,
 }: {
   title: string;
   description?: string;
   open: boolean;
+  /** Whether it warns: it is read out at once. */
+  alert?: boolean;
+  /** Where the focus goes afterwards: a menu's item that opened it is gone by then. */
+  opener?: RefObject<HTMLElement | null>;
   /** Absent: it cannot be dismissed. */
   onClose?: () => void;
   children: ReactNode;
 }): ReactElement {
+  const goBack = (event: Event) => {
+    event.preventDefault();
+    opener?.current?.focus();
+  };
   const stay = onClose ? undefined : (event: Event) => event.preventDefault();
   return (
     <Dialog.Root open={open} onOpenChange={(next) => !next && onClose?.()}>
       <Dialog.Portal>
         <Dialog.Overlay className="fixed inset-0 z-40 bg-black/40" />
         <Dialog.Content
+          role={alert ? "alertdialog" : "dialog"}
           {...(stay ? { onEscapeKeyDown: stay, onInteractOutside: stay } : {})}
+          {...(opener ? { onCloseAutoFocus: goBack } : {})}
           {...(description ? {} : { "aria-describedby": undefined })}
           className="-translate-x-1/2 -translate-y-1/2 fixed top-1/2 left-1/2 z-50 max-h-[92dvh] w-[min(26rem,calc(100vw-2rem))] overflow-y-auto rounded-2xl border border-line bg-paper p-6 shadow-raised"
         >

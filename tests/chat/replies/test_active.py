@@ -51,7 +51,7 @@ def test_a_reply_begins_with_nothing() -> None:
     assert not reply.has_more
     assert reply.take() is None
     assert (reply.content, reply.reasoning, reply.added) == ("", "", Delta("", ""))
-    assert (reply.size, reply.pieces_read, reply.next_index) == (0, 0, 0)
+    assert (reply.pieces_read, reply.next_index) == (0, 0)
     assert (reply.halt_reason, reply.reader, reply.drained) == (None, None, None)
 
 
@@ -75,7 +75,7 @@ def test_what_was_read_is_counted_in_characters_and_pieces() -> None:
     reply = begun(before=Delta("what earlier runs said", "and thought"))
     reply.add(Delta("four", "two"))
     reply.add(Delta("", "5char"))
-    assert (reply.size, reply.pieces_read) == (12, 2)
+    assert reply.pieces_read == 2
     assert metrics.TOKENS._value.get() == counted + 2
 
 

@@ -5,9 +5,10 @@ from django.conf import LazySettings
 
 from chat.models import Message
 from chat.replies import runner
+from chat.services.reply_actions import continue_reply
 from chatire.worker.process import WorkerProcess
 from core.threads import in_thread
-from tests.chat.replies.conftest import Follower, Room, ended, text_so_far
+from tests.chat.replies.conftest import Follower, Room, ended, reaching, text_so_far
 from tests.fakes.openai_server import RunningServer
 
 
@@ -133,3 +134,65 @@ async def test_connection_lost_before_the_first_delta_is_tried_again_at_once(
     done = await ended(await in_thread(room.say, tokens=5, fault="cut_after:0"))
     assert (done.status, done.error_code) == (Message.Status.FAILED, "model_connection_lost")
     assert len(fake_model.records) == 2
+
+
+LAST = '{"choices": [{"index": 0, "delta": {}, "finish_reason": %s}], "usage": %s}'
+USAGE = '{"prompt_tokens": %s, "completion_tokens": %s}'
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [LAST % ('"stop"', USAGE % (2**70, 2**70))],
+        [LAST % ('"stop"', USAGE % (1, 2**31))],
+        [LAST % ('"stop"', USAGE % ("1e400", "1e400"))],
+        [LAST % ('"stop"', USAGE % (-1, -1))],
+        [LAST % ('"stop"', "[1]")],
+        [LAST % ('"stop"', "null"), '{"choices": [], "usage": "many"}'],
+        [LAST % ('"stop"', "null"), "garbage"],
+        [LAST % ('"stop"', "null"), '{"error": {"message": "secret upstream detail"}}'],
+        [LAST % ('"stop"', "null"), LAST % ('"error"', "null")],
+    ],
+)
+async def test_what_comes_after_the_text_costs_nothing_of_it(
+    room: Room, worker: WorkerProcess, fake_model: RunningServer, events: list[str]
+) -> None:
+    reply = await in_thread(
+        room.say, pieces=["It is ", "said."], events=events, usage="none", fault="no_finish"
+    )
+    done = await ended(reply)
+    assert (done.status, done.finish_reason, done.error_code) == ("complete", "stop", "")
+    assert done.content == "It is said."
+    assert done.usage_estimated
+    assert done.output_tokens
+    assert (done.attempt, len(fake_model.records)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "kept"),
+    [("7", "interrupted", ""), ('["stop"]', "interrupted", ""), ('"%s"', "complete", "s" * 20)],
+)
+async def test_a_finish_reason_of_any_kind_leaves_the_reply_as_it_is(
+    room: Room, worker: WorkerProcess, reason: str, status: str, kept: str
+) -> None:
+    event = LAST % (reason.replace("%s", "s" * 500), "null")
+    done = await ended(
+        await in_thread(room.say, pieces=["Said."], events=[event], fault="no_finish")
+    )
+    assert (done.status, done.finish_reason, done.error_code) == (status, kept, "")
+    assert done.content == "Said."
+    assert not done.usage_estimated
+
+
+async def test_tokens_of_all_runs_of_a_reply_never_exceed_their_column(
+    room: Room, worker: WorkerProcess
+) -> None:
+    most = 2**31 - 1
+    event = '{"choices": [], "usage": %s}' % (USAGE % (most, most))
+    cut = await ended(
+        await in_thread(room.say, pieces=["It is "], events=[event], usage="none", finish="length")
+    )
+    assert (cut.input_tokens, cut.output_tokens) == (most, most)
+    await in_thread(continue_reply, user=room.user, message_id=cut.pk)
+    done = await reaching(cut, lambda now: now.finish_reason == "stop")
+    assert (done.input_tokens, done.output_tokens) == (most, most)

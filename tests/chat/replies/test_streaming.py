@@ -7,6 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 from structlog.contextvars import bound_contextvars
 
+from chat.llm import stream
 from chat.models import Assistant, Message
 from chat.replies import metrics, runner
 from chatire.worker.process import WorkerProcess
@@ -163,11 +164,25 @@ async def test_refusal_and_tool_calls_are_kept_apart(
 async def test_model_that_ignores_its_limit_is_cut(
     room: Room, worker: WorkerProcess, monkeypatch: pytest.MonkeyPatch, fake_model: RunningServer
 ) -> None:
-    monkeypatch.setattr(runner, "_CHARACTERS_PER_TOKEN", 1)
+    monkeypatch.setattr(stream, "CHARACTERS_PER_TOKEN", 1)
     await in_thread(lambda: Assistant.objects.update(max_tokens=100))
     done = await ended(await in_thread(room.say, pieces=["x" * 40] * 100, rate=50))
     assert (done.status, done.finish_reason) == (Message.Status.COMPLETE, "length")
-    assert 100 < len(done.content) <= 140
+    assert done.content == "x" * 100
+    assert (await in_thread(fake_model.wait_for_end)).end == "disconnected"
+
+
+async def test_one_chunk_beyond_any_reply_is_cut_and_its_stream_closed(
+    room: Room, worker: WorkerProcess, follower: Follower, fake_model: RunningServer
+) -> None:
+    # As the default: in the message, it would be cut to fit the model's context.
+    fake_model.set_default(directive(pieces=["a" * 300_000, "end"], rate=0, fault="no_done,linger"))
+    reply = await in_thread(room.say, "Go on.")
+    state = await follower.until_status(reply, "complete")
+    assert state["content"] == "a" * (2048 * 16)
+    assert state["finish_reason"] == "length"
+    assert state["usage"]["estimated"]
+    assert "".join(delta["text"] for delta in follower.deltas(reply)) == state["content"]
     assert (await in_thread(fake_model.wait_for_end)).end == "disconnected"
 
 

@@ -290,6 +290,66 @@ def live_worker() -> int:
         return int(cursor.fetchone()[0])
 
 
+def workers() -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM procrastinate_workers ORDER BY id")
+        return [row[0] for row in cursor.fetchall()]
+
+
+def silent_for(seconds: float, *ids: int) -> None:
+    execute(
+        "UPDATE procrastinate_workers SET last_heartbeat = now() - %s * interval '1 second'"
+        " WHERE id = ANY(%s)",
+        seconds,
+        list(ids),
+    )
+
+
+async def test_killed_worker_is_forgotten(
+    room: Room,
+    start_process: StartProcess,
+    start_worker: Start,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    killed = await in_thread(start_process)
+    (dead,) = await eventually(workers)
+    await in_thread(killed.kill)
+    await in_thread(silent_for, reaper.GONE_SECONDS + 1, dead)
+    monkeypatch.setattr(process, "_CLEAN_UP_SECONDS", 0.1)
+    worker = await start_worker()
+    worker.connector.steady_since = 0.0
+    await eventually(workers, lambda now: dead not in now)
+    assert await in_thread(workers) == [worker._worker.worker_id]
+
+
+async def test_worker_that_was_forgotten_by_mistake_ends_and_loses_nothing(
+    room: Room, start_process: StartProcess, start_worker: Start
+) -> None:
+    forgotten = await in_thread(start_process)
+    await eventually(workers)
+    await in_thread(execute, "DELETE FROM procrastinate_workers")
+    reply = await in_thread(room.say, tokens=3)
+    assert await in_thread(forgotten.wait) != 0
+    await start_worker()
+    assert (await ended(reply)).status == Message.Status.COMPLETE
+
+
+def test_workers_are_forgotten_only_by_one_that_knows_the_time(room: Room) -> None:
+    room.say(tokens=3)
+    judge, slow, dead = live_worker(), live_worker(), live_worker()
+    execute("UPDATE procrastinate_jobs SET status = 'doing', worker_id = %s", dead)
+    silent_for(reaper.GONE_SECONDS - 5, slow)
+    silent_for(reaper.GONE_SECONDS + 5, judge, dead)
+    reaper.clean_up(judge=None)
+    reaper.clean_up(judge=judge)
+    assert workers() == [judge, slow, dead]
+    silent_for(0, judge)
+    reaper.clean_up(judge=judge)
+    assert workers() == [judge, slow]
+    # Its job is not forgotten with it.
+    assert reaper.take_over(judge=judge) == 1
+
+
 def test_slow_worker_is_not_taken_for_dead(room: Room) -> None:
     room.say(tokens=3)
     execute(
@@ -339,7 +399,7 @@ def test_chunks_without_a_reply_and_old_jobs_are_deleted(room: Room) -> None:
         )
     execute("UPDATE procrastinate_jobs SET status = 'failed'")
     execute("UPDATE procrastinate_events SET at = now() - interval '8 days'")
-    reaper.clean_up()
+    reaper.clean_up(judge=None)
     with connection.cursor() as cursor:
         cursor.execute("SELECT message_id, attempt FROM chat_replychunk")
         assert cursor.fetchall() == [(reply.pk, 1)]

@@ -1,5 +1,6 @@
 """Messages over REST."""
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -47,6 +48,27 @@ def test_a_message_its_pending_reply_and_its_job_are_stored_together(
     assert reply["created_seq"] == message["created_seq"] + 1
     jobs = ProcrastinateJob.objects.filter(args__message_id=reply["id"])
     assert [job.task_name for job in jobs] == ["chat.stream_reply"]
+
+
+@pytest.mark.parametrize("letter", ["a", "東", "🙂"])
+@pytest.mark.parametrize("ascii_only", [False, True])
+def test_the_longest_content_is_taken_however_its_json_is_written(
+    api: Api, alice: User, group: Conversation, letter: str, ascii_only: bool
+) -> None:
+    path = f"/api/conversations/{group.pk}/messages/"
+    for content, status in ((letter * MAX_CONTENT, 201), (letter * (MAX_CONTENT + 1), 400)):
+        body = json.dumps({"client_id": "one", "content": content}, ensure_ascii=ascii_only)
+        answer = api(alice).post(path, body, content_type="application/json")
+        assert answer.status_code == status
+    assert answer.json()["details"]["fields"][0]["field"] == "content"
+
+
+def test_a_body_of_too_many_members_is_refused_without_naming_each(
+    api: Api, alice: User, group: Conversation
+) -> None:
+    refused = say(api(alice), group, **{f"x{number}": 1 for number in range(31)})
+    assert refused["status"] == 400
+    assert [one["code"] for one in refused["details"]["fields"]] == ["too_many_members"]
 
 
 def test_the_same_client_id_twice_is_one_message_and_one_reply(
@@ -191,7 +213,8 @@ def test_an_assistant_that_was_removed_is_not_asked(
     Member.objects.filter(assistant=assistant).update(left_at=timezone.now())
 
     named = say(api(alice), group, assistant="assistant")
-    assert (named["status"], named["details"]) == (400, {"field": "assistant"})
+    assert named["status"] == 400
+    assert [one["field"] for one in named["details"]["fields"]] == ["assistant"]
     unnamed = say(api(alice), chat)
     assert (unnamed["status"], unnamed["reply"]) == (201, None)
 
@@ -257,7 +280,7 @@ def test_history_pages_both_ways_by_place(api: Api, alice: User, bob: User) -> N
     assert later["more_after"] is False
 
 
-@pytest.mark.parametrize("value", ["-1", "abc", "1.5", "9" * 30, "١"])
+@pytest.mark.parametrize("value", ["-1", "abc", "1.5", "9" * 30, "١", "null", ""])
 @pytest.mark.parametrize("name", ["before", "after", "limit"])
 def test_a_bad_place_is_refused(
     api: Api, alice: User, chat: Conversation, name: str, value: str

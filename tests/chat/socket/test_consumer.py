@@ -1,20 +1,24 @@
 """The socket: who may follow what, commands and their answers, events and their order."""
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 from channels.layers import get_channel_layer
 from django.utils import timezone
+from pytest_django import Settings
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
 
 from accounts.models import Session, User
 from accounts.services import revoke_session
-from chat.models import Conversation, Member, Message, ReplyChunk
+from chat.models import Assistant, Conversation, Member, Message, ReplyChunk
 from chat.services.conversations import (
     create_conversation,
     delete_conversation,
@@ -55,7 +59,7 @@ async def test_hello_comes_first_and_says_what_a_client_must_know(
     assert hello["protocol"] == "chatire.v1"
     assert hello["user"] == {"id": str(alice.pk), "name": "alice", "is_guest": False}
     assert hello["heartbeat"] == 25
-    assert hello["limits"]["frame_bytes"] == 64 * 1024
+    assert hello["limits"]["frame_bytes"] == limits.MAX_FRAME_BYTES
     assert hello["epoch"]
 
 
@@ -200,6 +204,21 @@ async def test_a_stranger_on_the_conversations_own_route_is_closed_4004(
         assert await socket.close_code() == (4004, "not_found")
 
 
+@pytest.mark.parametrize(
+    "path", ["/", "/ws/nonsense/", "/ws/conversations/", "/ws/conversations/xx/", "/ws", "/wsx/"]
+)
+async def test_an_address_that_there_is_not_is_closed_4004(
+    alice: User, token_for: Token, path: str
+) -> None:
+    async with Socket(await in_thread(token_for, alice), path) as socket:
+        assert await socket.close_code() == (4004, "not_found")
+
+
+async def test_who_is_nobody_does_not_learn_which_addresses_there_are() -> None:
+    async with Socket(None, "/ws/nonsense/") as socket:
+        assert await socket.close_code() == (4001, "token_missing")
+
+
 async def test_the_conversations_own_route_is_subscribed_already(
     alice: User, bob: User, group: Conversation, token_for: Token
 ) -> None:
@@ -234,6 +253,73 @@ async def test_parameters_that_cannot_be_used_are_refused_with_a_reason(
         assert error["code"] == "invalid_parameters"
         assert error["details"]["fields"]
         assert await socket.close_code() == (4003, "invalid_parameters")
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("assistant=nobody", "assistant"),
+        ("character_id=nobody", "assistant"),
+        ("assistant=retired", "assistant"),
+        ("assistant=retired&model=its-own", "assistant"),
+        ("assistant=assistant&model=unheard-of", "model"),
+        ("model=unheard-of", "model"),
+        ("model=its-own", "model"),
+    ],
+)
+async def test_an_assistant_or_a_model_that_there_is_not_is_refused_at_once(
+    alice: User, assistant: Assistant, token_for: Token, query: str, field: str
+) -> None:
+    await in_thread(
+        Assistant.objects.create, slug="retired", name="R", model="its-own", is_active=False
+    )
+    async with Socket(await in_thread(token_for, alice), f"/ws/?{query}") as socket:
+        error = await socket.until("error", id=None)
+        assert error["code"] == "invalid_parameters"
+        assert [one["field"] for one in error["details"]["fields"]] == [field]
+        assert await socket.close_code() == (4003, "invalid_parameters")
+    assert [frame["type"] for frame in socket.seen] == ["error"]
+
+
+@pytest.mark.parametrize(
+    "query", ["model=other", "llm=other", "assistant=assistant", "assistant=assistant&model=tiny"]
+)
+async def test_a_model_that_any_assistant_offers_may_be_named(
+    alice: User, assistant: Assistant, token_for: Token, settings: Settings, query: str
+) -> None:
+    settings.DEFAULT_MODEL = "tiny"
+    await in_thread(Assistant.objects.create, slug="first", name="A", model="first")
+    async with Socket(await in_thread(token_for, alice), f"/ws/?{query}") as socket:
+        assert (await socket.next())["type"] == "hello"
+
+
+@pytest.mark.parametrize("letter", ["a", "東", "🙂"])
+@pytest.mark.parametrize("ascii_only", [False, True])
+async def test_the_longest_content_is_taken_however_its_json_is_written(
+    alice: User, group: Conversation, token_for: Token, letter: str, ascii_only: bool
+) -> None:
+    frame = {
+        "type": "message.send",
+        "id": "i" * 64,
+        "conversation": key(group),
+        "client_id": "c" * 64,
+        "content": letter * limits.MAX_CONTENT,
+    }
+    async with Socket(await in_thread(token_for, alice)) as socket:
+        await socket.send_text(json.dumps(frame, ensure_ascii=ascii_only))
+        ack = await socket.until("ack")
+        assert ack["message"]["content"] == frame["content"]
+        frame["content"] += letter
+        await socket.send_text(json.dumps(frame, ensure_ascii=ascii_only))
+        error = await socket.until("error")
+        assert (error["code"], error["details"]["fields"][0]["field"]) == ("invalid", "content")
+
+
+def test_the_server_takes_every_frame_that_is_within_the_limit() -> None:
+    procfile = (Path(__file__).resolve().parents[3] / "Procfile").read_text()
+    (size,) = re.findall(r"--ws-max-size (\d+)", procfile)
+    # A little more, so that it is we who say why a frame is refused.
+    assert int(size) == limits.MAX_FRAME_BYTES + 1024
 
 
 @pytest.mark.parametrize(
@@ -286,8 +372,6 @@ async def test_parameters_choose_assistant_model_and_language(
 async def test_a_frame_that_is_no_command_gets_an_error_and_the_socket_stays(
     alice: User, token_for: Token, frame: Any, code: str, field: str
 ) -> None:
-    import json
-
     async with Socket(await in_thread(token_for, alice)) as socket:
         await socket.send_text(json.dumps(frame))
         error = await socket.until("error")
@@ -309,7 +393,7 @@ async def test_a_binary_frame_closes_1003(alice: User, token_for: Token) -> None
         assert await socket.close_code() == (1003, "not_json")
 
 
-@pytest.mark.parametrize("text", ["x" * 1024 * 1024, "é" * 40_000])
+@pytest.mark.parametrize("text", ["x" * 1024 * 1024, "é" * 210_000])
 async def test_a_frame_over_the_limit_closes_1009(alice: User, token_for: Token, text: str) -> None:
     async with Socket(await in_thread(token_for, alice)) as socket:
         await socket.send_text(f'"{text}"')

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from chat.socket.parameters import BadParameters, Parameters, parse_parameters
+from protocol.limits import MAX_MEMBERS
 
 
 def parsed(**values: str) -> Parameters:
@@ -121,6 +122,12 @@ def test_a_value_beyond_its_limit_is_refused_by_name_and_not_repeated(
 def test_a_parameter_given_twice_is_refused() -> None:
     query = {"model": ["tiny"], "language": ["de", "de"]}
     assert refused(query) == [{"field": "language", "code": "repeated", "message": "given twice"}]
+
+
+def test_too_many_parameters_are_refused_without_naming_each() -> None:
+    [field] = refused({f"x{number}": ["1"] for number in range(MAX_MEMBERS + 1)})
+    assert (field["field"], field["code"]) == ("", "too_many_members")
+    assert len(refused({f"x{number}": ["1"] for number in range(MAX_MEMBERS)})) == MAX_MEMBERS
 
 
 def test_of_a_long_name_only_the_beginning_is_repeated() -> None:

@@ -1,11 +1,11 @@
 import { CircleUserRound, LogOut, Monitor, Moon, Sun, UserPlus } from "lucide-react";
 import { DropdownMenu } from "radix-ui";
-import { type ReactElement, useState } from "react";
+import { type ReactElement, useRef, useState } from "react";
 import { Avatar } from "../../ui/controls";
 import { ITEM, MENU } from "../../ui/menu";
 import { setTheme, type Theme, useTheme } from "../../ui/theme";
 import { useClient, useMe } from "../useClient";
-import { ClaimDialog } from "./SignIn";
+import { ClaimDialog, LeaveDialog } from "./SignIn";
 
 const THEMES: [Theme, string, typeof Sun][] = [
   ["system", "As the system", Monitor],
@@ -18,12 +18,16 @@ export function AccountMenu(): ReactElement | null {
   const client = useClient();
   const me = useMe();
   const theme = useTheme();
-  const [claiming, setClaiming] = useState(false);
+  const opener = useRef<HTMLButtonElement>(null);
+  const [dialog, setDialog] = useState<"claim" | "leave" | null>(null);
   if (!me) return null;
   return (
     <div className="border-line border-t p-2">
       <DropdownMenu.Root>
-        <DropdownMenu.Trigger className="flex w-full items-center gap-2.5 rounded-lg p-2 text-start hover:bg-hover">
+        <DropdownMenu.Trigger
+          ref={opener}
+          className="flex w-full items-center gap-2.5 rounded-lg p-2 text-start hover:bg-hover"
+        >
           <Avatar name={me.name} />
           <span className="min-w-0 flex-1">
             <span className="sr-only">Your menu: </span>
@@ -38,7 +42,7 @@ export function AccountMenu(): ReactElement | null {
           <DropdownMenu.Content side="top" align="start" sideOffset={6} className={`${MENU} w-60`}>
             {me.is_guest && (
               <>
-                <DropdownMenu.Item className={ITEM} onSelect={() => setClaiming(true)}>
+                <DropdownMenu.Item className={ITEM} onSelect={() => setDialog("claim")}>
                   <UserPlus aria-hidden /> Create an account
                 </DropdownMenu.Item>
                 <DropdownMenu.Separator className="my-1 border-line border-t" />
@@ -59,13 +63,22 @@ export function AccountMenu(): ReactElement | null {
               ))}
             </DropdownMenu.RadioGroup>
             <DropdownMenu.Separator className="my-1 border-line border-t" />
-            <DropdownMenu.Item className={ITEM} onSelect={() => void client.signOut()}>
+            <DropdownMenu.Item
+              className={ITEM}
+              onSelect={() => (me.is_guest ? setDialog("leave") : void client.signOut())}
+            >
               <LogOut aria-hidden /> Sign out
             </DropdownMenu.Item>
           </DropdownMenu.Content>
         </DropdownMenu.Portal>
       </DropdownMenu.Root>
-      <ClaimDialog open={claiming} onClose={() => setClaiming(false)} />
+      <LeaveDialog
+        open={dialog === "leave"}
+        opener={opener}
+        onClose={() => setDialog(null)}
+        onClaim={() => setDialog("claim")}
+      />
+      <ClaimDialog open={dialog === "claim"} opener={opener} onClose={() => setDialog(null)} />
     </div>
   );
 }

@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { type FormEvent, type ReactElement, useState } from "react";
+import { type FormEvent, type ReactElement, type RefObject, useState } from "react";
 import { Redirect, useLocation, useSearchParams } from "wouter";
 import { expected, ServerError } from "../../client";
 import { Button, Field, Modal } from "../../ui/controls";
@@ -239,12 +239,49 @@ export function SignInDialog(): ReactElement {
   );
 }
 
+/** A guest who signs out cannot come back: say so, and offer what would keep everything. */
+export function LeaveDialog({
+  open,
+  opener,
+  onClose,
+  onClaim,
+}: {
+  open: boolean;
+  opener: RefObject<HTMLElement | null>;
+  onClose: () => void;
+  onClaim: () => void;
+}): ReactElement {
+  const client = useClient();
+  return (
+    <Modal
+      alert
+      title="Sign out and lose everything?"
+      description="You are a guest. Once you sign out, nobody can sign in as you again, and all your chats are lost for good, unless you make an account first."
+      open={open}
+      opener={opener}
+      onClose={onClose}
+    >
+      <div className="flex flex-col gap-2">
+        <Button kind="primary" onClick={onClaim}>
+          Make an account
+        </Button>
+        <Button className="text-danger" onClick={() => void client.signOut()}>
+          Sign out and lose it
+        </Button>
+        <Button onClick={onClose}>Cancel</Button>
+      </div>
+    </Modal>
+  );
+}
+
 /** From guest to account. */
 export function ClaimDialog({
   open,
+  opener,
   onClose,
 }: {
   open: boolean;
+  opener: RefObject<HTMLElement | null>;
   onClose: () => void;
 }): ReactElement {
   const client = useClient();
@@ -253,6 +290,7 @@ export function ClaimDialog({
       title="Create an account"
       description="You keep all your conversations and can sign in from anywhere."
       open={open}
+      opener={opener}
       onClose={onClose}
     >
       <AccountForm

@@ -235,6 +235,7 @@ function Header({
 }): ReactElement {
   const client = useClient();
   const [, navigate] = useLocation();
+  const opener = useRef<HTMLButtonElement>(null);
   const [dialog, setDialog] = useState<"rename" | "delete" | null>(null);
   const [problem, setProblem] = useState("");
   const close = () => {
@@ -260,7 +261,7 @@ function Header({
       </div>
       <DropdownMenu.Root>
         <DropdownMenu.Trigger asChild>
-          <IconButton label="Conversation menu">
+          <IconButton ref={opener} label="Conversation menu">
             <Ellipsis aria-hidden />
           </IconButton>
         </DropdownMenu.Trigger>
@@ -285,7 +286,7 @@ function Header({
           </DropdownMenu.Content>
         </DropdownMenu.Portal>
       </DropdownMenu.Root>
-      <Modal title="Rename conversation" open={dialog === "rename"} onClose={close}>
+      <Modal title="Rename conversation" open={dialog === "rename"} opener={opener} onClose={close}>
         <form onSubmit={rename} className="space-y-4">
           <Field
             label="Title"
@@ -307,6 +308,7 @@ function Header({
         title="Delete this conversation?"
         description="Everything said in it is deleted, for everyone. This cannot be undone."
         open={dialog === "delete"}
+        opener={opener}
         onClose={close}
       >
         {problem && (

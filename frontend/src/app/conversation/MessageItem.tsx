@@ -5,7 +5,7 @@ import { Button, IconButton } from "../../ui/controls";
 import { time } from "../../ui/times";
 import { useClient, useKnown } from "../useClient";
 import type { Edit } from "./edits";
-import { Bubble, Edited, OwnMessage } from "./OwnMessage";
+import { Bubble, Edited, OwnMessage, Tombstone } from "./OwnMessage";
 import { Byline, Reply } from "./Reply";
 import type { Turn } from "./turns";
 
@@ -48,11 +48,14 @@ export const TurnItem = memo(
     };
     const what = message.role === "assistant" ? "reply" : "wording";
     const pager = length > 1 && <Pager what={what} at={at} of={length} onGo={go} />;
-    if (message.deleted_at) return <Deleted message={message} pager={pager} />;
+    const mine = message.author?.type === "user" && message.author.id === me;
+    if (message.deleted_at && !mine) {
+      return <Deleted message={message} pager={pager} named={named && !turn.continues} />;
+    }
     if (message.role === "assistant") {
       return <Reply message={message} pager={pager} last={last} onAgain={actions.choose} />;
     }
-    if (message.author?.type === "user" && message.author.id === me) {
+    if (mine) {
       return (
         <OwnMessage
           message={message}
@@ -106,10 +109,24 @@ function Others({
   );
 }
 
-function Deleted({ message, pager }: { message: MessageState; pager: ReactNode }): ReactElement {
+/** Another's message, or an assistant's, that was deleted. */
+function Deleted({
+  message,
+  pager,
+  named,
+}: {
+  message: MessageState;
+  pager: ReactNode;
+  named: boolean;
+}): ReactElement {
+  const name = message.author?.name ?? "Someone who left";
   return (
-    <article aria-label={`${message.author?.name ?? "Someone"}, deleted`} className="py-2">
-      <p className="text-muted text-sm italic">This message was deleted.</p>
+    <article
+      aria-label={`${name}, ${time(message.created_at)}, deleted`}
+      className={named ? "pt-3 pb-1" : "py-2"}
+    >
+      {named && <Byline message={message} name={name} />}
+      <Tombstone />
       {pager}
     </article>
   );

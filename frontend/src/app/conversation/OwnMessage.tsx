@@ -3,7 +3,7 @@ import { type ReactElement, type ReactNode, useCallback, useEffect, useRef, useS
 import { expected, type MessageState } from "../../client";
 import { Button, IconButton } from "../../ui/controls";
 import { exactly, time } from "../../ui/times";
-import { useClient } from "../useClient";
+import { useClient, useKnown } from "../useClient";
 import type { Edit } from "./edits";
 import { MessageEditor } from "./MessageEditor";
 
@@ -13,28 +13,35 @@ const ACTION =
   "size-8! opacity-0 transition-opacity focus-visible:opacity-100 group-hover/own:opacity-100 pointer-coarse:opacity-100 [&_svg]:size-4!";
 
 interface Deletion {
-  /** Whether it is about to be deleted. */
-  pending: boolean;
-  /** Why it was not. */
+  /** `undoable`: nobody else has heard of it; `asked`: it waits for the server's answer. */
+  stage: "undoable" | "asked" | null;
+  /** Why it was not carried out. */
   problem: string;
-  ask: () => void;
+  begin: () => void;
   undo: () => void;
 }
 
-/** A deletion that waits for second thoughts; whoever goes elsewhere has had them. */
-function useDeletion({ conversation, id }: MessageState): Deletion {
+/**
+ * A deletion that waits for second thoughts; whoever goes elsewhere has had them. `onAsked` is
+ * called when it can no longer be undone.
+ */
+function useDeletion({ conversation, id }: MessageState, onAsked: () => void): Deletion {
   const client = useClient();
-  const [pending, setPending] = useState<string | null>(null);
+  const [undoable, setUndoable] = useState<string | null>(null);
+  const [asked, setAsked] = useState<string | null>(null);
   const [problem, setProblem] = useState("");
   const undone = useRef(false);
   const carryOut = useCallback(() => {
+    onAsked();
+    setUndoable(null);
+    setAsked(id);
     client.deleteMessage(conversation, id).catch((error: unknown) => {
-      setPending(null);
+      setAsked(null);
       setProblem(expected(error).message);
     });
-  }, [client, conversation, id]);
+  }, [client, conversation, id, onAsked]);
   useEffect(() => {
-    if (pending !== id) return;
+    if (undoable !== id) return;
     undone.current = false;
     let done = false;
     const once = () => {
@@ -48,17 +55,18 @@ function useDeletion({ conversation, id }: MessageState): Deletion {
       window.removeEventListener("pagehide", once);
       if (!undone.current) once();
     };
-  }, [pending, id, carryOut]);
+  }, [undoable, id, carryOut]);
+  const waits = asked === id ? "asked" : null;
   return {
-    pending: pending === id,
+    stage: undoable === id ? "undoable" : waits,
     problem,
-    ask: () => {
+    begin: () => {
       setProblem("");
-      setPending(id);
+      setUndoable(id);
     },
     undo: () => {
       undone.current = true;
-      setPending(null);
+      setUndoable(null);
     },
   };
 }
@@ -81,30 +89,50 @@ export function OwnMessage({
   onEdit: (edit: Edit | null) => void;
   onSaved: (saved: MessageState) => void;
 }): ReactElement {
+  const article = useRef<HTMLElement>(null);
+  const undo = useRef<HTMLButtonElement>(null);
+  const bin = useRef<HTMLButtonElement>(null);
   const pencil = useRef<HTMLButtonElement>(null);
-  const cancelled = useRef(false);
+  /** What has the focus again once the message is shown as it was. */
+  const left = useRef<typeof pencil | null>(null);
+  const onAsked = useCallback(() => {
+    // The button is about to go; the message stays, as one that was deleted.
+    if (undo.current?.matches(":focus")) article.current?.focus({ preventScroll: true });
+  }, []);
+  const deletion = useDeletion(message, onAsked);
+  const { stage } = deletion;
   useEffect(() => {
-    if (edit || !cancelled.current) return;
-    cancelled.current = false;
-    pencil.current?.focus();
-  }, [edit]);
-  const deletion = useDeletion(message);
+    if (edit || stage) return;
+    left.current?.current?.focus();
+    left.current = null;
+  }, [edit, stage]);
   const label = `You, ${time(message.created_at)}`;
-  if (deletion.pending) {
+  if (message.deleted_at || stage) {
     return (
-      <article aria-label={`${label}, deleted`} className="py-1">
-        <p role="status" className="flex items-center justify-end gap-2 text-muted text-sm">
-          Message deleted.
-          <Button className="min-h-8! px-3! text-ink" autoFocus onClick={deletion.undo}>
-            Undo
-          </Button>
-        </p>
+      <article ref={article} tabIndex={-1} aria-label={`${label}, deleted`} className="py-1">
+        <div className="flex min-h-8 items-center justify-end gap-2 text-muted text-sm">
+          {message.deleted_at ? <Tombstone /> : <DeletionLine asked={stage === "asked"} />}
+          {stage === "undoable" && (
+            <Button
+              ref={undo}
+              className="min-h-8! px-3! text-ink"
+              autoFocus
+              onClick={() => {
+                left.current = bin;
+                deletion.undo();
+              }}
+            >
+              Undo
+            </Button>
+          )}
+        </div>
+        {pager && <div className="flex justify-end">{pager}</div>}
       </article>
     );
   }
   if (edit) {
     return (
-      <article aria-label={label} className="py-1">
+      <article ref={article} aria-label={label} className="py-1">
         <MessageEditor
           // Another wording is another message.
           key={message.id}
@@ -113,7 +141,7 @@ export function OwnMessage({
           branches={branches}
           onEdit={onEdit}
           onCancel={() => {
-            cancelled.current = true;
+            left.current = pencil;
             onEdit(null);
           }}
           onSaved={onSaved}
@@ -122,9 +150,9 @@ export function OwnMessage({
     );
   }
   return (
-    <article aria-label={label} className="group/own py-1">
+    <article ref={article} aria-label={label} className="group/own py-1">
       <div className="flex items-center justify-end gap-1">
-        <IconButton label="Delete" className={ACTION} onClick={deletion.ask}>
+        <IconButton ref={bin} label="Delete" className={ACTION} onClick={deletion.begin}>
           <Trash2 aria-hidden />
         </IconButton>
         <IconButton
@@ -150,6 +178,21 @@ export function OwnMessage({
       )}
     </article>
   );
+}
+
+/** Says so where one's message is about to be deleted. */
+function DeletionLine({ asked }: { asked: boolean }): ReactElement {
+  const away = useKnown((state) => state.offlineSince !== null);
+  return (
+    <p role="status" className={asked && away ? "text-end text-caution" : ""}>
+      {asked && away ? "The message is deleted when the connection is back." : "Message deleted."}
+    </p>
+  );
+}
+
+/** What is left of a message. */
+export function Tombstone(): ReactElement {
+  return <p className="text-muted text-sm italic">This message was deleted.</p>;
 }
 
 export function Bubble({ text, faint = false }: { text: string; faint?: boolean }): ReactElement {

@@ -73,7 +73,7 @@ function dayOf(message: MessageState): string {
 }
 
 function follows(message: MessageState, before: MessageState | undefined): boolean {
-  if (!before || before.deleted_at || !message.author) return false;
+  if (!before || !message.author) return false;
   const after = Date.parse(message.created_at) - Date.parse(before.created_at);
   return message.author.id === before.author?.id && after < SAME_BREATH;
 }

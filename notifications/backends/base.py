@@ -1,16 +1,13 @@
-"""Delivery backends: when and where a channel's payloads are handed to their providers."""
+"""What every delivery backend does: make a channel's deliveries, and carry one out."""
 
 import abc
-import time
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import transaction
 from django.utils.module_loading import import_string
 
 from notifications.channels import BaseNotificationChannel
 from notifications.providers import BaseNotificationProvider
-from notifications.services import create_delivery
 
 
 class BaseBackend(abc.ABC):
@@ -56,49 +53,3 @@ class BaseBackend(abc.ABC):
             payload = channel.build_payload(provider)
             context = channel.get_context(provider)
             self.produce(provider, provider_class, payload, context, countdown)
-
-
-class ProcrastinateBackend(BaseBackend):
-    """The default: a job in the caller's transaction, sent by a worker with retries."""
-
-    def produce(
-        self,
-        provider: str,
-        provider_class: str,
-        payload: Any,
-        context: Mapping[str, Any],
-        countdown: float,
-    ) -> None:
-        """Store the delivery and its job."""
-        create_delivery(
-            notification=self.notification_channel.notification,
-            channel=self.notification_channel.name,
-            provider=provider,
-            payload=payload,
-            context=context,
-            countdown=countdown,
-        )
-
-
-class SynchronousBackend(BaseBackend):
-    """In this process, right after the commit; nothing is retried. For scripts and small sites."""
-
-    def produce(
-        self,
-        provider: str,
-        provider_class: str,
-        payload: Any,
-        context: Mapping[str, Any],
-        countdown: float,
-    ) -> None:
-        """Send after the caller's commit. It blocks for the countdown, as django-notifs' does."""
-
-        def send() -> None:
-            time.sleep(countdown)
-            self.consume(provider, provider_class, payload, context)
-
-        transaction.on_commit(send)
-
-
-Procrastinate = ProcrastinateBackend
-Synchronous = SynchronousBackend

@@ -1,0 +1,55 @@
+"""Pages of a list, by cursor; the same parameters for every list."""
+
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework.exceptions import NotFound
+from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.request import Request
+
+from core.rest import parse_query
+from protocol.fields import Whole
+from protocol.frames import Body
+
+
+class LimitQuery(Body):
+    """How many rows are asked for."""
+
+    limit: Whole | None = None
+
+
+class Pages(CursorPagination):
+    """A subclass says its order, its sizes, and what is no position in that order."""
+
+    page_size: int
+    max_page_size: int
+
+    def get_page_size(self, request: Request) -> int:
+        """Return how many rows a page has. Raises Invalid for a `limit` that is no whole number."""
+        limit = parse_query(LimitQuery, request).limit
+        return self.page_size if limit is None else min(max(limit, 1), self.max_page_size)
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        """Return the cursor; refuse, as REST framework does not, one with no position of ours."""
+        cursor: Cursor | None = super().decode_cursor(request)
+        if cursor is not None and cursor.position is not None:
+            try:
+                self.check_position(str(cursor.position))
+            except ValueError:
+                raise NotFound(self.invalid_cursor_message) from None
+        return cursor
+
+    def check_position(self, position: str) -> None:
+        """Raise ValueError for what is no position in this order."""
+        raise NotImplementedError
+
+    @classmethod
+    def parameters(cls) -> list[OpenApiParameter]:
+        """Return the parameters of `extend_schema`."""
+        sizes = f"1 to {cls.max_page_size}, else {cls.page_size}"
+        return [
+            OpenApiParameter("cursor", str, description="From `next` or `previous`."),
+            OpenApiParameter(
+                "limit",
+                {"type": "integer", "minimum": 0},
+                description=f"How many at most: {sizes}.",
+            ),
+        ]
