@@ -37,6 +37,7 @@ def main() -> int:
     parser.add_argument(
         "--life", type=float, default=300.0, help="seconds after which a conversation is replaced"
     )
+    parser.add_argument("--devices", type=int, default=None, help="of each person, else 1 or 2")
     arguments = parser.parse_args()
     seed = secrets.randbelow(10**6) if arguments.seed is None else arguments.seed
     print(f"SEED={seed}", flush=True)
@@ -53,6 +54,7 @@ def main() -> int:
             seed=seed,
             rooms=arguments.rooms,
             life=arguments.life,
+            devices=arguments.devices,
             logs=logs,
             postgres=postgres,
         )
