@@ -5,6 +5,8 @@ from typing import Final
 
 PROTOCOL: Final = "chatire.v1"
 
+# A handshake that is not done by then is given up.
+HANDSHAKE_SECONDS: Final = 10
 HEARTBEAT_SECONDS: Final = 25
 HEARTBEAT_GRACE_SECONDS: Final = 10
 # After a token expires, a client has this long to send `auth` before its socket closes.
@@ -52,7 +54,7 @@ class CloseCode(IntEnum):
     )
     RESTARTING = (
         1012,
-        "`restarting`, or `unavailable` while the database is away",
+        "`restarting`, `unavailable` while the database is away, `busy` while too many come",
         "reconnect, after `after_ms` or with backoff",
     )
     AUTHENTICATE = (

@@ -19,6 +19,8 @@ from django.db import connection
 from pydantic import BaseModel, ValidationError
 
 from accounts.models import User
+from accounts.selectors import SESSION_COLUMNS, SESSION_TABLES, SESSION_WHERE, session_of
+from accounts.tokens import Claims
 from chat.models import Conversation
 from chat.selectors.conversations import active_assistants
 from chat.selectors.sync import installation_epoch
@@ -80,18 +82,21 @@ FROM chat_readstate r JOIN chat_conversation c ON c.id = r.conversation_id
 WHERE r.user_id = ANY(%s) AND r.conversation_id = ANY(%s) AND NOT r.gone
 """  # noqa: S608
 
-_GREETING = """
-SELECT (SELECT epoch FROM chat_installation),
+_GREETING = f"""
+SELECT {SESSION_COLUMNS},
+    (SELECT epoch FROM chat_installation),
     coalesce((SELECT seq FROM chat_feed WHERE user_id = %(user)s), 0),
     ARRAY(
-        SELECT conversation_id FROM chat_readstate
-        WHERE %(asked)s AND user_id = %(user)s AND NOT gone
+        SELECT conversation_id FROM chat_readstate WHERE user_id = %(user)s AND NOT gone
     )
-"""
+FROM {SESSION_TABLES} WHERE {SESSION_WHERE}
+"""  # noqa: S608 - nothing but names of columns and tables
 
 _CONVERSATIONS_OF = """
-SELECT user_id, array_agg(conversation_id) FROM chat_readstate
-WHERE user_id = ANY(%s) AND NOT gone GROUP BY user_id
+SELECT f.user_id, f.seq, ARRAY(
+    SELECT conversation_id FROM chat_readstate r WHERE r.user_id = f.user_id AND NOT gone
+)
+FROM chat_feed f WHERE f.user_id = ANY(%s)
 """
 
 # In one statement, and so of one snapshot, which it tells as well.
@@ -157,28 +162,33 @@ class _Page(NamedTuple):
 
 
 class Greeting(NamedTuple):
-    """What a socket begins with; `conversations` None if they were not asked for."""
+    """What a socket begins with. The conversations are in hex."""
 
+    user: User
     epoch: UUID
     feed: int
-    conversations: list[str] | None
+    conversations: list[str]
 
 
-def greeting(user_id: UUID, *, conversations: bool) -> Greeting:
-    """Read what a socket begins with, in one statement."""
+def greeting(claims: Claims) -> Greeting:
+    """Read what a socket begins with, of the person that a verified token names: one statement.
+
+    Raises SessionRevoked or UserInactive.
+    """
+    values = {"user": claims.user_id, "session": claims.session_id}
     with connection.cursor() as cursor:
-        cursor.execute(_GREETING, {"user": user_id, "asked": conversations})
-        epoch, feed, rooms = cursor.fetchone()
-    return Greeting(
-        epoch or installation_epoch(), feed, [room.hex for room in rooms] if conversations else None
-    )
+        cursor.execute(_GREETING, values)
+        row = cursor.fetchone()
+    user = session_of(row).user
+    epoch, feed, rooms = row[-3:]
+    return Greeting(user, epoch or installation_epoch(), feed, [room.hex for room in rooms])
 
 
-def conversations_of(people: Sequence[UUID]) -> dict[UUID, list[str]]:
-    """Return the conversations that people are in, in hex, by person."""
+def conversations_of(people: Sequence[UUID]) -> dict[UUID, tuple[int, list[str]]]:
+    """Return how far people's feeds are, and what they are in, in hex, by person."""
     with connection.cursor() as cursor:
         cursor.execute(_CONVERSATIONS_OF, [list(people)])
-        return {person: [room.hex for room in rooms] for person, rooms in cursor.fetchall()}
+        return {row[0]: (row[1], [room.hex for room in row[2]]) for row in cursor.fetchall()}
 
 
 def room_states(person: UUID, conversations: Sequence[UUID]) -> list[RoomState]:

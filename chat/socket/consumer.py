@@ -11,7 +11,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from accounts.models import User
 from channels_pgnotify import PushMixin
 from chat.selectors.conversations import followable
-from chat.selectors.rooms import greeting
+from chat.selectors.rooms import Greeting
 from chat.socket import registry
 from chat.socket.auth import SocketAuth, authenticate_token
 from chat.socket.command_queue import UNAVAILABLE, CommandQueue, Unreadable, decode
@@ -76,7 +76,8 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         query = parse_qs(self.scope["query_string"].decode(), keep_blank_values=True)
         try:
             parameters = parse_parameters(query)
-            await in_thread(require_offered, parameters)
+            if parameters.assistant is not None or parameters.model is not None:
+                await in_thread(require_offered, parameters)
             self.defaults = parameters.defaults()
             await self._greet(parameters)
         except BadParameters as error:
@@ -89,6 +90,8 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         except UNAVAILABLE:
             await self._connection.shut(CloseCode.RESTARTING, "unavailable")
         else:
+            self.scope["greeted"]()
+            del self.scope["greeting"]
             self._connection.spawn(self._commands.run(lambda command: handle(self, command)))
             self._connection.spawn(self._watch_clock())
 
@@ -96,11 +99,8 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         """Say hello, and subscribe to the route's conversation; that ack's id is `subscribe`."""
         await self.channel_layer.group_add(user_group(self.user.pk), self.channel_name)
         here = roster()
-        await here.opened(self.user.pk, self)
-        unknown = not here.knows(self.user.pk)
-        begun = await in_thread(greeting, self.user.pk, conversations=unknown)
-        if begun.conversations is not None:
-            here.load(self.user.pk, begun.conversations)
+        begun: Greeting = self.scope["greeting"]
+        await here.opened(self.user.pk, self, feed=begun.feed, conversations=begun.conversations)
         self._connection.put(
             Hello(
                 epoch=begun.epoch,
@@ -206,10 +206,8 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         """Pass a published frame on, unless its conversation is not followed (any more)."""
         conversation, declared = message.get("conversation"), EVENTS.get(message["kind"])
         personal = declared is not None and declared.order is Order.PERSON
-        for joined in message.get("joined", ()):
-            roster().joined(self.user.pk, joined)
-        for gone in message.get("gone", ()):
-            roster().left(self.user.pk, gone)
+        if "gone" in message:
+            roster().heard(self.user.pk, message)
         if personal or conversation is None or self.subscriptions.is_news(conversation, message):
             self._connection.put_event(message)
 

@@ -208,6 +208,7 @@ async def sync(socket: Socket, command: Sync) -> None:
         at=command.at,
         cursor=command.cursor,
     )
+    await roster().catch_up(socket.user.pk, changes.seq)
     socket.answer(SyncAck(id=command.id, changes=changes))
 
 

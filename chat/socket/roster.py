@@ -6,7 +6,7 @@ database. A client hears of what moved once a second at most, whatever its conve
 
 import asyncio
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -40,14 +40,14 @@ class Socket(Protocol):
 class _Person:
     """Someone with sockets here: what they are in, and what they have yet to be told."""
 
-    __slots__ = ("loaded", "may_hear_at", "place", "rooms", "sockets", "touched", "user_id")
+    __slots__ = ("feed", "may_hear_at", "place", "rooms", "sockets", "touched", "user_id")
 
     def __init__(self, user_id: UUID, place: int) -> None:
         self.user_id = user_id
         self.place = place
         self.sockets: set[Socket] = set()
         self.rooms = array("I")
-        self.loaded = False
+        self.feed = -1
         self.touched: dict[str, Touch] = {}
         self.may_hear_at = 0.0
 
@@ -82,14 +82,20 @@ class Roster:
 
     # --- Who is here -------------------------------------------------------------------------
 
-    async def opened(self, user_id: UUID, socket: Socket) -> None:
-        """Count a socket in. Unless the person is known already, `load` is to follow."""
+    async def opened(
+        self, user_id: UUID, socket: Socket, *, feed: int, conversations: Iterable[str]
+    ) -> None:
+        """Count a socket in, whose person was in these conversations at this seq of their feed.
+
+        What came between that read and this call is found when the client asks: see `catch_up`.
+        """
         await self._listen()
         person = self._people.get(user_id)
         if person is None:
             place = self._free_people.pop() if self._free_people else len(self._person_at)
             person = self._people[user_id] = self._person_at[place] = _Person(user_id, place)
         person.sockets.add(socket)
+        self.load(user_id, feed, conversations)
 
     def closed(self, user_id: UUID, socket: Socket) -> None:
         """Count a socket out; with their last one a person is forgotten."""
@@ -107,27 +113,43 @@ class Roster:
         if not self._people:
             self._stop()
 
-    def knows(self, user_id: UUID) -> bool:
-        """Say whether it is known what a person is in."""
-        person = self._people.get(user_id)
-        return person is not None and person.loaded
-
     def is_in(self, user_id: UUID, conversation: str) -> bool:
         """Say whether a person is known to be in a conversation."""
         person, room = self._people.get(user_id), self._rooms.get(conversation)
         return person is not None and room is not None and room.place in person.rooms
 
-    def load(self, user_id: UUID, conversations: Iterable[str]) -> None:
-        """Take what a person is in, in place of what was known."""
+    def load(self, user_id: UUID, feed: int, conversations: Iterable[str]) -> None:
+        """Take what a person is in at this seq of their feed, if no more is known already."""
         person = self._people.get(user_id)
-        if person is None:
+        if person is None or person.feed >= feed:
             return
+        person.feed = feed
         for place in person.rooms:
             self._take_out(person, self._room_at[place])
         del person.rooms[:]
         for conversation in conversations:
             self._put_in(person, conversation)
-        person.loaded = True
+
+    async def catch_up(self, user_id: UUID, feed: int) -> None:
+        """Read what a person is in anew if their feed is known to have moved on unheard."""
+        person = self._people.get(user_id)
+        if person is not None and person.feed < feed:
+            known = await in_thread(conversations_of, [user_id])
+            if user_id in known:
+                self.load(user_id, *known[user_id])
+
+    def heard(self, user_id: UUID, message: Mapping[str, Any]) -> None:
+        """Take in what a `mine.updated` says of a person's conversations."""
+        person = self._people.get(user_id)
+        if person is None:
+            return
+        for conversation in message["joined"]:
+            self.joined(user_id, conversation)
+        for conversation in message["gone"]:
+            self.left(user_id, conversation)
+        # One that was missed before is found out by `catch_up`.
+        if message["seq"] == person.feed + 1:
+            person.feed += 1
 
     def joined(self, user_id: UUID, conversation: str) -> None:
         """A person is in another conversation from now on."""
@@ -222,7 +244,8 @@ class Roster:
                 logger.warning("roster_not_loaded", error=type(error).__name__)
                 await asyncio.sleep(RETRY_AFTER)
         for user_id in people:
-            self.load(user_id, known.get(user_id, ()))
+            feed, conversations = known.get(user_id, (0, []))
+            self.load(user_id, feed, conversations)
 
     # --- What it tells -----------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -12,7 +13,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from accounts.models import User
+from accounts.errors import SessionRevoked
+from accounts.models import Session, User
+from accounts.tokens import Claims
 from chat.models import Assistant, Conversation, Feed, Member, Message, ReadState
 from chat.selectors import rooms
 from chat.selectors.rooms import conversations_of, greeting, person_changes, room_state
@@ -355,21 +358,24 @@ def test_what_one_is_told_of_outlives_a_leave(alice: User, bob: User, group: Con
 # --- For sockets -----------------------------------------------------------------------------
 
 
-def test_a_socket_begins_with_one_statement(alice: User, group: Conversation) -> None:
+def test_a_socket_begins_with_one_statement(alice: User, bob: User, group: Conversation) -> None:
     person_changes(user=alice)  # the installation has its row
+    session = Session.objects.create(user=alice, expires_at=timezone.now())
+    claims = Claims(user_id=alice.pk, session_id=session.pk, expires_at=0, token_id="t")
     with CaptureQueriesContext(connection) as queries:
-        begun = greeting(alice.pk, conversations=True)
+        begun = greeting(claims)
     assert len(queries) == 1
-    assert (begun.feed, begun.conversations) == (1, [group.pk.hex])
-    assert greeting(alice.pk, conversations=False).conversations is None
+    assert (begun.user, begun.feed, begun.conversations) == (alice, 1, [group.pk.hex])
+    with pytest.raises(SessionRevoked):
+        greeting(replace(claims, user_id=bob.pk))
 
 
 def test_conversations_of_several_people(
     alice: User, bob: User, charlie: User, group: Conversation
 ) -> None:
     assert conversations_of([alice.pk, bob.pk, charlie.pk]) == {
-        alice.pk: [group.pk.hex],
-        bob.pk: [group.pk.hex],
+        alice.pk: (1, [group.pk.hex]),
+        bob.pk: (1, [group.pk.hex]),
     }
 
 

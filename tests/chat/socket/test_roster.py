@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -45,6 +45,15 @@ class Here(Roster):
         return
 
 
+async def _at_once(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+@pytest.fixture(autouse=True)
+def _no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "in_thread", _at_once)
+
+
 @pytest.fixture
 async def here() -> AsyncIterator[Roster]:
     roster = Here()
@@ -52,11 +61,9 @@ async def here() -> AsyncIterator[Roster]:
     roster._stop()
 
 
-async def open_for(roster: Roster, person: UUID, *conversations: str) -> Ear:
+async def open_for(roster: Roster, person: UUID, *conversations: str, feed: int = 1) -> Ear:
     ear = Ear()
-    await roster.opened(person, ear)
-    if not roster.knows(person):
-        roster.load(person, conversations)
+    await roster.opened(person, ear, feed=feed, conversations=conversations)
     return ear
 
 
@@ -179,7 +186,7 @@ async def test_with_the_last_socket_a_person_is_forgotten(here: Roster) -> None:
     assert (phone.heard, len(desk.heard)) == ([], 1)
     here.closed(ALICE, desk)
     here.closed(ALICE, desk)
-    assert not here.knows(ALICE)
+    assert not here.is_in(ALICE, LUNCH)
     assert not here._rooms
     # Their numbers are given to others, who are not taken for them.
     bob = await open_for(here, BOB, DINNER)
@@ -203,11 +210,11 @@ async def test_after_a_gap_everyones_conversations_are_read_again(
     alice, bob = await open_for(here, ALICE, LUNCH), await open_for(here, BOB, LUNCH)
     asked: list[list[UUID]] = []
 
-    def conversations(people: list[UUID]) -> dict[UUID, list[str]]:
+    def conversations(people: list[UUID]) -> dict[UUID, tuple[int, list[str]]]:
         asked.append(people)
         if len(asked) == 1:
             raise ConnectionError
-        return {ALICE: [DINNER]}
+        return {ALICE: (2, [DINNER]), BOB: (2, [])}
 
     monkeypatch.setattr(module, "conversations_of", conversations)
     monkeypatch.setattr(module, "RETRY_AFTER", 0)
@@ -216,6 +223,37 @@ async def test_after_a_gap_everyones_conversations_are_read_again(
     here.touched(touch(LUNCH))
     here.touched(touch(DINNER))
     assert (len(alice.rooms), bob.rooms) == (1, [])
+
+
+async def test_what_came_before_a_socket_was_counted_in_is_found_when_its_client_asks(
+    here: Roster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[UUID] = []
+
+    def conversations(people: list[UUID]) -> dict[UUID, tuple[int, list[str]]]:
+        asked.extend(people)
+        return {ALICE: (3, [LUNCH, DINNER])}
+
+    monkeypatch.setattr(module, "conversations_of", conversations)
+    await open_for(here, ALICE, LUNCH, feed=1)
+    await here.catch_up(ALICE, 1)
+    assert (asked, here.is_in(ALICE, DINNER)) == ([], False)
+    await here.catch_up(ALICE, 3)
+    assert (asked, here.is_in(ALICE, DINNER)) == ([ALICE], True)
+    # Heard in order, there is nothing to find.
+    here.heard(ALICE, {"seq": 4, "joined": [], "gone": [DINNER]})
+    await here.catch_up(ALICE, 4)
+    assert (asked, here.is_in(ALICE, DINNER)) == ([ALICE], False)
+    here.heard(ALICE, {"seq": 6, "joined": [], "gone": []})
+    await here.catch_up(ALICE, 6)
+    assert asked == [ALICE, ALICE]
+
+
+async def test_an_older_read_does_not_undo_what_was_heard_since(here: Roster) -> None:
+    await open_for(here, ALICE, LUNCH, feed=1)
+    here.heard(ALICE, {"seq": 2, "joined": [DINNER], "gone": [LUNCH]})
+    await open_for(here, ALICE, LUNCH, feed=1)
+    assert (here.is_in(ALICE, LUNCH), here.is_in(ALICE, DINNER)) == (False, True)
 
 
 async def test_a_person_in_many_conversations_costs_a_few_bytes_for_each(here: Roster) -> None:
