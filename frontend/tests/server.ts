@@ -45,6 +45,7 @@ export function aRoom(id: string): RoomState {
       seq: 0,
       read: 0,
       number: 0,
+      removed: [],
       unread: 0,
       level: "all",
       muted_until: null,

@@ -19,17 +19,14 @@ import type {
   ServerEvent,
 } from "./protocol.ts";
 
-/** A conversation as one's list shows it; `mine.read`, `mine.number` and `mine.unread` are live. */
+/** A conversation as one's list shows it; of `mine`, all that is counted with is live. */
 export interface Room extends RoomState {
-  /** What the server counted last. */
-  readonly counted: MineState;
-  /** The `seq` of the row that this came with: what was deleted up to there is counted. */
+  /** The `seq` of the newest whole row, and those that the title and the preview are from. */
   readonly whole: number;
-  /** The `seq` that the title, and the preview, are from. */
   readonly titled: number;
   readonly previewed: number;
-  /** Numbers of deleted messages after `counted.read`, and the `seq` of the touch that told. */
-  readonly removed: Readonly<Record<number, number>>;
+  /** The conversation's `number` when `mine.read` was last told. */
+  readonly counted: number;
 }
 
 export interface Inbox {
@@ -58,7 +55,7 @@ export interface Feed {
   readonly rooms: Readonly<Record<string, Room>>;
   /** Conversations that one is in no more, and the `seq` of the feed that ended them. */
   readonly gone: Readonly<Record<string, number>>;
-  /** Conversations that were heard of, but whose rows are missing or in doubt. */
+  /** Conversations that were heard of, but are not known. */
   readonly wanted: readonly string[];
   /** Whom one may talk to; null before the first answer. */
   readonly assistants: readonly AssistantState[] | null;
@@ -317,11 +314,6 @@ function wanting(known: Feed, id: string): Feed {
   return known.wanted.includes(id) ? known : { ...known, wanted: [...known.wanted, id] };
 }
 
-function asSure(known: Feed, id: string): Feed {
-  const room = known.rooms[id];
-  return room && !unreadOf(room).sure ? wanting(known, id) : known;
-}
-
 /** These are over, as of `seq` of the feed, unless one came back since. */
 function without(known: Feed, ids: readonly string[], seq: number): Feed {
   if (ids.length === 0) return known;
@@ -329,50 +321,46 @@ function without(known: Feed, ids: readonly string[], seq: number): Feed {
   const gone = { ...known.gone };
   for (const id of ids) {
     gone[id] = Math.max(gone[id] ?? 0, seq);
-    if ((rooms[id]?.counted.seq ?? 0) <= seq) delete rooms[id];
+    if ((rooms[id]?.mine.seq ?? 0) <= seq) delete rooms[id];
   }
-  return { ...known, rooms, gone, wanted: known.wanted.filter((id) => !ids.includes(id)) };
+  return { ...known, rooms, gone };
 }
 
 // --- One room -------------------------------------------------------------------------------
 
 function takeRow(held: Room | undefined, row: RoomState): Room {
-  const { seq, mine } = row;
+  const { seq, title, preview, mine } = row;
   if (!held) {
-    const versions = { counted: mine, whole: seq, titled: seq, previewed: seq };
-    return recounted({ ...row, ...versions, removed: {} });
+    return { ...row, whole: seq, titled: seq, previewed: seq, counted: mine.number };
   }
-  const common = {
+  const newest = seq >= held.whole;
+  const room: Room = {
+    ...held,
+    ...(newest ? row : held),
     seq: Math.max(held.seq, seq),
     number: Math.max(held.number, row.number),
     active_at: later(held.active_at, row.active_at),
+    title: held.title,
+    preview: held.preview,
+    whole: newest ? seq : held.whole,
     mine: held.mine,
   };
-  const room: Room = { ...held, ...(seq >= held.whole ? row : held), ...common };
-  const named = takePreview(
-    takeTitle({ ...room, title: held.title, preview: held.preview }, row.title, seq),
-    row.preview,
-    seq,
-  );
-  const counts = !isOlder(mine, held.counted);
-  return takeMine({ ...named, whole: counts ? Math.max(held.whole, seq) : held.whole }, mine);
+  return takeMine(takePreview(takeTitle(room, title, seq), preview, seq), mine);
 }
 
 function takeTouch(room: Room, touch: RoomTouch): Room {
-  const { seq, number, title, preview, read } = touch;
-  const removed = { ...room.removed };
-  for (const one of touch.removed) removed[one] = Math.min(removed[one] ?? seq, seq);
+  const { seq, title, preview, read, removed } = touch;
   let next: Room = {
     ...room,
     seq: Math.max(room.seq, seq),
-    number: Math.max(room.number, number),
+    number: Math.max(room.number, touch.number),
     active_at: later(room.active_at, touch.active_at),
-    removed,
   };
   if (title !== null) next = takeTitle(next, title, seq);
   if (preview !== null) next = takePreview(next, preview, seq);
-  // Up to the number it was counted at, the count knows it.
-  return read !== null && read > room.counted.number ? takeRead(next, read) : recounted(next);
+  // When one's mark was told last, all up to that number was known.
+  const mark = read !== null && read > room.counted ? read : 0;
+  return counted(next, Math.max(room.mine.read, mark), removed);
 }
 
 function takeTitle(room: Room, title: string, titled: number): Room {
@@ -384,57 +372,31 @@ function takePreview(room: Room, preview: string, previewed: number): Room {
 }
 
 function takeMine(room: Room, mine: MineState): Room {
-  if (isOlder(mine, room.counted)) return recounted(room);
-  // What one wrote after this was counted has moved the mark on.
-  const read = room.mine.read > mine.number ? room.mine.read : mine.read;
-  const number = Math.max(room.number, mine.number);
-  return recounted({ ...room, number, counted: mine, mine: { ...mine, read } });
+  const held = room.mine;
+  const next = { ...room, number: Math.max(room.number, mine.number) };
+  if (mine.seq < held.seq) return counted(next, held.read, mine.removed);
+  if (mine.seq === held.seq) {
+    const newest = Math.max(room.counted, mine.number);
+    return counted({ ...next, counted: newest }, Math.max(held.read, mine.read), mine.removed);
+  }
+  // What one wrote after this was told has moved the mark on.
+  const read = held.read > mine.number ? held.read : mine.read;
+  const all = [...held.removed, ...mine.removed];
+  return counted({ ...next, counted: mine.number, mine }, read, all);
 }
 
 function takeRead(room: Room, number: number): Room {
-  const read = Math.max(room.mine.read, number);
-  return recounted({ ...room, mine: { ...room.mine, read } });
+  return counted(room, Math.max(room.mine.read, number), []);
 }
 
-/** Within one `seq` of the feed, messages, one's own mark and deletions only grow. */
-function isOlder(one: MineState, other: MineState): boolean {
-  if (one.seq !== other.seq) return one.seq < other.seq;
-  if (one.number !== other.number) return one.number < other.number;
-  if (one.read !== other.read) return one.read < other.read;
-  return one.unread > other.unread;
-}
-
-function recounted(room: Room): Room {
-  const { number, counted } = room;
-  const removed: Record<number, number> = {};
-  for (const [one, seq] of Object.entries(room.removed)) {
-    if (Number(one) > counted.read) removed[Number(one)] = seq;
-  }
-  const next = { ...room, removed };
-  return { ...next, mine: { ...room.mine, number, unread: unreadOf(next).unread } };
-}
-
-/**
- * Count what is unread. The server's count says how many of the messages it covers were deleted,
- * but not which: where that decides and they are not all known by name, it is not `sure`.
- */
-function unreadOf({ number, mine, counted, whole, removed }: Room): {
-  unread: number;
-  sure: boolean;
-} {
-  const { read } = mine;
-  const deleted = counted.number - counted.read - counted.unread;
-  const names = Object.entries(removed).map(([one, seq]) => [Number(one), seq] as const);
-  const covered = names.filter(([one]) => one > counted.read && one <= counted.number);
-  const after = names.filter(([one]) => one > read && one <= number).length;
-  const left = (gaps: number) => Math.max(0, number - read - gaps);
-  const known = covered.filter(([, seq]) => seq <= whole).length;
-  if (read >= counted.number || known >= deleted) return { unread: left(after), sure: true };
-  if (read !== counted.read) return { unread: left(after), sure: false };
-  // No fewer were deleted than the server counted, and no fewer than are known.
-  const beyond = names.filter(([one]) => one > counted.number && one <= number).length;
-  const gaps = Math.max(deleted, covered.length) + beyond;
-  return { unread: left(gaps), sure: known === covered.length };
+/** Count what is unread, up to `read` and without what was `removed`, too. */
+function counted(room: Room, read: number, more: readonly number[]): Room {
+  const { number, mine } = room;
+  const removed = [...new Set([...mine.removed, ...more])]
+    .filter((one) => one > read)
+    .sort((a, b) => a - b);
+  const unread = Math.max(0, number - read - removed.filter((one) => one <= number).length);
+  return { ...room, mine: { ...mine, read, number, removed, unread } };
 }
 
 function later(one: string, other: string): string {

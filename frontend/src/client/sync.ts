@@ -90,6 +90,8 @@ export class Sync {
   }
 
   async #catchUp(run: object): Promise<void> {
+    // The pages of an answer to an earlier question tell nothing of what was missed since.
+    let resumed = this.#store.getState().feed.unfinished !== null;
     for (let whole = false; !whole; ) {
       this.apply({ type: "asking" });
       const changes = await this.#ask(feedQuestion(this.#store.getState().feed));
@@ -99,6 +101,7 @@ export class Sync {
       this.#store.setState({ feedFailed: false });
       // Where the epoch is another, it knows nothing any more, and asks from the start.
       whole = changes.complete && this.#store.getState().feed.epoch === changes.epoch;
+      if (whole && resumed) [whole, resumed] = [false, false];
       // There is a screen to show. The socket, which is about to open, asks for the rest.
       if (this.#socket.status === "connecting") return;
     }
