@@ -294,20 +294,14 @@ function withMine(known: Feed, mine: readonly MineState[]): Feed {
     const id = row.conversation;
     if (row.seq <= (next.gone[id] ?? -1)) return next;
     if (!next.rooms[id]) return wanting(next, id);
-    return asSure(
-      inRoom(next, id, (room) => takeMine(room, row)),
-      id,
-    );
+    return inRoom(next, id, (room) => takeMine(room, row));
   }, known);
 }
 
 function withTouch(known: Feed, touch: RoomTouch): Feed {
   const id = touch.conversation;
   if (!known.rooms[id]) return id in known.gone ? known : wanting(known, id);
-  return asSure(
-    inRoom(known, id, (room) => takeTouch(room, touch)),
-    id,
-  );
+  return inRoom(known, id, (room) => takeTouch(room, touch));
 }
 
 function wanting(known: Feed, id: string): Feed {
