@@ -767,6 +767,27 @@ describe("the session", () => {
     expect(client.store.getState()).toMatchObject({ typing: {}, feed: { rooms: {} } });
   });
 
+  test("what one person asked for keeps nobody else waiting", async () => {
+    const first = token("first");
+    client.stop();
+    client = new Client({
+      base: "http://server",
+      storage,
+      fetch: (request) =>
+        request.headers.get("Authorization")?.endsWith(first)
+          ? new Promise(() => undefined)
+          : server.fetch(request),
+      createSocket: server.createSocket,
+    });
+    client.start();
+    await pass();
+    server.list("theirs");
+    const bob = { ...ME, id: "bob", username: "bob" };
+    client.api.tokens.accept({ access: token("of bob"), refresh: "refresh-bob", user: bob });
+    await pass();
+    expect(Object.keys(feed().rooms)).toEqual(["theirs"]);
+  });
+
   test("what one person left on its way is not sent by the next", async () => {
     await showing();
     server.reachable = false;
@@ -859,6 +880,15 @@ describe("the connection", () => {
     server.socket.drop(1006);
     await pass(1_000);
     expect(server.sockets).toHaveLength(2);
+    expect(server.requests.filter(({ path }) => path === "/api/config/")).toHaveLength(1);
+  });
+
+  test("that leads nowhere though it was asked for is not asked for again", async () => {
+    storage.removeItem("chatire.socket");
+    anew();
+    server.onConnect = (socket) => socket.drop(1006);
+    client.start();
+    await pass(60_000);
     expect(server.requests.filter(({ path }) => path === "/api/config/")).toHaveLength(1);
   });
 
@@ -1023,6 +1053,30 @@ describe("the list and the inbox", () => {
     server.socket.tell({ type: "mine.updated", seq: 1, mine: [mine], gone: [] });
     expect(feed().rooms.other?.mine.unread).toBe(0);
     expect(feed().rooms[ROOM]?.mine.unread).toBe(2);
+  });
+
+  test("whoever comes back to the page after a while sees what is new", async () => {
+    await showing();
+    const before = frames("sync").length;
+    client.wake();
+    await pass();
+    expect(frames("sync")).toHaveLength(before);
+    server.list("new");
+    await pass(5 * 60_000 + 1);
+    client.wake();
+    await pass();
+    expect(Object.keys(feed().rooms)).toEqual(["new"]);
+  });
+
+  test("what is missing is not asked for when all has ended", async () => {
+    await showing();
+    const touch = { conversation: "new", seq: 2, number: 1, active_at: "2026-01-02" };
+    const said = { title: null, preview: "hello", removed: [], read: null };
+    server.socket.tell({ type: "rooms.touched", rooms: [{ ...touch, ...said }] });
+    const before = frames("sync").length;
+    client.stop();
+    expect(vi.getTimerCount()).toBe(0);
+    expect(frames("sync")).toHaveLength(before);
   });
 
   test("what one has left is on the list no more", async () => {

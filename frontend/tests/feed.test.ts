@@ -236,9 +236,51 @@ describe("conversations", () => {
     account.read("room", 2);
     const before = events(account.events.splice(0));
     account.leave("room");
-    const known = run(start, ...events(account.events), ...before, changes(late));
+    const known = run(start, ...events(account.events), ...before);
+    expect(known.wanted).toEqual([]);
+    expect(run(known, changes(late)).rooms).toEqual({});
+  });
+
+  test("that were left once more are over, in whatever order one hears of it", () => {
+    const account = anAccount(1);
+    const start = loaded(account);
+    account.leave("room");
+    account.join("room");
+    const [room] = account.changes().rooms;
+    if (!room) throw new Error("no room");
+    account.leave("room");
+    const [first, joined, second] = events(account.events) as [FeedInput, FeedInput, FeedInput];
+    const known = run(start, second, first, joined, { type: "room", room });
     expect(known.rooms).toEqual({});
     expect(known.wanted).toEqual([]);
+  });
+
+  test("that one was told of already are not what an older row says", () => {
+    const account = anAccount(1);
+    const start = loaded(account);
+    const [room] = account.changes().rooms;
+    if (!room) throw new Error("no room");
+    account.say("room", "two");
+    account.rename("room", "title");
+    const known = run(start, ...events(account.events), { type: "room", room });
+    expect(view(known)).toEqual(view(loaded(account)));
+  });
+
+  test("are as their newest row says", () => {
+    const room = { ...aRoom("room"), seq: 5, people: 5 };
+    const older = { ...room, seq: 4, people: 4 };
+    const known = run(emptyFeed(), { type: "room", room }, { type: "room", room: older });
+    expect(known.rooms.room).toMatchObject({ seq: 5, people: 5 });
+  });
+
+  test("that an older installation ended may be there in a restored one", () => {
+    const account = anAccount(1);
+    const start = loaded(account);
+    account.delete("room");
+    const ended = run(start, ...events(account.events), { type: "refused" });
+    const restored = { ...anAccount(1).changes(), epoch: "epoch-2" };
+    expect(Object.keys(run(ended, changes(restored)).rooms)).toEqual(["room"]);
+    expect(Object.keys(run(ended, changes({ ...restored, epoch: "epoch-1" })).rooms)).toEqual([]);
   });
 
   test("that one came back to are not ended by what is late", () => {
@@ -313,6 +355,21 @@ describe("unread", () => {
     expect(unread(run(start, mine, ...events(account.events)))).toBe(0);
   });
 
+  test("does not count what a row tells of whose own mark is older", () => {
+    const account = anAccount(5);
+    const start = loaded(account);
+    account.remove("room", 5);
+    // The touch is lost.
+    account.events.length = 0;
+    const known = run(start, ASKING);
+    const answer = account.changes(feedQuestion(known));
+    account.read("room", 2);
+    expect(unread(run(known, ...events(account.events), changes(answer)))).toBe(2);
+    const mine = account.changes().rooms[0]?.mine as MineState;
+    const late = { ...mine, removed: [] };
+    expect(unread(run(known, { type: "mine", mine: late }, changes(answer)))).toBe(2);
+  });
+
   test("what one reads is read at once, and stays so when one is told of less", () => {
     const account = anAccount(3);
     const start = loaded(account);
@@ -349,7 +406,12 @@ describe("unread", () => {
     const start = loaded(account);
     const held = start.rooms.room?.mine as MineState;
     const mine = { ...held, seq: held.seq + 1, read: 1, unread: 3 };
-    expect(unread(run(start, { type: "mine", mine }))).toBe(3);
+    const known = run(start, { type: "mine", mine });
+    expect(unread(known)).toBe(3);
+    // Also when one is told late of what one wrote before.
+    const late = { conversation: "room", seq: 2, number: 4, active_at: "", title: null };
+    const rooms = [{ ...late, preview: null, removed: [], read: 4 }];
+    expect(unread(run(known, { type: "event", event: { type: "rooms.touched", rooms } }))).toBe(3);
   });
 });
 

@@ -255,9 +255,7 @@ function withInbox(known: Feed, unread: number, isRead: (entry: Notification) =>
 function arrived(known: Feed, seq: number): Feed {
   // Before the first answer there is nothing for the mark to continue from.
   if (known.epoch === null || seq <= known.seq || known.ahead.includes(seq)) return known;
-  const ahead = [...known.ahead, seq];
-  // Nor is there before a first load is whole.
-  return known.at === null ? { ...known, ahead } : advance({ ...known, ahead }, known.seq);
+  return advance({ ...known, ahead: [...known.ahead, seq] }, known.seq);
 }
 
 /** Move the mark to `seq`, and on over every seq that has been applied ahead of it. */
@@ -389,7 +387,7 @@ function counted(room: Room, read: number, more: readonly number[]): Room {
   const removed = [...new Set([...mine.removed, ...more])]
     .filter((one) => one > read)
     .sort((a, b) => a - b);
-  const unread = Math.max(0, number - read - removed.filter((one) => one <= number).length);
+  const unread = Math.max(0, number - read - removed.length);
   return { ...room, mine: { ...mine, read, number, removed, unread } };
 }
 
