@@ -69,7 +69,7 @@ export class Account {
     kept.said.push(text);
     const number = kept.said.length;
     if (own) kept.row = { ...kept.row, mine: { ...kept.row.mine, read: number } };
-    this.#touch(kept, { preview: text, read: own ? number : null });
+    this.#touch(kept, { read: own ? number : null });
   }
 
   remove(id: string, number: number): void {
@@ -78,16 +78,13 @@ export class Account {
     kept.said[number - 1] = null;
     const preview = kept.said.findLast((text) => text !== null) ?? "";
     this.#change(kept, { preview });
-    this.#touch(kept, { preview, removed: [number] });
+    this.#touch(kept, { removed: [number] });
   }
 
   rename(id: string, title: string): void {
     const kept = this.#present(id);
     this.#change(kept, { title, changed_seq: kept.row.seq + 1 });
-    const { mine: _mine, number: _number, people: _people, role: _role, ...rest } = kept.row;
-    const { preview: _preview, ...state } = rest;
-    this.events.push({ type: "conversation.updated", conversation: id, seq: state.seq, state });
-    this.#touch(kept, { title });
+    this.#touch(kept, {});
   }
 
   read(id: string, number: number): void {
@@ -105,20 +102,27 @@ export class Account {
     this.events.push({ type: "notification.created", notification, unread: this.unread });
   }
 
-  /** Let the two newest events be touches of one conversation, told as one. */
-  mergeLast(): void {
-    const [older, newer] = this.events.slice(-2);
-    if (older?.type !== "rooms.touched" || newer?.type !== "rooms.touched") return;
-    const [one, other] = [older.rooms[0], newer.rooms[0]];
-    if (!one || one.conversation !== other?.conversation || one.seq + 1 !== other.seq) return;
+  /** Tell the newest touch as one with an earlier one of its conversation, of those after `from`. */
+  merge(from: number): void {
+    const newest = this.events.at(-1);
+    const one = newest?.type === "rooms.touched" ? newest.rooms[0] : undefined;
+    const at = this.events.findIndex(
+      (event, place) =>
+        place >= from &&
+        place < this.events.length - 1 &&
+        event.type === "rooms.touched" &&
+        event.rooms[0]?.conversation === one?.conversation,
+    );
+    const earlier = this.events[at];
+    if (!one || earlier?.type !== "rooms.touched") return;
+    const [other] = earlier.rooms;
     const merged: RoomTouch = {
-      ...other,
-      title: other.title ?? one.title,
-      preview: other.preview ?? one.preview,
-      removed: [...one.removed, ...other.removed],
-      read: other.read ?? one.read,
+      ...one,
+      removed: [...(other?.removed ?? []), ...one.removed],
+      read: one.read ?? other?.read ?? null,
     };
-    this.events.splice(-2, 2, { type: "rooms.touched", rooms: [merged] });
+    this.events.splice(-1, 1, { type: "rooms.touched", rooms: [merged] });
+    this.events.splice(at, 1);
   }
 
   ids(): string[] {
@@ -191,11 +195,11 @@ export class Account {
     this.events.push({ type: "mine.updated", seq: this.feed, mine: [mine], gone: [] });
   }
 
-  #touch(kept: Kept, fields: Partial<RoomTouch>): void {
-    const { id: conversation, seq, active_at } = kept.row;
-    const unmoved = { title: null, preview: null, removed: [], read: null };
+  #touch(kept: Kept, fields: Pick<Partial<RoomTouch>, "removed" | "read">): void {
+    const { id: conversation, seq, active_at, title, preview } = kept.row;
     const number = kept.said.length;
-    const touch = { conversation, seq, number, active_at, ...unmoved, ...fields };
+    const row = { conversation, seq, number, active_at, title, preview };
+    const touch = { ...row, removed: [], read: null, ...fields };
     this.events.push({ type: "rooms.touched", rooms: [touch] });
   }
 

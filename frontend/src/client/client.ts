@@ -351,10 +351,6 @@ export class Client {
         if (event.conversation) void this.#following.sync(event.conversation);
         else this.#caughtUp();
         break;
-      case "conversation.updated":
-        this.sync.apply({ type: "event", event });
-        this.#following.event(event);
-        break;
       case "conversation.deleted":
         this.sync.apply({ type: "event", event });
         this.#following.event(event);
@@ -372,6 +368,7 @@ export class Client {
         }
         this.#following.event(event);
         break;
+      case "conversation.updated":
       case "message.updated":
       case "member.joined":
       case "member.updated":

@@ -21,10 +21,6 @@ import type {
 
 /** A conversation as one's list shows it; of `mine`, all that is counted with is live. */
 export interface Room extends RoomState {
-  /** The `seq` of the newest whole row, and those that the title and the preview are from. */
-  readonly whole: number;
-  readonly titled: number;
-  readonly previewed: number;
   /** The conversation's `number` when `mine.read` was last told. */
   readonly counted: number;
 }
@@ -223,10 +219,6 @@ function applyEvent(known: Feed, event: ServerEvent): Feed {
       return event.rooms.reduce(withTouch, known);
     case "mine.updated":
       return arrived(withMine(without(known, event.gone, event.seq), event.mine), event.seq);
-    case "conversation.updated":
-      return inRoom(known, event.conversation, (room) =>
-        takeTitle(room, event.state.title, event.state.changed_seq),
-      );
     case "conversation.deleted":
       return without(known, [event.conversation], Number.POSITIVE_INFINITY);
     case "notification.created": {
@@ -321,46 +313,22 @@ function without(known: Feed, ids: readonly string[], seq: number): Feed {
 // --- One room -------------------------------------------------------------------------------
 
 function takeRow(held: Room | undefined, row: RoomState): Room {
-  const { seq, title, preview, mine } = row;
-  if (!held) {
-    return { ...row, whole: seq, titled: seq, previewed: seq, counted: mine.number };
-  }
-  const newest = seq >= held.whole;
-  const room: Room = {
-    ...held,
-    ...(newest ? row : held),
-    seq: Math.max(held.seq, seq),
-    number: Math.max(held.number, row.number),
-    active_at: later(held.active_at, row.active_at),
-    title: held.title,
-    preview: held.preview,
-    whole: newest ? seq : held.whole,
-    mine: held.mine,
-  };
-  return takeMine(takePreview(takeTitle(room, title, seq), preview, seq), mine);
+  if (!held) return { ...row, counted: row.mine.number };
+  const newest = row.seq >= held.seq ? row : held;
+  const number = Math.max(held.number, row.number);
+  const active_at = later(held.active_at, row.active_at);
+  return takeMine({ ...held, ...newest, number, active_at, mine: held.mine }, row.mine);
 }
 
 function takeTouch(room: Room, touch: RoomTouch): Room {
-  const { seq, title, preview, read, removed } = touch;
-  let next: Room = {
-    ...room,
-    seq: Math.max(room.seq, seq),
-    number: Math.max(room.number, touch.number),
-    active_at: later(room.active_at, touch.active_at),
-  };
-  if (title !== null) next = takeTitle(next, title, seq);
-  if (preview !== null) next = takePreview(next, preview, seq);
+  const { read, removed } = touch;
+  const { seq, title, preview } = touch.seq > room.seq ? touch : room;
+  const number = Math.max(room.number, touch.number);
+  const active_at = later(room.active_at, touch.active_at);
   // When one's mark was told last, all up to that number was known.
   const mark = read !== null && read > room.counted ? read : 0;
+  const next = { ...room, seq, title, preview, number, active_at };
   return counted(next, Math.max(room.mine.read, mark), removed);
-}
-
-function takeTitle(room: Room, title: string, titled: number): Room {
-  return titled > room.titled ? { ...room, title, titled } : room;
-}
-
-function takePreview(room: Room, preview: string, previewed: number): Room {
-  return previewed > room.previewed ? { ...room, preview, previewed } : room;
 }
 
 function takeMine(room: Room, mine: MineState): Room {
