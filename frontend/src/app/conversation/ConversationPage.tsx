@@ -146,7 +146,12 @@ function Conversation({ followed }: { followed: Followed }): ReactElement {
 
   return (
     <main className="flex min-h-0 flex-1 flex-col">
-      <Header id={id} title={title} members={shared ? members : []} />
+      <Header
+        id={id}
+        title={title}
+        members={shared ? members : []}
+        others={data.people.count - members.filter((member) => member.user).length}
+      />
       <MessageList
         followed={followed}
         turns={reading.turns}
@@ -234,10 +239,13 @@ function Header({
   id,
   title,
   members,
+  others,
 }: {
   id: string;
   title: string;
   members: MemberState[];
+  /** How many people more there are, whose names are not known. */
+  others: number;
 }): ReactElement {
   const client = useClient();
   const [, navigate] = useLocation();
@@ -263,7 +271,10 @@ function Header({
       <div className="min-w-0 flex-1 px-1">
         <h1 className="truncate font-medium leading-tight">{title}</h1>
         {members.length > 0 && (
-          <p className="truncate text-muted text-xs">{members.map(nameOf).join(", ")}</p>
+          <p className="truncate text-muted text-xs">
+            {members.map(nameOf).join(", ")}
+            {others > 0 && ` and ${others} more`}
+          </p>
         )}
         {refused && (
           <p role="alert" className="truncate text-danger text-xs">
