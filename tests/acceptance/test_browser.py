@@ -100,10 +100,11 @@ async def test_what_others_say_is_counted_until_it_is_read_on_any_device(
         guest = (await bob.get("/api/me/")).json()
         body = {"kind": "group", "title": "Plans", "members": [guest["id"]]}
         group = (await alice.post("/api/conversations/", json=body)).json()
+        entry = page.get_by_role("navigation", name="Conversations").get_by_role("link")
+        await expect(entry).to_contain_text("Plans")
         for content in ("one", "two"):
             message = {"client_id": str(uuid4()), "content": content}
             await bob.post(f"/api/conversations/{group['id']}/messages/", json=message)
-        entry = page.get_by_role("navigation", name="Conversations").get_by_role("link")
         await expect(entry).to_contain_text("2 unread")
         await expect(entry).to_contain_text("two")
 
