@@ -334,10 +334,10 @@ function takeTouch(room: Room, touch: RoomTouch): Room {
 function takeMine(room: Room, mine: MineState): Room {
   const held = room.mine;
   const next = { ...room, number: Math.max(room.number, mine.number) };
-  if (mine.seq < held.seq) return counted(next, held.read, mine.removed);
-  if (mine.seq === held.seq) {
-    const newest = Math.max(room.counted, mine.number);
-    return counted({ ...next, counted: newest }, Math.max(held.read, mine.read), mine.removed);
+  if (mine.seq <= held.seq) {
+    // Within one `seq` the mark moves only by what one writes.
+    const read = mine.seq === held.seq ? Math.max(held.read, mine.read) : held.read;
+    return counted(next, read, mine.removed);
   }
   // What one wrote after this was told has moved the mark on.
   const read = held.read > mine.number ? held.read : mine.read;
