@@ -1,6 +1,7 @@
 """The socket edge: one consumer for both routes. It carries frames and never calls a model."""
 
 import asyncio
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
 from uuid import UUID
@@ -28,7 +29,7 @@ from core.threads import in_thread
 from protocol import limits
 from protocol.commands import HeartbeatAnswer, Pong, Subscribe
 from protocol.errors import ErrorCode
-from protocol.events import Hello, Reconnect, Resync, ServerPing
+from protocol.events import Hello, Reconnect, Resync
 from protocol.frames import EVENTS, Ack, Order
 from protocol.limits import CloseCode
 from protocol.states import Changes
@@ -39,8 +40,9 @@ _PONG = HeartbeatAnswer(type="pong").model_dump()
 class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
     """One client's socket.
 
-    `receive` only checks and queues; one task carries the commands out in order, one sends, one
-    watches the clock. So a slow command, a slow client and a silent one never stop the others.
+    `receive` only checks and queues: a task carries the commands out in order while there are
+    some, another sends while something waits. So a slow command and a slow client never stop the
+    others, and an idle socket has neither.
     """
 
     _direct: ClassVar = frozenset(
@@ -54,12 +56,6 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.subscriptions = Subscriptions()
         self.defaults: dict[str, Any] = {}
-        self._connection = Connection(
-            send=lambda text: self.base_send({"type": "websocket.send", "text": text}),
-            close=lambda code, reason: self.close(code=code, reason=reason),
-            abort=lambda: self.scope["extensions"]["chatire.abort"](),
-        )
-        self._commands = CommandQueue(self._connection)
         self._frames = RateLimit(per_second=limits.FRAMES_PER_SECOND, burst=limits.FRAMES_BURST)
 
     # --- Coming and going --------------------------------------------------------------------
@@ -67,7 +63,9 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
     async def connect(self) -> None:
         """Accept an authenticated socket, join its person's group and say hello."""
         self.auth, self.user = self.scope["auth"], self.scope["user"]
-        self._heartbeat = Heartbeat(self.auth.expires_at)
+        self._connection = Connection(self.base_send, self.scope.get("extensions", {}))
+        self._commands = CommandQueue(self._connection, partial(handle, self))
+        self._heartbeat = Heartbeat(self._connection, self.auth.expires_at)
         offered = self.scope.get("subprotocols", [])
         await self.accept(limits.PROTOCOL if limits.PROTOCOL in offered else None)
         registry.opened(self)
@@ -88,8 +86,7 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         except UNAVAILABLE:
             await self._connection.shut(CloseCode.RESTARTING, "unavailable")
         else:
-            self._connection.spawn(self._commands.run(lambda command: handle(self, command)))
-            self._connection.spawn(self._watch_clock())
+            self._heartbeat.start()
 
     async def _greet(self, parameters: Parameters) -> None:
         """Say hello, and subscribe to the route's conversation; that ack's id is `subscribe`."""
@@ -109,15 +106,12 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
             )
             await subscribe(self, command)
 
-    async def _watch_clock(self) -> None:
-        code, reason = await self._heartbeat.watch(lambda: self._connection.put(ServerPing()))
-        await self._connection.shut(code, reason)
-
     async def disconnect(self, code: int) -> None:
         """Leave every group and end this socket's tasks."""
-        self._connection.ended()
         registry.closed(self)
-        if hasattr(self, "user"):
+        if hasattr(self, "_connection"):
+            self._heartbeat.stop()
+            self._connection.ended()
             followed = [conversation_group(UUID(hex=one)) for one in self.subscriptions]
             for group in (user_group(self.user.pk), *followed):
                 await self.channel_layer.group_discard(group, self.channel_name)
@@ -193,12 +187,17 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         else:
             await super().dispatch(message)
 
-    async def pushed(self, message: dict[str, Any]) -> None:
+    def push(self, message: dict[str, Any]) -> bool:
         """Pass a published frame on, unless its conversation is not followed (any more)."""
         conversation, declared = message.get("conversation"), EVENTS.get(message["kind"])
         personal = declared is not None and declared.order is Order.PERSON
         if personal or conversation is None or self.subscriptions.is_news(conversation, message):
             self._connection.put_event(message)
+        return True
+
+    async def pushed(self, message: dict[str, Any]) -> None:
+        """Do the same where the layer cannot, or after what waited."""
+        self.push(message)
 
     async def membership_ended(self, event: dict[str, Any]) -> None:
         """Stop following a conversation that the person is not in any more, and say so."""

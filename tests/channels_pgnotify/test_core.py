@@ -414,7 +414,7 @@ async def test_a_cancelled_reader_of_a_named_channel_leaves_its_wake_to_another(
     await layer.flush()
     first, second = [asyncio.create_task(receive(layer, "jobs")) for _ in range(2)]
     mailboxes = layer._listener().channels.mailboxes
-    await until(lambda: "jobs" in mailboxes and len(mailboxes["jobs"]._waiters) == 2)
+    await until(lambda: "jobs" in mailboxes and len(mailboxes["jobs"]._waiters or ()) == 2)
     waking = mailboxes["jobs"]._waiters[0]
     waking.add_done_callback(lambda _: first.cancel())
     await layer.send("jobs", {"type": "job"})
