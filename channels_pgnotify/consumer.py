@@ -48,7 +48,7 @@ class PushMixin:
 
     async def pushed(self, message: dict[str, Any]) -> None:
         """Send the frame; override to see it first, or to send something else or nothing."""
-        await self.base_send({"type": "websocket.send", "text": message["frame"]})  # type: ignore[attr-defined]
+        await self.base_send({"type": "websocket.send", "text": message["frame"]})
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         layer = get_channel_layer(self.channel_layer_alias)  # type: ignore[attr-defined]
