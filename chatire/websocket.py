@@ -1,6 +1,7 @@
 """Uvicorn's WebSocket protocol, with a straight way for finished frames, and a lighter one."""
 
 import asyncio
+import logging
 from collections import deque
 from typing import Any, cast
 
@@ -9,6 +10,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 # Bytes the server buffers for one client before the sender has to wait; what waits beyond
 # that waits in our own queue, which knows what may give way.
 WRITE_BUFFER = 32 * 1024
+
+_logger = logging.getLogger("uvicorn.error.websocket")
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
@@ -25,6 +28,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Of its own, because it says one line for each socket that opens.
+        self.logger = _logger
         # An idle socket's are four kilobytes as asyncio has them.
         self.queue = cast("asyncio.Queue[Any]", _Inbox())
         self.writable = cast(asyncio.Event, _Gate())

@@ -2,10 +2,11 @@
 
 import asyncio
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import parse_qs
 from uuid import UUID
 
+from channels.consumer import get_handler_name
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 
@@ -44,10 +45,6 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
     some, another sends while something waits. So a slow command and a slow client never stop the
     others, and an idle socket has neither.
     """
-
-    _direct: ClassVar = frozenset(
-        {"membership.ended", "session.revoked", "layer.gap", "server.leaving"}
-    )
 
     user: User
     auth: SocketAuth
@@ -176,16 +173,12 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
     # --- From the channel layer --------------------------------------------------------------
 
     async def dispatch(self, message: dict[str, Any]) -> None:
-        """Call the handler of a layer message directly.
+        """Call the handler of a message directly.
 
         Channels' own dispatch looks for stale database connections at every event; nothing
         here touches the database on the event loop.
         """
-        kind = message["type"]
-        if kind in self._direct:
-            await getattr(self, kind.replace(".", "_"))(message)
-        else:
-            await super().dispatch(message)
+        await getattr(self, get_handler_name(message))(message)
 
     def push(self, message: dict[str, Any]) -> bool:
         """Pass a published frame on, unless its conversation is not followed (any more)."""

@@ -1,7 +1,6 @@
 """What waits for one local channel."""
 
 import json
-
 from typing import Any
 
 from channels_pgnotify.mailbox import GAP, Event, Mailbox
