@@ -1,6 +1,6 @@
 """How a message reaches a thousand sockets of a room, how fast they open, what an idle one weighs.
 
-    python -m bench.fanout [--sockets 1000] [--messages 60] [--rounds 3] [--against CHECKOUT]
+    make bench-fanout ARGS="[--sockets 1000] [--messages 60] [--rounds 3] [--against CHECKOUT]"
 
 `web` and `ws` as the Procfile starts them, on a PostgreSQL of their own. One process holds all the
 sockets and does as little as can be done with each. With `--against`, another checkout of Chatire
@@ -206,7 +206,7 @@ def running(roots: list[Path]) -> Iterator[Callable[[Path], Subject]]:
 
 def main() -> None:
     """Measure, print the table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.fanout")
+    parser = argparse.ArgumentParser(prog="make bench-fanout")
     parser.add_argument("--sockets", type=int, default=1000)
     parser.add_argument("--messages", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=3)

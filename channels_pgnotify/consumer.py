@@ -24,9 +24,9 @@ class PushMixin:
     Frames and other messages keep their order, as far as the start of a handler goes. But a frame
     may be sent while a handler of the same consumer runs, as it may from another task.
 
-    On `PostgresChannelLayer` the consumer is a single task, which awaits its client; the layer
-    calls `push` for each frame, and a second task exists only while something else waits. On any
-    other layer Channels' own two tasks do the same.
+    A consumer that overrides `push` takes frames without a task's waking up for each. On
+    `PostgresChannelLayer` it is a single task, which awaits its client, and a second one only while
+    something else waits for it.
     """
 
     push_type = "push"
@@ -41,8 +41,8 @@ class PushMixin:
     def push(self, message: dict[str, Any]) -> bool:
         """Pass a pushed message on at once, if that takes no waiting; False leaves it to `pushed`.
 
-        Called from the layer, for each socket in turn: it must not block, and not change the
-        message, which they share.
+        To be overridden, or never called. The layer calls it for each socket in turn: it must not
+        block, and not change the message, which they share.
         """
         return False
 
@@ -53,7 +53,7 @@ class PushMixin:
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         layer = get_channel_layer(self.channel_layer_alias)  # type: ignore[attr-defined]
         try:
-            if hasattr(layer, "deliver_to"):
+            if type(self).push is not PushMixin.push and hasattr(layer, "deliver_to"):
                 await self._serve(layer, scope, receive, send)
             else:
                 await super().__call__(scope, receive, send)  # type: ignore[misc]
@@ -64,10 +64,10 @@ class PushMixin:
             if close_channel is not None and name is not None:
                 close_channel(name)
 
-    # On a layer that delivers
+    # In a single task
 
     async def _serve(self, layer: Any, scope: Any, receive: Receive, send: Send) -> None:
-        """What AsyncConsumer.__call__ does, in one task."""
+        """Do what AsyncConsumer.__call__ does."""
         self.scope, self.base_send, self.channel_layer = scope, send, layer
         self._turn, self._main = asyncio.Lock(), asyncio.current_task()
         self.channel_name = await layer.new_channel()
@@ -126,7 +126,7 @@ class PushMixin:
             self._failure = error
             self._main.cancel()
 
-    # On any other layer
+    # In Channels' own two tasks
 
     @property
     def channel_receive(self) -> Receive:
