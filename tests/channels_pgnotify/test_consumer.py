@@ -179,6 +179,7 @@ async def test_a_frame_passes_while_a_command_of_the_client_is_handled_and_a_mes
     await until(lambda: straight.heard == ["one"])
     await layer_in_use.group_send("room", {"type": "own.type", "n": 1})
     await layer_in_use.check()  # by now it has arrived
+    assert socket.output_queue.empty()
     straight.go_on.set()
     assert await _text(socket) == "handled 1"
     assert straight.heard == ["one", "handled"]
