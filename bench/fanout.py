@@ -4,7 +4,8 @@
 
 `web` and `ws` as the Procfile starts them, on a PostgreSQL of their own. One process holds all the
 sockets and does as little as can be done with each. With `--against`, another checkout of Chatire
-is measured in turn with this one, and the ratio of the medians is given. Nothing is asserted.
+is measured in turn with this one, by the same Python, and the ratio of the medians is given.
+Nothing is asserted.
 """
 
 import argparse
@@ -25,8 +26,7 @@ import psutil
 
 from chatire.stack.environment import state_folder
 from chatire.stack.postgres import EmbeddedPostgres
-from tests.acceptance.stack import ROOT, Database, Stack
-from tests.faults.run import prepare
+from tests.acceptance.stack import ROOT, Database, Stack, procfile
 
 DEADLINE = 120.0  # seconds, for all sockets to open or to hear a message
 OPENING = 64  # handshakes under way at once
@@ -192,9 +192,16 @@ def running(roots: list[Path]) -> Iterator[Callable[[Path], Subject]]:
             database = Database(url)
             database.create()
             env = {"THROTTLE_GUEST": "1000000/min"}
-            stack = Stack(database_url=database.url, model_url="", logs=logs, root=root, **env)
+            stack = Stack(
+                database_url=database.url,
+                model_url="",
+                logs=logs,
+                folder=root,
+                commands=procfile(root),
+                **env,
+            )
             del stack.processes["worker"]
-            prepare(stack)
+            stack.release()
             stacks[root] = stack
 
         def start(root: Path) -> Subject:
