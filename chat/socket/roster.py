@@ -16,9 +16,8 @@ from channels.layers import get_channel_layer
 
 from chat.selectors.rooms import conversations_of
 from chat.unread import INTERVAL, Touch
-from core.errors import RETRY_AFTER
 from core.publishing import ROSTERS
-from core.threads import in_thread
+from core.threads import in_thread, until_available
 from protocol.events import RoomsTouched
 from protocol.states import RoomTouch
 
@@ -30,7 +29,7 @@ MOST: Final = 100  # conversations in one `rooms.touched`
 class Socket(Protocol):
     """What the roster needs of a socket."""
 
-    def hear(self, event: dict[str, Any]) -> None:
+    def push(self, message: dict[str, Any]) -> object:
         """Pass a published frame on."""
 
     async def membership_ended(self, event: dict[str, Any]) -> None:
@@ -235,14 +234,8 @@ class Roster:
 
     async def _load_again(self) -> None:
         """Joins or leaves may have been missed. For what moved, clients ask themselves."""
-        while True:
-            people = list(self._people)
-            try:
-                known = await in_thread(conversations_of, people)
-                break
-            except Exception as error:  # noqa: BLE001 - the database is away; there is no giving up
-                logger.warning("roster_not_loaded", error=type(error).__name__)
-                await asyncio.sleep(RETRY_AFTER)
+        people = list(self._people)
+        known = await until_available(conversations_of, people)
         for user_id in people:
             feed, conversations = known.get(user_id, (0, []))
             self.load(user_id, feed, conversations)
@@ -280,7 +273,7 @@ class Roster:
             if not wrote:
                 frames[same] = event
         for socket in person.sockets:
-            socket.hear(event)
+            socket.push(event)
 
     def _stop(self) -> None:
         if self._timer is not None:

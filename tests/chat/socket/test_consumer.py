@@ -31,7 +31,7 @@ from core.publishing import Publication, publish_now, to_conversation, user_grou
 from core.threads import in_thread
 from protocol import limits
 from protocol.events import ReplyDelta
-from tests.chat.socket.client import Socket
+from tests.chat.socket.client import DEADLINE, Socket
 
 Token = Callable[[User], str]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -87,6 +87,39 @@ async def test_what_is_said_over_rest_arrives_once_at_every_member(
             # Were it to come twice, it would come before the answer to a later command.
             await socket.command("ping")
             assert [f["type"] for f in socket.seen].count("message.created") == 1
+
+
+async def test_an_event_is_the_same_bytes_for_every_socket_that_takes_whole_frames(
+    alice: User, bob: User, group: Conversation, token_for: Token
+) -> None:
+    written: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def write(frame: bytes) -> bool:
+        written.put_nowait(frame)
+        return True
+
+    async def frames(containing: bytes) -> list[bytes]:
+        found: list[bytes] = []
+        async with asyncio.timeout(DEADLINE):
+            while len(found) < 3:
+                frame = await written.get()
+                if containing in frame:
+                    found.append(frame)
+        return found
+
+    path, extensions = f"/ws/conversations/{group.pk}/", {"chatire.write": write}
+    tokens = [await in_thread(token_for, one) for one in (alice, bob, bob)]
+    sockets = [Socket(token, path, extensions=extensions) for token in tokens]
+    for socket in sockets:
+        await socket.__aenter__()
+    await frames(b'"id":"subscribe"')
+    await in_thread(
+        send_message, user=alice, conversation_id=group.pk, client_id="1", content="hello"
+    )
+    first, *others = await frames(b'"message.created"')
+    assert all(other is first for other in others)
+    for socket in sockets:
+        await socket.__aexit__()
 
 
 async def test_what_is_said_over_the_socket_is_stored_and_acknowledged(
