@@ -147,8 +147,8 @@ def test_a_value_up_to_its_limit_is_taken(command: type[Command], field: str, va
     ("written", "meant"), [(5.0, 5), (0.0, 0), (-0.0, 0), (1e3, 1000), (2.0**62, 2**62)]
 )
 def test_a_whole_number_is_an_integer_however_it_is_written(written: float, meant: int) -> None:
-    read = parse_command({"id": "1", **LEAST[Read], "seq": written})
-    assert (read.seq, type(read.seq)) == (meant, int)  # type: ignore[attr-defined]
+    read = parse_command({"id": "1", **LEAST[Read], "number": written})
+    assert (read.number, type(read.number)) == (meant, int)  # type: ignore[attr-defined]
     since = parse_command({"id": "1", **LEAST[Subscribe], "since": written})
     assert since.since == meant  # type: ignore[attr-defined]
 
