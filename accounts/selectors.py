@@ -1,5 +1,8 @@
 """Reads of people and their sessions."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from django.db import connection
 from django.db.models import Value
 from django.db.models.functions import Lower
@@ -11,12 +14,11 @@ from core.columns import Columns
 
 _SESSION = Columns(Session, "s")
 _USER = Columns(User, "u")
-# Every request asks this.
-_SESSION_AND_USER = f"""
-SELECT {_SESSION}, {_USER}
-FROM accounts_session s JOIN accounts_user u ON u.id = s.user_id
-WHERE s.id = %s AND s.user_id = %s
-"""  # noqa: S608 - nothing but the names of columns
+# Every request asks this, and every socket with more.
+SESSION_COLUMNS = f"{_SESSION}, {_USER}"
+SESSION_TABLES = "accounts_session s JOIN accounts_user u ON u.id = s.user_id"
+SESSION_WHERE = "s.id = %(session)s AND s.user_id = %(user)s"
+_SESSION_AND_USER = f"SELECT {SESSION_COLUMNS} FROM {SESSION_TABLES} WHERE {SESSION_WHERE}"  # noqa: S608 - nothing but the names of columns
 
 
 def live_session(claims: Claims) -> Session:
@@ -26,12 +28,17 @@ def live_session(claims: Claims) -> Session:
     sign in.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_SESSION_AND_USER, [claims.session_id, claims.user_id])
+        cursor.execute(_SESSION_AND_USER, {"session": claims.session_id, "user": claims.user_id})
         row = cursor.fetchone()
+    return session_of(row)
+
+
+def session_of(row: Sequence[Any] | None) -> Session:
+    """Return the session that SESSION_COLUMNS gave (None: no such). Raises as `live_session`."""
     if row is None:
         raise SessionRevoked
     session = _SESSION.read(row[: len(_SESSION)])
-    session.user = _USER.read(row[len(_SESSION) :])
+    session.user = _USER.read(row[len(_SESSION) : len(_SESSION) + len(_USER)])
     if not session.user.is_active:
         raise UserInactive
     if session.revoked_at is not None:

@@ -1,5 +1,5 @@
 # The channel layer's benchmark, and the tests it borrows; included by the Makefile.
-.PHONY: bench-costs bench-layer bench-stops borrowed-tests borrowed-layer borrowed-notifs
+.PHONY: bench-costs bench-fanout bench-layer bench-stops borrowed-tests borrowed-layer borrowed-notifs
 
 bench-layer: ## compare the channel layer with channels_postgres and channels_redis, ten minutes
 	@$(BOOTSTRAP) dev
@@ -8,6 +8,10 @@ bench-layer: ## compare the channel layer with channels_postgres and channels_re
 bench-costs: ## measure what streaming replies cost the database, three minutes
 	@$(BOOTSTRAP) dev
 	$(BIN)/python -m bench.costs
+
+bench-fanout: ## measure a message's way to a thousand sockets, and what they weigh, three minutes
+	@$(BOOTSTRAP) dev
+	$(BIN)/python -m bench.fanout $(ARGS)
 
 bench-stops: ## measure how long a stop takes to reach the model's connection, a minute
 	@$(BOOTSTRAP) dev

@@ -22,7 +22,7 @@ from .connection import Database
 from .delivery import LocalChannels
 from .errors import ListenError, NotifyQueueFull, PublishError
 from .listener import Listener
-from .mailbox import GAP, Event, Item, Mailbox, Message, ParkedMessages
+from .mailbox import GAP, Event, Item, Mailbox, Message, ParkedMessages, Taker
 from .publisher import Publisher
 from .session import NOTIFY
 from .table import TABLE_CHANNEL, MessageTable
@@ -172,6 +172,33 @@ class PostgresChannelLayer(TableChannelLayer):  # type: ignore[misc]
         listener = self._listeners.get(asyncio.get_running_loop())
         if listener is not None:
             listener.channels.forget(channel)
+
+    def deliver_to(self, channel: str, taker: Taker) -> None:
+        """Hand what arrives for a channel of this event loop to `taker` at once.
+
+        Optional, for a reader that is to cost no task and no wake-up for each message. What it does
+        not take waits, as ever bounded, for `receive_nowait`.
+        """
+        listener = self._listener()
+        mailbox = listener.channels.mailboxes.get(channel)
+        if mailbox is None:
+            mailbox = self._open_mailbox(listener, channel)
+        mailbox.taker = taker
+        if len(mailbox):
+            taker.look()
+
+    def receive_nowait(self, channel: str) -> Message | None:
+        """The next message that waits for a channel of this event loop, or None."""
+        listener = self._listener()
+        mailbox = listener.channels.mailboxes.get(channel)
+        item: Item | None = GAP
+        while mailbox is not None and item is not None:
+            item = mailbox.get_nowait(listener.loop.time)
+            if isinstance(item, Event):
+                return item.message()
+            if item is GAP and self.gap_type is not None:
+                return {"type": self.gap_type}
+        return None
 
     async def check(self) -> None:
         """Raise ListenError unless what this process publishes arrives here; in under 20 s.

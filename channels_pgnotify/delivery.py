@@ -128,7 +128,8 @@ class LocalChannels:
         for key in [k for k, r in self._streams.items() if self._tick - r.tick > STREAM_TICKS]:
             del self._streams[key]
         for channel, mailbox in list(self.mailboxes.items()):
-            mailbox.idle_ticks = 0 if mailbox.read or mailbox.awaited else mailbox.idle_ticks + 1
+            in_use = mailbox.read or mailbox.awaited or mailbox.taker is not None
+            mailbox.idle_ticks = 0 if in_use else mailbox.idle_ticks + 1
             mailbox.read = False
             life = self._group_expiry if mailbox.groups else self._expiry()
             if mailbox.idle_ticks * self._heartbeat > life:
@@ -223,7 +224,8 @@ class LocalChannels:
         if members is None:
             return
         lagging = 0
-        for mailbox in members.values():
+        # A copy: whoever takes a message may leave the group at once.
+        for mailbox in list(members.values()):
             lagging += not mailbox.put(event)
         if lagging:
             logger.info("%d of %d channels over capacity in group %s", lagging, len(members), name)

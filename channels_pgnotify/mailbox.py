@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 Message = dict[str, Any]
 
@@ -20,23 +19,23 @@ class Event:
     """A message that arrived here, shared by every local channel it is for.
 
     Each reader gets a dict of its own, as it would from any channel layer, at the price of a
-    shallow copy where the values are immutable.
+    shallow copy where the values are immutable. `shared` is the same for all: look, do not touch.
     """
 
-    __slots__ = ("_body", "_deserialize", "_message", "expires_at")
+    __slots__ = ("_body", "_deserialize", "expires_at", "shared")
 
     def __init__(
         self, body: bytes, deserialize: Callable[[bytes], Message], expires_at: float
     ) -> None:
-        self._message = deserialize(body)
+        self.shared = deserialize(body)
         self._deserialize = deserialize
-        self._body = None if _IMMUTABLE.issuperset(map(type, self._message.values())) else body
+        self._body = None if _IMMUTABLE.issuperset(map(type, self.shared.values())) else body
         self.expires_at = expires_at
 
     def message(self) -> Message:
         """The message, as a dict that nobody else holds."""
         if self._body is None:
-            return self._message.copy()
+            return self.shared.copy()
         return self._deserialize(self._body)
 
 
@@ -56,6 +55,16 @@ GAP = Gap()
 Item = Event | Gap | Wake
 
 
+class Taker(Protocol):
+    """Who takes the messages of a channel as they arrive, instead of waiting in `receive`."""
+
+    def take(self, message: Message) -> bool:
+        """Take a message, which others get too and nobody may change; False to let it wait."""
+
+    def look(self) -> None:
+        """Something waits in the mailbox now."""
+
+
 class Mailbox:
     """What waits for one local channel, in order, never more than `capacity` messages.
 
@@ -63,7 +72,8 @@ class Mailbox:
     reader has emptied it, and then hands out one Gap. So the Gap comes after the last drop, and a
     reader that resyncs on it has everything.
 
-    Belongs to one event loop.
+    A message goes to the taker, if there is one and nothing waits before it. Belongs to one event
+    loop. Idle, it weighs little: there may be ten thousand.
     """
 
     __slots__ = (
@@ -75,6 +85,7 @@ class Mailbox:
         "groups",
         "idle_ticks",
         "read",
+        "taker",
     )
 
     def __init__(self, capacity: int) -> None:
@@ -83,13 +94,15 @@ class Mailbox:
         # Whether anyone has read since the last tick, and for how many ticks nobody has.
         self.read = True
         self.idle_ticks = 0
-        self._items: deque[Item] = deque()
-        self._waiters: deque[asyncio.Future[Item]] = deque()
+        self.taker: Taker | None = None
+        # None while nothing, or nobody, waits.
+        self._items: deque[Item] | None = None
+        self._waiters: deque[asyncio.Future[Item]] | None = None
         self._lagging = False
         self._woken = False
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._items or ())
 
     def __bool__(self) -> bool:
         # Empty, it is still a mailbox.
@@ -103,37 +116,53 @@ class Mailbox:
     @property
     def full(self) -> bool:
         """Whether the next message would be dropped."""
-        return self._lagging or len(self._items) >= self.capacity
+        return self._lagging or len(self) >= self.capacity
 
     def put(self, item: Item) -> bool:
         """Hand over or keep a message. False if it was the drop that began a lag."""
-        waiters = self._waiters
-        while waiters:
-            waiter = waiters.popleft()
+        if self._waiters and self._hand_over(item):
+            return True
+        taker = self.taker
+        if (
+            taker is not None
+            and self._items is None
+            and not self._lagging
+            and isinstance(item, Event)
+            and taker.take(item.shared)
+        ):
+            return True
+        if self._lagging:
+            return True
+        if len(self) >= self.capacity:
+            self._lagging = True
+            return False
+        self._append(item)
+        return True
+
+    def _hand_over(self, item: Item) -> bool:
+        while self._waiters:
+            waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_result(item)
                 return True
-        if self._lagging:
-            return True
-        if len(self._items) >= self.capacity:
-            self._lagging = True
-            return False
+        return False
+
+    def _append(self, item: Item) -> None:
+        if self._items is None:
+            self._items = deque()
         self._items.append(item)
-        return True
+        if self.taker is not None:
+            self.taker.look()
 
     def put_gap(self) -> None:
         """Tell the reader that it may have missed something; adjacent gaps are one."""
-        if self._waiters:
-            self.put(GAP)
         # Two in a row say no more than one, so gaps cannot outnumber the messages.
-        elif not self._lagging and (not self._items or self._items[-1] is not GAP):
-            self._items.append(GAP)
+        if not (self._hand_over(GAP) or self._lagging or (self._items and self._items[-1] is GAP)):
+            self._append(GAP)
 
     def wake(self) -> None:
         """Make the reader look at the table, or look again if it is looking just now."""
-        if self._waiters:
-            self.put(WAKE)
-        else:
+        if not self._hand_over(WAKE):
             self._woken = True
 
     def take(self, loop: asyncio.AbstractEventLoop) -> Item | asyncio.Future[Item]:
@@ -141,7 +170,7 @@ class Mailbox:
 
         Who stops awaiting the future must say so with give_back().
         """
-        if self._items or self._lagging:
+        if self._items is not None or self._lagging:
             item = self.get_nowait(loop.time)
             if item is not None:
                 return item
@@ -149,6 +178,8 @@ class Mailbox:
             self._woken = False
             return WAKE
         waiter: asyncio.Future[Item] = _Future(loop=loop)
+        if self._waiters is None:
+            self._waiters = deque()
         self._waiters.append(waiter)
         self.read = True
         return waiter
@@ -157,20 +188,17 @@ class Mailbox:
         """For a reader that was cancelled: an item handed over but not seen goes to the next reader
         that waits, or back in front."""
         if not waiter.done() or waiter.cancelled():
-            with contextlib.suppress(ValueError):
+            if self._waiters is not None and waiter in self._waiters:
                 self._waiters.remove(waiter)
-            return
-        while self._waiters:
-            other = self._waiters.popleft()
-            if not other.done():
-                other.set_result(waiter.result())
-                return
-        self._items.appendleft(waiter.result())
+        elif not self._hand_over(waiter.result()):
+            if self._items is None:
+                self._items = deque()
+            self._items.appendleft(waiter.result())
 
     def get_nowait(self, now: Callable[[], float]) -> Item | None:
         """The next item, or None if nothing waits. Messages past their expiry become one Gap."""
         items = self._items
-        if not items and not self._lagging:
+        if items is None and not self._lagging:
             return None
         self.read = True
         expired = False
@@ -182,7 +210,11 @@ class Mailbox:
                 continue
             if expired:
                 return GAP
-            return items.popleft()
+            items.popleft()
+            if not items:
+                self._items = None
+            return item
+        self._items = None
         if expired or self._lagging:
             self._lagging = False
             return GAP

@@ -57,6 +57,10 @@ class ConversationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not gener
     inlines: ClassVar = [MemberInline]
     date_hierarchy = "active_at"
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
+        """Leave out the empty rows of deleted ones."""
+        return super().get_queryset(request).filter(deleted_at=None)
+
     def get_fields(self, request: HttpRequest, obj: Conversation | None = None) -> Any:
         """Ask for an owner at first; afterwards only the title changes here."""
         if obj is None:

@@ -1,7 +1,8 @@
 """The one way to change a conversation: under its lock, stamped with its next `seq`.
 
 `created`, `changed` and `swap` each take the next `seq`, stamp the row with it, save it, and
-publish it whole after the commit. Nothing else touches `seq`.
+publish it whole after the commit. A message that can be read from now on gets the conversation's
+next `number`. Nothing else touches either.
 """
 
 from collections.abc import Iterator
@@ -10,16 +11,20 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models.functions import Left
 from django.utils import timezone
 
 from accounts.models import User
-from chat import unread
-from chat.models import Conversation, Member, Message, MessageQuerySet
+from chat import feed
+from chat.models import Conversation, CurrentTransaction, Member, Message, MessageQuerySet
 from chat.states import conversation_state, member_state, message_state
+from chat.unread import touch_on_commit
 from core.columns import Columns
 from core.errors import NotFound
+from core.jobs import enqueue_named
 from core.publishing import (
     Publication,
+    deleted,
     publish_on_commit,
     removed_from,
     to_conversation,
@@ -29,11 +34,15 @@ from protocol.events import (
     ConversationUpdated,
     MemberJoined,
     MemberLeft,
+    MembersChanged,
     MemberUpdated,
     MessageCreated,
     MessageUpdated,
 )
 from protocol.frames import Event
+from protocol.limits import LARGE_ROOM, PREVIEW
+
+PURGE_TASK = "chat.purge_conversation"
 
 _CONVERSATION = Columns(Conversation, "c")
 _LOCK = f"SELECT {_CONVERSATION} FROM chat_conversation c WHERE c.id = %s FOR UPDATE"  # noqa: S608
@@ -47,17 +56,30 @@ class Change:
         self._first_seq = conversation.seq
         self._publications: list[Publication] = []
         self._touched = False
+        self._preview: str | None = None
+        self._removed: list[int] = []
         self._active = False
-        self._deleted = False
         self._fields: set[str] = set()
+        self._joined: list[UUID] = []
+        self._left: list[UUID] = []
+        self._wrote: dict[UUID, int] = {}
 
     def created(self, row: Message | Member) -> None:
         """Stamp and save a new row (or a member who came back), and tell of it."""
         row.seq = self._next_seq()
         if isinstance(row, Message):
             row.created_seq = row.seq
+            if row.status not in Message.ACTIVE:
+                row.number = self._next_number()
+                if row.author_user_id is not None:
+                    self._wrote[row.author_user_id] = row.number
+        else:
+            row.joined_seq = row.seq
+            if row.user_id is not None:
+                self.conversation.people += 1
+                self._joined.append(row.user_id)
         row.save()
-        self.publish(_created_event(row))
+        self.publish(self._created_event(row))
 
     def changed(self, row: Message | Member | Conversation, *fields: str) -> None:
         """Stamp and save these fields of a row, and tell of it as it is now.
@@ -67,13 +89,24 @@ class Change:
         if isinstance(row, Conversation):
             row.changed_seq = self._next_seq()
             self._fields.update(fields)
+        elif isinstance(row, Message):
+            row.seq = self._next_seq()
+            row.number = self._number_of(row, row.status)
+            row.save(update_fields=[*fields, "seq", "number"])
         else:
             row.seq = self._next_seq()
             row.save(update_fields=[*fields, "seq"])
-        event = _changed_event(row)
-        if isinstance(event, MemberLeft) and isinstance(row, Member) and row.user is not None:
-            self._publications.insert(0, removed_from(row.user.pk, event))
-        self.publish(event)
+        if isinstance(row, Member) and row.left_at is not None and row.user_id is not None:
+            self.conversation.people -= 1
+            self._left.append(row.user_id)
+            left = MemberLeft(
+                conversation=row.conversation_id,
+                seq=row.seq,
+                member=member_state(row),
+                people=self.conversation.people,
+            )
+            self._publications.insert(0, removed_from(row.user_id, left))
+        self.publish(self._changed_event(row))
 
     def swap(
         self, rows: MessageQuerySet, *, read: Message | None = None, **values: Any
@@ -85,17 +118,24 @@ class Change:
         """
         values["seq"] = self.conversation.seq + 1
         message = read or rows.with_authors().first()
-        if message is None or not rows.update(**values):
+        if message is None:
+            return None
+        number = message.number
+        if number is None and values.get("status", message.status) not in Message.ACTIVE:
+            number = values["number"] = self.conversation.number + 1
+        if not rows.update(**values):
             return None
         self._next_seq()
+        if number is not None:
+            self.conversation.number = max(number, self.conversation.number)
         for name, value in values.items():
             setattr(message, name, value)
-        self.publish(_changed_event(message))
+        self.publish(self._changed_event(message))
         return message
 
     def repeat(self, row: Message) -> None:
         """Tell of a row once more, as it stands: nothing of it has changed."""
-        self.publish(_changed_event(row))
+        self.publish(self._changed_event(row))
 
     def publish(self, event: Event) -> None:
         """Send an event to those who follow the conversation, once this is committed."""
@@ -105,20 +145,34 @@ class Change:
         """Send this after the events so far, once this is committed."""
         self._publications.append(publication)
 
-    def touch(self, *, spoken: bool = False) -> None:
-        """Refresh the members' lists and unread counts; `spoken` moves it to their top."""
+    def touch(self, *, said: Message | None = None, removed: Message | None = None) -> None:
+        """Refresh the members' lists; something that was `said` moves it to their top.
+
+        `removed` is a message that was deleted.
+        """
         self._touched = True
-        self._active = self._active or spoken
+        if said is not None:
+            self._active = True
+            if said.content and said.number == self.conversation.number:
+                self._preview = said.content
+        if removed is not None and removed.number is not None:
+            self._removed.append(removed.number)
 
     def delete(self) -> None:
-        """Delete the conversation with everything in it, and tell everyone who was in it."""
+        """Delete the conversation with everything in it, and tell everyone who was in it.
+
+        Its empty row stays, so that those who are away learn of it; what was said in it is
+        deleted by a job, in thousands.
+        """
         event = ConversationDeleted(conversation=self.conversation.pk, seq=self._next_seq())
-        people = Member.objects.present().people().filter(conversation=self.conversation)
-        # On everyone's own group: that reaches their sockets whether they follow it or not.
-        for person in people.values_list("user_id", flat=True):
-            self.publish_also(removed_from(person, event))
-        self.conversation.delete()
-        self._deleted = True
+        self._publications.append(deleted(event))
+        Member.objects.filter(conversation=self.conversation)._raw_delete(Member.objects.db)  # noqa: SLF001
+        self.conversation.title = ""
+        self.conversation.people = 0
+        self.conversation.deleted_at = timezone.now()
+        self._fields |= {"title", "people", "deleted_at"}
+        self._touched = False
+        enqueue_named(PURGE_TASK, conversation_id=str(self.conversation.pk))
 
     def member(self, user: User) -> Member:
         """Return the user's present membership. Raises NotFound, whose reason is not told."""
@@ -148,19 +202,97 @@ class Change:
         self.conversation.seq += 1
         return self.conversation.seq
 
+    def _next_number(self) -> int:
+        self.conversation.number += 1
+        return self.conversation.number
+
+    def _number_of(self, message: Message, status: str) -> int | None:
+        """The number it has, else the next one if it can be read from now on."""
+        if message.number is not None or status in Message.ACTIVE:
+            return message.number
+        return self._next_number()
+
     def _finish(self) -> None:
-        if self._deleted:
+        conversation = self.conversation
+        if conversation.seq == self._first_seq and not self._active:
             return
-        if self.conversation.seq != self._first_seq:
-            self._fields |= {"seq", "changed_seq"}
         if self._active:
-            self.conversation.active_at = timezone.now()
+            conversation.active_at = timezone.now()
             self._fields.add("active_at")
-        if self._fields:
-            self.conversation.save(update_fields=self._fields)
+        fields = self._fields | {"seq", "changed_seq", "number", "people"}
+        Conversation.objects.filter(pk=conversation.pk).update(
+            touched=CurrentTransaction(), **{name: getattr(conversation, name) for name in fields}
+        )
+        for person, number in self._wrote.items():
+            feed.wrote(conversation.pk, person, number)
+        if self._joined:
+            self._publications += feed.begin_reading(conversation.pk, self._joined)
+        if self._left:
+            self._publications += feed.end_reading(conversation.pk, self._left)
         if self._touched:
-            conversation_id = self.conversation.pk
-            transaction.on_commit(lambda: unread.touch(conversation_id), robust=True)
+            touch_on_commit(
+                conversation,
+                preview=self._newest_said() if self._preview is None else self._preview,
+                removed=self._removed,
+                wrote=self._wrote,
+            )
+
+    def _newest_said(self) -> str:
+        newest = Message.objects.said().filter(conversation=self.conversation)
+        return newest.values_list(Left("content", PREVIEW), flat=True).first() or ""
+
+    def _created_event(self, row: Message | Member) -> Event:
+        if isinstance(row, Message):
+            return MessageCreated(
+                conversation=row.conversation_id, seq=row.seq, message=message_state(row)
+            )
+        if self._is_plain(row, self.conversation.people):
+            return self._members_changed(row)
+        return MemberJoined(
+            conversation=row.conversation_id,
+            seq=row.seq,
+            member=member_state(row),
+            people=self.conversation.people,
+        )
+
+    def _changed_event(self, row: Message | Member | Conversation) -> Event:
+        if isinstance(row, Message):
+            return MessageUpdated(
+                conversation=row.conversation_id, seq=row.seq, message=message_state(row)
+            )
+        if isinstance(row, Conversation):
+            return ConversationUpdated(
+                conversation=row.pk, seq=row.changed_seq, state=conversation_state(row)
+            )
+        if row.left_at is None:
+            return MemberUpdated(
+                conversation=row.conversation_id, seq=row.seq, member=member_state(row)
+            )
+        if self._is_plain(row, self.conversation.people + 1):
+            return self._members_changed(row)
+        return MemberLeft(
+            conversation=row.conversation_id,
+            seq=row.seq,
+            member=member_state(row),
+            people=self.conversation.people,
+        )
+
+    @staticmethod
+    def _is_plain(member: Member, people: int) -> bool:
+        """Say whether a member of a conversation of so many people is told as a number only."""
+        return (
+            people > LARGE_ROOM
+            and member.user_id is not None
+            and member.role not in Member.MANAGERS
+        )
+
+    def _members_changed(self, row: Member) -> Event:
+        return MembersChanged(
+            conversation=row.conversation_id,
+            first_seq=row.seq,
+            seq=row.seq,
+            people=self.conversation.people,
+        )
 
 
 @contextmanager
@@ -177,32 +309,13 @@ def changing(conversation_id: UUID) -> Iterator[Change]:
         if row is None:
             raise NotFound
         change = Change(_CONVERSATION.read(row))
+        if change.conversation.deleted_at is not None:
+            raise NotFound
         # Before whatever the block enqueues: a worker that is woken first could claim a reply
         # and tell of that before its creation was told.
         publish_on_commit(change._publications)  # noqa: SLF001
         yield change
         change._finish()  # noqa: SLF001
-
-
-def _created_event(row: Message | Member) -> Event:
-    if isinstance(row, Message):
-        return MessageCreated(
-            conversation=row.conversation_id, seq=row.seq, message=message_state(row)
-        )
-    return MemberJoined(conversation=row.conversation_id, seq=row.seq, member=member_state(row))
-
-
-def _changed_event(row: Message | Member | Conversation) -> Event:
-    if isinstance(row, Message):
-        return MessageUpdated(
-            conversation=row.conversation_id, seq=row.seq, message=message_state(row)
-        )
-    if isinstance(row, Member):
-        kind = MemberUpdated if row.left_at is None else MemberLeft
-        return kind(conversation=row.conversation_id, seq=row.seq, member=member_state(row))
-    return ConversationUpdated(
-        conversation=row.pk, seq=row.changed_seq, state=conversation_state(row)
-    )
 
 
 def conversation_of(message_id: UUID) -> UUID:

@@ -4,7 +4,7 @@ One counter orders a conversation: every durable change locks the conversation's
 `seq + 1` and stamps the changed row with it, so `seq` is gapless and in commit order.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -63,8 +63,35 @@ class Assistant(models.Model):
         return self.name
 
 
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    """Conversations by whether they are still there."""
+
+    def live(self) -> "ConversationQuerySet":
+        """Those that were not deleted."""
+        return self.filter(deleted_at=None)
+
+
+class Xid8Field(models.Field):  # type: ignore[type-arg] # not generic at run time
+    """The number of a transaction, which says in which snapshots a row is visible."""
+
+    def db_type(self, connection: Any) -> str:
+        """PostgreSQL's own type; psycopg reads it as text."""
+        return "xid8"
+
+
+class CurrentTransaction(models.Func):
+    """The number of the transaction that a statement runs in, a savepoint's being its whole's."""
+
+    function = "pg_current_xact_id"
+    output_field = Xid8Field()
+
+
 class Conversation(models.Model):
-    """A room. `seq` counts its durable changes; `changed_seq` is the last to the row itself."""
+    """A room. `seq` counts its durable changes; `changed_seq` is the last to the row itself.
+
+    `number` counts what can be read in it: a person's message when it is made, a reply when it
+    ends. One that was deleted keeps an empty row, for those who were away to learn of it.
+    """
 
     class Kind(models.TextChoices):
         """What kind of room it is."""
@@ -84,12 +111,18 @@ class Conversation(models.Model):
     language = models.CharField(max_length=35, blank=True)
     seq = models.BigIntegerField(default=0)
     changed_seq = models.BigIntegerField(default=0)
+    number = models.BigIntegerField(default=0, db_default=0)
+    # Persons present.
+    people = models.PositiveIntegerField(default=0, db_default=0)
+    # The transaction of its last change. Not indexed: nothing that changes with every message
+    # is, so that such an update writes no index.
+    touched = Xid8Field(db_default=CurrentTransaction())
     created_at = models.DateTimeField(auto_now_add=True)
     # When something was last said; lists are ordered by it.
     active_at = models.DateTimeField(auto_now_add=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
 
-    class Meta:
-        indexes: ClassVar = [models.Index(fields=["-active_at", "-id"], name="conversation_active")]
+    objects = ConversationQuerySet.as_manager()
 
     def __str__(self) -> str:
         return self.title or f"{self.kind} {self.id}"
@@ -108,7 +141,7 @@ class MemberQuerySet(models.QuerySet["Member"]):
 
 
 class Member(models.Model):
-    """A person's or an assistant's place in a conversation; `left_at` ends it."""
+    """A person's or an assistant's place in a conversation, as all see it; `left_at` ends it."""
 
     class Role(models.TextChoices):
         """What a member may do to the conversation."""
@@ -117,12 +150,7 @@ class Member(models.Model):
         ADMIN = "admin"
         MEMBER = "member"
 
-    class Level(models.TextChoices):
-        """What a member is notified of."""
-
-        ALL = "all"
-        MENTIONS = "mentions"
-        NONE = "none"
+    MANAGERS: ClassVar = (Role.OWNER, Role.ADMIN)
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="members")
@@ -138,10 +166,9 @@ class Member(models.Model):
     )
     role = models.CharField(max_length=8, choices=Role.choices, default=Role.MEMBER)
     nickname = models.CharField(max_length=80, blank=True)
-    level = models.CharField(max_length=8, choices=Level.choices, default=Level.ALL)
     joined_at = models.DateTimeField(auto_now_add=True)
+    joined_seq = models.BigIntegerField(default=0, db_default=0)
     left_at = models.DateTimeField(null=True, blank=True)
-    last_read_seq = models.BigIntegerField(default=0)
     seq = models.BigIntegerField(default=0)
 
     objects = MemberQuerySet.as_manager()
@@ -174,12 +201,77 @@ class Member(models.Model):
         return f"{self.user or self.assistant} in {self.conversation_id}"
 
 
+class Feed(models.Model):
+    """A person's own counter: it orders what they alone see, as `seq` does a conversation."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        primary_key=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="feed",
+    )
+    seq = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"feed of {self.user_id} at {self.seq}"
+
+
+class ReadState(models.Model):
+    """What one alone sees of a conversation. `seq` is the feed's.
+
+    `read` is the number of the last message read. The row outlives the membership as `gone`.
+    Changing `read` must write no index, so none has `seq` or `read`.
+    """
+
+    class Level(models.TextChoices):
+        """What a member is notified of."""
+
+        ALL = "all"
+        MENTIONS = "mentions"
+        NONE = "none"
+
+    pk = models.CompositePrimaryKey("user_id", "conversation_id")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
+    conversation = models.ForeignKey(
+        Conversation,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="read_states",
+    )
+    read = models.BigIntegerField(default=0)
+    level = models.CharField(max_length=8, choices=Level.choices, default=Level.ALL)
+    muted_until = models.DateTimeField(null=True, blank=True)
+    pinned = models.PositiveIntegerField(null=True, blank=True)
+    gone = models.BooleanField(default=False)
+    seq = models.BigIntegerField(default=0)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["conversation", "user"], name="readstate_conversation")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in {self.conversation_id} read {self.read}"
+
+
 class MessageQuerySet(models.QuerySet["Message"]):
     """Messages by what is to be seen of them, and by where a reply stands."""
 
     def live(self) -> "MessageQuerySet":
         """Those that were not deleted."""
         return self.filter(deleted_at=None)
+
+    def said(self) -> "MessageQuerySet":
+        """Those that say something to be read, the newest first."""
+        return self.live().filter(number__isnull=False).exclude(content="").order_by("-number")
 
     def active(self) -> "MessageQuerySet":
         """Replies that wait to be written or are being written."""
@@ -214,13 +306,18 @@ class Message(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     conversation = models.ForeignKey(
-        Conversation, on_delete=models.CASCADE, related_name="messages"
+        Conversation, on_delete=models.CASCADE, db_index=False, related_name="messages"
     )
     author_user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     author_assistant = models.ForeignKey(
-        Assistant, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+        Assistant,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        db_index=False,
+        related_name="+",
     )
     role = models.CharField(max_length=9, choices=Role.choices)
     content = models.TextField(blank=True)
@@ -231,7 +328,12 @@ class Message(models.Model):
     # A reply's is the turn it answers. A person's is, with an assistant, the message it was said
     # under, which makes the conversation a tree of branches; elsewhere, what it quotes.
     parent = models.ForeignKey(
-        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="children"
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        db_index=False,
+        related_name="children",
     )
     client_id = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001
     model = models.CharField(max_length=120, blank=True)
@@ -252,6 +354,8 @@ class Message(models.Model):
     deleted_at = models.DateTimeField(null=True, blank=True)
     created_seq = models.BigIntegerField()
     seq = models.BigIntegerField()
+    # Its place among what can be read, given once and never taken back.
+    number = models.BigIntegerField(null=True, blank=True)
 
     objects = MessageQuerySet.as_manager()
 
@@ -265,6 +369,11 @@ class Message(models.Model):
                 name="message_client_id_once",
                 condition=Q(client_id__isnull=False),
             ),
+            models.UniqueConstraint(
+                fields=["conversation", "number"],
+                name="message_number_once",
+                condition=Q(number__isnull=False),
+            ),
             models.CheckConstraint(
                 name="message_seq_not_before_creation", condition=Q(seq__gte=F("created_seq"))
             ),
@@ -275,6 +384,14 @@ class Message(models.Model):
                 fields=["status", "id"],
                 name="message_active",
                 condition=Q(status__in=["pending", "streaming"]),
+            ),
+            models.Index(
+                fields=["parent"], name="message_parent", condition=Q(parent__isnull=False)
+            ),
+            models.Index(
+                fields=["conversation", "number"],
+                name="message_deleted",
+                condition=Q(deleted_at__isnull=False, number__isnull=False),
             ),
         ]
 

@@ -77,11 +77,12 @@ def message_state(message: Message) -> MessageState:
         created_at=message.created_at,
         edited_at=message.edited_at,
         deleted_at=message.deleted_at,
+        number=message.number,
     )
 
 
 def member_state(member: Member) -> MemberState:
-    """Return a member; their notification level is their own business and stays out."""
+    """Return a member, as all members see them."""
     return MemberState(
         id=member.pk,
         conversation=member.conversation_id,
@@ -92,7 +93,6 @@ def member_state(member: Member) -> MemberState:
         nickname=member.nickname,
         joined_at=member.joined_at,
         left_at=member.left_at,
-        last_read_seq=member.last_read_seq,
     )
 
 

@@ -6,7 +6,10 @@ from procrastinate.contrib.django import app
 from procrastinate.job_context import JobContext
 from structlog.contextvars import bound_contextvars
 
+from chat.change import PURGE_TASK
+from chat.services.purge import forget_deleted, purge_some
 from chat.services.replies import STREAM_TASK, TITLE_TASK
+from core.threads import in_thread
 
 
 @app.task(name=STREAM_TASK, pass_context=True)
@@ -21,6 +24,20 @@ async def stream_reply(
         await context.additional_context["runner"].run(
             message_id=UUID(message_id), conversation_id=UUID(conversation_id)
         )
+
+
+@app.task(name=PURGE_TASK)
+async def purge_conversation(conversation_id: str) -> None:
+    """Delete what was said in a conversation that was deleted, in thousands."""
+    while await in_thread(purge_some, conversation_id=UUID(conversation_id)):
+        pass
+
+
+@app.periodic(cron="23 4 * * *")
+@app.task(name="chat.forget_deleted_conversations", queueing_lock="forget_deleted_conversations")
+async def forget_deleted_conversations(timestamp: int) -> None:
+    """Drop the empty rows of conversations that were deleted long ago."""
+    await in_thread(forget_deleted)
 
 
 @app.task(name=TITLE_TASK)

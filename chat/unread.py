@@ -1,74 +1,98 @@
-"""`conversation.touched`: lists and unread counts of all members, live, at most once a second.
+"""Touches: what moved in a conversation, told to every list that has it, at most once a second.
 
-A message to a large group changes everyone's unread count. Counting in the request that sent
-it would make it wait, so one thread per process does it for all touched conversations together:
-the first touch at once, further ones coalesced to one a second each. A touch lost to a crash
-is made good by the next one, or when a list is loaded.
+A touch is one publication however many people are in the conversation: each `ws` process knows
+which of its people are, and passes it on (`chat.socket.roster`). It carries what a list shows and
+counts with, so that nobody asks the database. One thread per process publishes them: the first of a
+conversation at once, further ones merged into one a second. A touch lost to a crash is made good
+by the next one, or when the list is asked for (`chat.selectors.rooms`).
 """
 
 import os
 import threading
 import time
 from collections.abc import Iterable
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import close_old_connections, connection
+from django.db import close_old_connections, connection, transaction
 from django.db.utils import Error as DatabaseError
 
 from channels_pgnotify.errors import PublishError
-from core.publishing import publish_now, to_user
-from protocol.events import ConversationTouched
+from chat.models import Conversation
+from core.publishing import publish_now, to_rosters
+from protocol.limits import PREVIEW
 
 logger = structlog.get_logger(__name__)
 
-# A badge says "99+" at the latest here, so counting further is work no one sees.
-MOST = 100
-
-_UNREAD = """
-SELECT c.id, m.user_id, c.seq, unread.count
-FROM chat_conversation c
-JOIN chat_member m ON m.conversation_id = c.id AND m.left_at IS NULL AND m.user_id IS NOT NULL
-CROSS JOIN LATERAL (
-    SELECT count(*) FROM (
-        SELECT 1 FROM chat_message t
-        WHERE t.conversation_id = c.id AND t.created_seq > m.last_read_seq
-          AND t.deleted_at IS NULL AND t.status NOT IN ('pending', 'streaming')
-          AND t.author_user_id IS DISTINCT FROM m.user_id
-        ORDER BY t.created_seq LIMIT %s
-    ) AS newer
-) AS unread
-"""
-
-
-class Unread(NamedTuple):
-    """One member's count of messages by others after their read mark, at most MOST."""
-
-    conversation_id: UUID
-    user_id: UUID
-    seq: int
-    unread: int
-
-
-def unread_of_members(conversation_ids: Iterable[UUID]) -> list[Unread]:
-    """Count for every person who is a member of these conversations, in one statement."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"{_UNREAD} WHERE c.id = ANY(%s)", [MOST, list(conversation_ids)])
-        return [Unread(*row) for row in cursor.fetchall()]
-
-
-def unread_of_user(user_id: UUID, conversation_ids: Iterable[UUID]) -> dict[UUID, int]:
-    """Count for one person over several conversations: conversation id → count."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"{_UNREAD} WHERE c.id = ANY(%s) AND m.user_id = %s",
-            [MOST, list(conversation_ids), user_id],
-        )
-        return {row[0]: row[3] for row in cursor.fetchall()}
-
-
 INTERVAL = 1.0  # seconds between two touches of one conversation
+
+
+@dataclass(slots=True)
+class Touch:
+    """A conversation that moved, as it is with this `seq`.
+
+    `removed` are the numbers of deleted messages, `read` the marks of those who wrote, by the hex
+    form of their ids.
+    """
+
+    conversation: str = ""
+    seq: int = 0
+    number: int = 0
+    active_at: str = ""
+    title: str = field(default="", repr=False)
+    preview: str = field(default="", repr=False)
+    removed: list[int] = field(default_factory=list)
+    read: dict[str, int] = field(default_factory=dict)
+
+    def merged(self, other: "Touch") -> "Touch":
+        """Return both as one, whichever came first."""
+        older, newer = (self, other) if self.seq <= other.seq else (other, self)
+        read = dict(older.read)
+        for person, number in newer.read.items():
+            read[person] = max(number, read.get(person, 0))
+        return Touch(
+            conversation=newer.conversation,
+            seq=newer.seq,
+            number=max(older.number, newer.number),
+            active_at=max(older.active_at, newer.active_at),
+            title=newer.title,
+            preview=newer.preview,
+            removed=older.removed + newer.removed,
+            read=read,
+        )
+
+    def message(self) -> dict[str, Any]:
+        """Return it as a message of the channel layer."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def touch_on_commit(
+    conversation: Conversation,
+    *,
+    preview: str,
+    removed: list[int],
+    wrote: dict[UUID, int],
+) -> None:
+    """Tell every member's lists, once the change is committed, what it was about."""
+    touch = Touch(
+        conversation=conversation.pk.hex,
+        seq=conversation.seq,
+        number=conversation.number,
+        active_at=_moment(conversation.active_at),
+        title=conversation.title,
+        preview=preview[:PREVIEW],
+        removed=removed,
+        read={person.hex: number for person, number in wrote.items()},
+    )
+    transaction.on_commit(lambda: _touch(touch), robust=True)
+
+
+def _moment(moment: datetime) -> str:
+    # As REST and events write it; of one length, so that text compares as time.
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class _Toucher(threading.Thread):
@@ -78,14 +102,18 @@ class _Toucher(threading.Thread):
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = False
-        self._due: dict[UUID, float] = {}
-        self._last: dict[UUID, float] = {}
+        self._due: dict[str, float] = {}
+        self._waiting: dict[str, Touch] = {}
+        self._last: dict[str, float] = {}
 
-    def touch(self, conversation_id: UUID) -> None:
+    def touch(self, touch: Touch) -> None:
+        key = touch.conversation
         with self._lock:
-            if conversation_id not in self._due:
-                last = self._last.get(conversation_id, -INTERVAL)
-                self._due[conversation_id] = max(time.monotonic(), last + INTERVAL)
+            waiting = self._waiting.get(key)
+            self._waiting[key] = touch if waiting is None else waiting.merged(touch)
+            if waiting is None:
+                last = self._last.get(key, -INTERVAL)
+                self._due[key] = max(time.monotonic(), last + INTERVAL)
         self._wake.set()
 
     def stop(self) -> None:
@@ -103,32 +131,23 @@ class _Toucher(threading.Thread):
             self._wake.clear()
         connection.close()
 
-    def _take(self) -> tuple[list[UUID], float | None]:
+    def _take(self) -> tuple[list[Touch], float | None]:
         now = time.monotonic()
         with self._lock:
-            ready = [key for key, due in self._due.items() if due <= now]
-            for key in ready:
+            ready = []
+            for key in [key for key, due in self._due.items() if due <= now]:
                 del self._due[key]
+                ready.append(self._waiting.pop(key))
                 self._last[key] = now
             for key in [key for key, last in self._last.items() if last + INTERVAL < now]:
                 del self._last[key]
             wait = min(self._due.values()) - now if self._due else None
         return ready, wait
 
-    def _publish(self, conversation_ids: Iterable[UUID]) -> None:
+    def _publish(self, touches: Iterable[Touch]) -> None:
         close_old_connections()
         try:
-            publish_now(
-                *(
-                    to_user(
-                        row.user_id,
-                        ConversationTouched(
-                            conversation=row.conversation_id, seq=row.seq, unread=row.unread
-                        ),
-                    )
-                    for row in unread_of_members(conversation_ids)
-                )
-            )
+            publish_now(*(to_rosters("room.touched", touch.message()) for touch in touches))
         except (DatabaseError, PublishError) as error:
             logger.warning("touch_lost", error=type(error).__name__)
             connection.close()
@@ -138,8 +157,7 @@ _toucher: _Toucher | None = None
 _starting = threading.Lock()
 
 
-def touch(conversation_id: UUID) -> None:
-    """Tell every member's sockets, soon, that something happened in a conversation."""
+def _touch(touch: Touch) -> None:
     global _toucher
     toucher = _toucher
     # A forked process inherits the object but not its thread.
@@ -149,7 +167,7 @@ def touch(conversation_id: UUID) -> None:
                 _toucher = _Toucher()
                 _toucher.start()
             toucher = _toucher
-    toucher.touch(conversation_id)
+    toucher.touch(touch)
 
 
 def stop() -> None:

@@ -52,7 +52,8 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
         "loggers": {
             # Below INFO it logs handshakes as they came, tokens included.
             "uvicorn.error": {"level": "INFO" if level in {"DEBUG", "NOTSET"} else level},
-            # These log a line per request to a model or per job; ours say what matters.
+            # These log a line per socket, request to a model or job; ours say what matters.
+            "uvicorn.error.websocket": {"level": "WARNING"},
             "httpx": {"level": "WARNING"},
             "httpx2": {"level": "WARNING"},
             "openai": {"level": "WARNING"},

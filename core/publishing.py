@@ -17,10 +17,14 @@ from channels.layers import get_channel_layer
 from channels_pgnotify import PostgresChannelLayer
 from core.commits import after_commit
 from core.metrics import EVENTS, STATEMENTS
-from protocol.events import ConversationDeleted, MemberLeft, ReplyDelta
+from protocol.events import ConversationDeleted, MemberLeft, MineUpdated, ReplyDelta
 from protocol.frames import Event
 
 logger = structlog.get_logger(__name__)
+
+
+# Every `ws` process's list of which conversations its people are in.
+ROSTERS = "rosters"
 
 
 def user_group(user_id: UUID) -> str:
@@ -52,7 +56,19 @@ def to_user(user_id: UUID, event: Event) -> Publication:
     return Publication(user_group(user_id), _push(event))
 
 
-def removed_from(user_id: UUID, event: MemberLeft | ConversationDeleted) -> Publication:
+def to_rosters(kind: str, message: dict[str, Any]) -> Publication:
+    """Address what is no frame to every `ws` process, which knows whom it concerns there."""
+    return Publication(ROSTERS, {"type": kind, **message})
+
+
+def deleted(event: ConversationDeleted) -> Publication:
+    """Tell everyone who was in a conversation, whether they follow it or not, that it is gone."""
+    message = _push(event)
+    message["type"] = "room.deleted"
+    return Publication(ROSTERS, message)
+
+
+def removed_from(user_id: UUID, event: MemberLeft) -> Publication:
     """Tell a person's sockets to stop following a conversation that they are not in any more.
 
     The frame comes along, because they will not hear it from the conversation any more.
@@ -81,6 +97,9 @@ def _push(event: Event) -> dict[str, Any]:
     seq = getattr(event, "seq", None)
     if seq is not None:
         message["seq"] = seq
+    if isinstance(event, MineUpdated):
+        message["joined"] = [mine.conversation.hex for mine in event.mine]
+        message["gone"] = [conversation.hex for conversation in event.gone]
     if isinstance(event, ReplyDelta):
         message["message"] = event.message.hex
         message["attempt"] = event.attempt

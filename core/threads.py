@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from core.errors import RETRY_AFTER
 from core.metrics import CONNECTIONS_BUSY
 
 P = ParamSpec("P")
@@ -105,6 +106,15 @@ async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
     pool = _running_pool("db", settings.DB_THREADS)
     call = functools.partial(function, *args, **kwargs)
     return await _run_on(pool, functools.partial(_with_its_connection, call))
+
+
+async def until_available(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do what `in_thread` does, again and again while the database is away."""
+    while True:
+        try:
+            return await in_thread(function, *args, **kwargs)
+        except (OperationalError, InterfaceError):
+            await asyncio.sleep(RETRY_AFTER)
 
 
 def _with_its_connection(call: Callable[[], T]) -> T:

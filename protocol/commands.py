@@ -16,13 +16,14 @@ from protocol.fields import (
     Content,
     Language,
     ModelName,
+    RoomsCursor,
     Seq,
     Slug,
     field_errors,
     member_errors,
 )
 from protocol.frames import COMMANDS, Ack, Body, Command, Frame, Told
-from protocol.states import Changes, MessageState
+from protocol.states import Changes, MessageState, MineState, PersonChanges
 
 # --- Bodies that REST and the socket share ---------------------------------------------------
 
@@ -46,9 +47,9 @@ class MessagePatch(Body):
 
 
 class ReadMark(Body):
-    """How far one has read."""
+    """How far one has read: the `number` of a message, or of the conversation."""
 
-    seq: Seq
+    number: Seq
 
 
 # --- Answers ---------------------------------------------------------------------------------
@@ -79,6 +80,22 @@ class MessageBody(Body):
 
 class MessageAck(MessageBody, Ack):
     """The message as it is now."""
+
+
+class MineBody(Body):
+    """One's own view of the conversation as it is now."""
+
+    mine: MineState
+
+
+class ReadAck(MineBody, Ack):
+    """One's own view of the conversation as it is now."""
+
+
+class SyncAck(Ack):
+    """What brings the client's list up to date."""
+
+    changes: PersonChanges
 
 
 class AuthAck(Ack):
@@ -194,9 +211,22 @@ class ContinueReply(Command):
     message: UUID
 
 
-class Read(ReadMark, Command):
-    """Mark everything up to `seq` as read."""
+class Sync(Command):
+    """Ask what is new in one's own list: `since` and `at` as last answered (null: everything)."""
 
+    answer: ClassVar = SyncAck
+    rest: ClassVar = "GET /api/me/changes/"
+
+    type: Literal["sync"]
+    since: Seq | None = Field(default=None, description="the last seq of your feed that you know")
+    at: RoomsCursor | None = None
+    cursor: RoomsCursor | None = Field(default=None, description="of an answer not complete")
+
+
+class Read(ReadMark, Command):
+    """Mark everything up to `number` as read."""
+
+    answer: ClassVar = ReadAck
     rest: ClassVar = "POST /api/conversations/{conversation}/read/"
 
     type: Literal["read"]

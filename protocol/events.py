@@ -20,8 +20,10 @@ from protocol.states import (
     ConversationState,
     MemberState,
     MessageState,
+    MineState,
     NotificationState,
     PersonState,
+    RoomTouch,
 )
 
 
@@ -61,6 +63,7 @@ class Hello(Event):
     user: PersonState
     heartbeat: int = Field(default=HEARTBEAT_SECONDS, description="seconds")
     token_expires_at: float = Field(description="seconds since 1970")
+    feed: int = Field(description="the newest seq of your own feed; behind it, send `sync`")
     limits: Limits = Limits()
 
 
@@ -93,10 +96,11 @@ class MemberJoined(_Durable):
 
     type: Literal["member.joined"] = "member.joined"
     member: MemberState
+    people: int
 
 
 class MemberUpdated(_Durable):
-    """A member's role, name or read mark changed."""
+    """A member's role or name changed."""
 
     type: Literal["member.updated"] = "member.updated"
     member: MemberState
@@ -107,6 +111,7 @@ class MemberLeft(_Durable):
 
     type: Literal["member.left"] = "member.left"
     member: MemberState
+    people: int
 
 
 class ConversationUpdated(_Durable):
@@ -122,13 +127,30 @@ class ConversationDeleted(_Durable):
     type: Literal["conversation.deleted"] = "conversation.deleted"
 
 
-class ConversationTouched(_Durable):
-    """Something happened in a conversation of yours; on your own group, subscribed or not."""
+class MembersChanged(_Durable):
+    """Plain members came or went in a room of over 100 people."""
+
+    type: Literal["members.changed"] = "members.changed"
+    first_seq: int
+    people: int
+
+
+class RoomsTouched(Event):
+    """What moved in conversations of yours, subscribed or not; at most once a second."""
+
+    type: Literal["rooms.touched"] = "rooms.touched"
+    rooms: list[RoomTouch]
+
+
+class MineUpdated(Event):
+    """What you alone see of conversations changed; `gone` are those you are in no more."""
 
     order: ClassVar = Order.PERSON
 
-    type: Literal["conversation.touched"] = "conversation.touched"
-    unread: int = Field(description='0 to 100, where 100 means "or more"')
+    type: Literal["mine.updated"] = "mine.updated"
+    seq: int
+    mine: list[MineState]
+    gone: list[UUID]
 
 
 class ReplyDelta(_InConversation):

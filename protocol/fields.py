@@ -61,6 +61,9 @@ Seq = Annotated[int, Field(ge=0, le=2**63 - 1, strict=True), BeforeValidator(_in
 # A whole number in an address, where everything is text: digits and nothing else.
 Whole = Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(_digits)]
 
+# Opaque: what an answer about one's own list gave.
+RoomsCursor = Annotated[str, Field(min_length=1, max_length=6000), STORABLE]
+
 Kind = Literal["assistant", "group", "discussion"]
 Role = Literal["owner", "admin", "member"]
 Level = Literal["all", "mentions", "none"]

@@ -5,6 +5,8 @@ from typing import Final
 
 PROTOCOL: Final = "chatire.v1"
 
+# A handshake that is not done by then is given up.
+HANDSHAKE_SECONDS: Final = 10
 HEARTBEAT_SECONDS: Final = 25
 HEARTBEAT_GRACE_SECONDS: Final = 10
 # After a token expires, a client has this long to send `auth` before its socket closes.
@@ -17,10 +19,18 @@ MAX_MEMBERS: Final = 32  # of one JSON object; no frame or body has as many
 MAX_TITLE: Final = 200
 MAX_SUBSCRIPTIONS: Final = 200  # conversations one socket may follow at once
 MAX_WAITING_COMMANDS: Final = 32  # commands one socket may have unanswered
+MAX_WAITING_FRAMES: Final = 1000  # for a client that reads slowly; beyond: 4008
+MAX_WAITING_BYTES: Final = 1_000_000  # the same, as they are encoded
+STUCK_SECONDS: Final = 30.0  # without taking a byte while something waits; then 4008
 FRAMES_PER_SECOND: Final = 50.0  # sustained, per socket
 FRAMES_BURST: Final = 200
 PAGE: Final = 50  # messages in a first load or a page of history
 MAX_CHANGES: Final = 500  # changed rows in one answer to `since`
+# Beyond so many people a first load has the managers only, and joins come as `members.changed`.
+LARGE_ROOM: Final = 100
+PREVIEW: Final = 140  # characters of the newest message in a list
+FIRST_ROOMS: Final = 50  # conversations in the first answer about one's own list
+MAX_ROOMS: Final = 500  # and in each further one
 MAX_CHANGES_TEXT: Final = 1_000_000  # characters of message text in one, but for a single message
 
 
@@ -47,7 +57,7 @@ class CloseCode(IntEnum):
     )
     RESTARTING = (
         1012,
-        "`restarting`, or `unavailable` while the database is away",
+        "`restarting`, `unavailable` while the database is away, `busy` while too many come",
         "reconnect, after `after_ms` or with backoff",
     )
     AUTHENTICATE = (

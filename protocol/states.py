@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from protocol.fields import Kind, Role, Speaker, Status
+from protocol.fields import Kind, Level, Role, Speaker, Status
 from protocol.frames import Frame
 
 
@@ -73,6 +73,8 @@ class MessageState(Frame):
     created_at: datetime
     edited_at: datetime | None
     deleted_at: datetime | None
+    # Its place among what can be read; null while a reply is being made.
+    number: int | None
 
 
 class MemberState(Frame):
@@ -87,7 +89,6 @@ class MemberState(Frame):
     nickname: str
     joined_at: datetime
     left_at: datetime | None
-    last_read_seq: int
 
 
 class ConversationState(Frame):
@@ -103,6 +104,52 @@ class ConversationState(Frame):
     language: str
     created_at: datetime
     active_at: datetime
+
+
+class MineState(Frame):
+    """What one alone sees of a conversation; `seq` is that of one's own feed.
+
+    `removed` are the numbers after `read` of messages that were deleted by the time that the
+    conversation had `number`; `unread` is what then remains: number - read - those removed. From
+    there on a client counts by itself, with the `number` and the `removed` of touches.
+    """
+
+    conversation: UUID
+    seq: int
+    read: int
+    number: int
+    removed: list[int]
+    unread: int
+    level: Level
+    muted_until: datetime | None
+    pinned: int | None
+
+
+class RoomState(ConversationState):
+    """A conversation as one of its members lists it; `people` are those present."""
+
+    number: int
+    people: int
+    role: Role
+    preview: str
+    mine: MineState
+
+
+class RoomTouch(Frame):
+    """A conversation that moved: what a list shows of it, as it is with this `seq`.
+
+    `removed` are the numbers of messages that were deleted since the touch before; `read` is one's
+    own mark, if what one has written moved it.
+    """
+
+    conversation: UUID
+    seq: int
+    number: int
+    active_at: datetime
+    title: str
+    preview: str
+    removed: list[int]
+    read: int | None
 
 
 class ObjectState(Frame):
@@ -142,7 +189,7 @@ class Changes(Frame):
     """What brings a client that knew everything up to `since` up to `seq`.
 
     With `since` null, or where the client's `since` cannot be continued (`reset`), it is a
-    first load: all members and the newest messages; drop what you had. When `complete` is
+    first load: the members and the newest messages; drop what you had. When `complete` is
     false, ask again with this `seq`.
     """
 
@@ -157,3 +204,38 @@ class Changes(Frame):
     snapshots: list[Snapshot]
     # Are there messages older than these? Only in a first load.
     more_before: bool
+    number: int
+    # Persons present. Beyond LARGE_ROOM only managers, assistants and oneself are in `members`.
+    people: int
+
+
+class InboxState(Frame):
+    """How many notifications are unread, and the newest."""
+
+    unread: int
+    newest: list[NotificationState]
+
+
+class PersonChanges(Frame):
+    """What brings a client that knew its person's feed up to `since`, and rooms as of `at`, here.
+
+    With `since` null, or with `reset`, it is a first load: drop what you had. Unless `complete`,
+    ask on with this `cursor`; `seq` and `at` hold once all of it is there.
+    """
+
+    epoch: UUID
+    since: int | None
+    seq: int
+    at: str
+    reset: bool
+    complete: bool
+    cursor: str | None
+    user: PersonState
+    rooms: list[RoomState]
+    # Conversations that were left or deleted.
+    gone: list[UUID]
+    # In how many conversations something is unread.
+    unread_rooms: int
+    notifications: InboxState
+    # Whom one may talk to; only in the first answer of a first load.
+    assistants: list[AssistantState]

@@ -234,10 +234,11 @@ def metrics_made() -> Iterator[str]:
         for call in ast.walk(ast.parse(path.read_text())):
             if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
                 continue
-            if call.func.id not in {"Counter", "Gauge", "Histogram"} or len(call.args) < 2:
+            counter = call.func.id in {"Counter", "CounterMetricFamily"}
+            if not (counter or call.func.id in {"Gauge", "Histogram"}) or len(call.args) < 2:
                 continue
             name, _, *labels = map(ast.literal_eval, call.args)
-            suffix = "_total" if call.func.id == "Counter" else ""
+            suffix = "_total" if counter else ""
             yield name + suffix + ("{" + ",".join(labels[0]) + "}" if labels else "")
 
 

@@ -34,7 +34,7 @@ MODULES = [
     "replies authentication",
     "services",
     "change channels",
-    "unread providers",
+    "feed unread providers",
     "selectors",
     "states tokens",
     "models llm errors signals default_settings",

@@ -1,25 +1,25 @@
 """What REST takes and answers beyond the protocol's own states and the bodies of commands."""
 
-from typing import Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
-from chat.models import Conversation
-from chat.states import conversation_state
 from protocol.fields import (
+    STORABLE,
     Kind,
     Language,
     Level,
     ModelName,
     Nickname,
     Role,
+    RoomsCursor,
     Slug,
     Title,
     Whole,
 )
 from protocol.frames import Body
-from protocol.states import AssistantState, ConversationState, MemberState, MessageState
+from protocol.states import AssistantState, MemberState, MessageState, RoomState
 
 MAX_PAGE = 200
 
@@ -52,7 +52,37 @@ class MemberPatch(Body):
 
     role: Role | None = None
     nickname: Nickname | None = None
+
+
+class MinePatch(Body):
+    """What one may set for oneself alone; what is left out stays as it is."""
+
     level: Level | None = None
+    muted_until: AwareDatetime | None = None
+    pinned: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(
+        default=None, description="Its place among the pinned, the smallest first; null: unpinned."
+    )
+
+
+class MyChangesQuery(Body):
+    """What a client knows of its person's list."""
+
+    since: Whole | None = Field(
+        default=None, description="The last `seq` of the feed; absent: a first load."
+    )
+    at: RoomsCursor | None = Field(default=None, description="The last `at`, with `since`.")
+    cursor: RoomsCursor | None = Field(
+        default=None, description="That of an answer that was not complete, in place of both."
+    )
+
+
+class MembersQuery(Body):
+    """Which members are asked for."""
+
+    q: Annotated[str, Field(max_length=80), STORABLE] | None = Field(
+        default=None, description="The beginning of a name or nickname, or of a word in it."
+    )
+    role: Role | None = None
 
 
 class SinceQuery(Body):
@@ -77,22 +107,12 @@ class HistoryQuery(Body):
     )
 
 
-class ConversationItem(ConversationState):
-    """A conversation as one of its members lists it."""
-
-    unread: int
-    last_read_seq: int
-    role: Role
-    level: Level
-    preview: str
-
-
 class ConversationPage(Body):
     """Conversations, newest activity first."""
 
     next: str | None
     previous: str | None
-    results: list[ConversationItem]
+    results: list[RoomState]
 
 
 class AssistantPage(Body):
@@ -117,16 +137,3 @@ class MessagePageBody(Body):
     results: list[MessageState]
     more_before: bool
     more_after: bool
-
-
-def conversation_item(conversation: Conversation, unread: int) -> ConversationItem:
-    """Return a row of `visible_conversations` as its reader lists it."""
-    own: Any = conversation  # Annotated by the selector.
-    return ConversationItem(
-        **conversation_state(conversation).model_dump(),
-        unread=unread,
-        last_read_seq=own.own_last_read_seq,
-        role=own.own_role,
-        level=own.own_level,
-        preview=own.preview or "",
-    )

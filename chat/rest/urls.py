@@ -6,11 +6,13 @@ from chat.rest import views
 
 urlpatterns = [
     path("assistants/", views.AssistantsView.as_view()),
+    path("me/changes/", views.MyChangesView.as_view()),
     path("conversations/", views.ConversationsView.as_view()),
     path("conversations/<uuid:conversation_id>/", views.ConversationView.as_view()),
     path("conversations/<uuid:conversation_id>/messages/", views.MessagesView.as_view()),
     path("conversations/<uuid:conversation_id>/changes/", views.ChangesView.as_view()),
     path("conversations/<uuid:conversation_id>/read/", views.ReadView.as_view()),
+    path("conversations/<uuid:conversation_id>/mine/", views.MineView.as_view()),
     path("conversations/<uuid:conversation_id>/members/", views.MembersView.as_view()),
     path(
         "conversations/<uuid:conversation_id>/members/<uuid:member_id>/",

@@ -9,37 +9,41 @@ from rest_framework.views import APIView
 
 from accounts.authentication import person
 from chat.rest import bodies
-from chat.rest.bodies import conversation_item
 from chat.rest.pagination import ByActivity, ByCreation, ByJoining
 from chat.selectors.conversations import (
     active_assistants,
     members_of,
-    visible_conversation,
     visible_conversations,
 )
 from chat.selectors.messages import message_page, visible_message
+from chat.selectors.rooms import person_changes, room_state, room_states
 from chat.selectors.sync import changes_since
 from chat.services.conversations import (
     create_conversation,
     delete_conversation,
     rename_conversation,
 )
-from chat.services.members import add_member, change_member, mark_read, remove_member
+from chat.services.members import add_member, change_member, remove_member
 from chat.services.messages import SentMessage, delete_message, edit_message, send_message
+from chat.services.mine import change_mine, mark_read
 from chat.services.reply_actions import continue_reply, regenerate, request_stop
 from chat.states import assistant_state, member_state, message_state
-from chat.unread import unread_of_user
 from core.rest import answer, parse, parse_query
 from core.schema import errors, query_parameters
 from protocol import limits
-from protocol.commands import MessageBody, MessagePatch, NewMessage, ReadMark, SentMessageBody
-from protocol.states import Changes, MemberState, MessageState
+from protocol.commands import (
+    MessageBody,
+    MessagePatch,
+    MineBody,
+    NewMessage,
+    ReadMark,
+    SentMessageBody,
+)
+from protocol.states import Changes, MemberState, MessageState, PersonChanges, RoomState
 
 
-def _item(request: Request, conversation_id: UUID) -> bodies.ConversationItem:
-    conversation = visible_conversation(person(request), conversation_id)
-    unread = unread_of_user(person(request).pk, [conversation_id])
-    return conversation_item(conversation, unread[conversation_id])
+def _item(request: Request, conversation_id: UUID) -> RoomState:
+    return room_state(person(request).pk, conversation_id)
 
 
 def _sent(sent: SentMessage) -> Response:
@@ -79,15 +83,13 @@ class ConversationsView(APIView):
         """List the conversations one is a member of, newest activity first."""
         pages = ByActivity()
         rows = pages.paginate_queryset(visible_conversations(person(request)), request, self) or []
-        unread = unread_of_user(person(request).pk, [row.pk for row in rows])
-        return pages.get_paginated_response(
-            [conversation_item(row, unread[row.pk]).model_dump(mode="json") for row in rows]
-        )
+        rooms = room_states(person(request).pk, [row.pk for row in rows])
+        return pages.get_paginated_response([room.model_dump(mode="json") for room in rooms])
 
     @extend_schema(
         operation_id="conversations_create",
         request=bodies.NewConversation,
-        responses={201: bodies.ConversationItem, **errors(400, 401)},
+        responses={201: RoomState, **errors(400, 401)},
     )
     def post(self, request: Request) -> Response:
         """Open a conversation."""
@@ -101,7 +103,7 @@ class ConversationView(APIView):
 
     @extend_schema(
         operation_id="conversations_retrieve",
-        responses={200: bodies.ConversationItem, **errors(401, 404)},
+        responses={200: RoomState, **errors(401, 404)},
     )
     def get(self, request: Request, conversation_id: UUID) -> Response:
         """Read a conversation."""
@@ -110,7 +112,7 @@ class ConversationView(APIView):
     @extend_schema(
         operation_id="conversations_update",
         request=bodies.ConversationPatch,
-        responses={200: bodies.ConversationItem, **errors(400, 401, 403, 404)},
+        responses={200: RoomState, **errors(400, 401, 403, 404)},
     )
     def patch(self, request: Request, conversation_id: UUID) -> Response:
         """Change its title."""
@@ -191,19 +193,52 @@ class ChangesView(APIView):
         return answer(changes)
 
 
+class MyChangesView(APIView):
+    """What is new in one's own list."""
+
+    @extend_schema(
+        operation_id="me_changes",
+        parameters=query_parameters(bodies.MyChangesQuery),
+        responses={200: PersonChanges, **errors(400, 401)},
+    )
+    def get(self, request: Request) -> Response:
+        """Return what is new since; without parameters, all that an application begins with."""
+        query = parse_query(bodies.MyChangesQuery, request)
+        return answer(person_changes(user=person(request), **query.model_dump()))
+
+
 class ReadView(APIView):
     """How far one has read."""
 
     @extend_schema(
         operation_id="conversations_read",
         request=ReadMark,
-        responses={200: MemberState, **errors(400, 401, 404)},
+        responses={200: MineBody, **errors(400, 401, 404)},
     )
     def post(self, request: Request, conversation_id: UUID) -> Response:
-        """Mark everything up to `seq` as read."""
+        """Mark everything up to `number` as read."""
         body = parse(ReadMark, request.data)
-        member = mark_read(user=person(request), conversation_id=conversation_id, seq=body.seq)
-        return answer(member_state(member))
+        mine = mark_read(user=person(request), conversation_id=conversation_id, number=body.number)
+        return answer(MineBody(mine=mine))
+
+
+class MineView(APIView):
+    """What one alone sees of a conversation."""
+
+    @extend_schema(
+        operation_id="conversations_mine",
+        request=bodies.MinePatch,
+        responses={200: MineBody, **errors(400, 401, 404)},
+    )
+    def patch(self, request: Request, conversation_id: UUID) -> Response:
+        """Set what one is notified of, until when it is silent, or its place among the pinned."""
+        body = parse(bodies.MinePatch, request.data)
+        mine = change_mine(
+            user=person(request),
+            conversation_id=conversation_id,
+            **body.model_dump(exclude_unset=True),
+        )
+        return answer(MineBody(mine=mine))
 
 
 class MembersView(APIView):
@@ -211,13 +246,15 @@ class MembersView(APIView):
 
     @extend_schema(
         operation_id="members_list",
-        parameters=ByJoining.parameters(),
+        parameters=[*ByJoining.parameters(), *query_parameters(bodies.MembersQuery)],
         responses={200: bodies.MemberPage, **errors(400, 401, 404)},
     )
     def get(self, request: Request, conversation_id: UUID) -> Response:
         """List the present members, in joining order."""
+        query = parse_query(bodies.MembersQuery, request)
         pages = ByJoining()
-        rows = pages.paginate_queryset(members_of(person(request), conversation_id), request, self)
+        members = members_of(person(request), conversation_id, **query.model_dump())
+        rows = pages.paginate_queryset(members, request, self)
         return pages.get_paginated_response(
             [member_state(row).model_dump(mode="json") for row in rows or []]
         )
@@ -243,7 +280,7 @@ class MemberView(APIView):
         responses={200: MemberState, **errors(400, 401, 403, 404, 409)},
     )
     def patch(self, request: Request, conversation_id: UUID, member_id: UUID) -> Response:
-        """Change a role, a nickname or what one is notified of."""
+        """Change a role or a nickname."""
         body = parse(bodies.MemberPatch, request.data)
         member = change_member(
             user=person(request),

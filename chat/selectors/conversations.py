@@ -3,46 +3,16 @@
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import OuterRef, QuerySet, Subquery
-from django.db.models.functions import Left
+from django.db.models import Q, QuerySet
 
 from accounts.models import Session, User
-from chat.models import Assistant, Conversation, Member, Message
+from chat.models import Assistant, Conversation, Member
 from core.errors import NotFound
-
-PREVIEW = 140  # characters of the newest message in a list
 
 
 def visible_conversations(user: User) -> QuerySet[Conversation]:
-    """The conversations that a person is a member of now, newest activity first.
-
-    Each carries `preview`, `own_role`, `own_level` and `own_last_read_seq`.
-    """
-    own = Member.objects.present().filter(conversation=OuterRef("pk"), user=user)
-    newest = (
-        Message.objects.live()
-        .filter(conversation=OuterRef("pk"))
-        .exclude(content="")
-        .order_by("-created_seq")
-    )
-    return (
-        Conversation.objects.filter(members__in=Member.objects.present().filter(user=user))
-        .annotate(
-            preview=Subquery(newest.annotate(start=Left("content", PREVIEW)).values("start")[:1]),
-            own_role=Subquery(own.values("role")[:1]),
-            own_level=Subquery(own.values("level")[:1]),
-            own_last_read_seq=Subquery(own.values("last_read_seq")[:1]),
-        )
-        .order_by("-active_at", "-id")
-    )
-
-
-def visible_conversation(user: User, conversation_id: UUID) -> Conversation:
-    """Return one of `visible_conversations`. Raises NotFound."""
-    found = visible_conversations(user).filter(pk=conversation_id).first()
-    if found is None:
-        raise NotFound
-    return found
+    """The conversations that a person is a member of now, newest activity first."""
+    return Conversation.objects.filter(members__in=Member.objects.present().filter(user=user))
 
 
 def require_member(user_id: UUID, conversation_id: UUID) -> None:
@@ -51,18 +21,24 @@ def require_member(user_id: UUID, conversation_id: UUID) -> None:
         raise NotFound
 
 
-def members_of(user: User, conversation_id: UUID) -> QuerySet[Member]:
+def members_of(
+    user: User, conversation_id: UUID, *, q: str | None = None, role: str | None = None
+) -> QuerySet[Member]:
     """The present members of a conversation the person is in, in joining order.
 
-    Raises NotFound.
+    `q` is how a name or nickname begins, or a word in it. Raises NotFound.
     """
     require_member(user.pk, conversation_id)
-    return (
-        Member.objects.present()
-        .filter(conversation=conversation_id)
-        .select_related("user", "assistant")
-        .order_by("joined_at", "pk")
-    )
+    members = Member.objects.present().filter(conversation=conversation_id)
+    if role is not None:
+        members = members.filter(role=role)
+    if q:
+        # The name that people see, which is the user name where nobody gave another.
+        begins = Q(user__display_name="", user__username__istartswith=q)
+        for name in ("nickname", "user__display_name", "assistant__name"):
+            begins |= Q(**{f"{name}__istartswith": q}) | Q(**{f"{name}__icontains": f" {q}"})
+        members = members.filter(begins)
+    return members.select_related("user", "assistant").order_by("joined_at", "pk")
 
 
 def active_assistants() -> QuerySet[Assistant]:

@@ -6,7 +6,7 @@ from uuid import UUID
 from django.db import connection
 
 from accounts.models import User
-from chat.models import Assistant, Conversation, Message, MessageQuerySet
+from chat.models import Assistant, Conversation, Message
 from chat.selectors.conversations import require_member
 from core.columns import Columns
 from core.errors import NotFound
@@ -65,11 +65,6 @@ class MessagePage(NamedTuple):
     more_after: bool
 
 
-def messages_with_authors() -> MessageQuerySet:
-    """Messages ready to be told to clients."""
-    return Message.objects.with_authors()
-
-
 def active_reply(message_id: UUID) -> Message | None:
     """Return a reply that has not ended, with its assistant; it is read whenever one begins."""
     with connection.cursor() as cursor:
@@ -85,7 +80,7 @@ def active_reply(message_id: UUID) -> Message | None:
 
 def visible_message(user: User, message_id: UUID) -> Message:
     """Return a message of a conversation the person is a member of. Raises NotFound."""
-    message = messages_with_authors().filter(pk=message_id).first()
+    message = Message.objects.with_authors().filter(pk=message_id).first()
     if message is None:
         raise NotFound
     require_member(user.pk, message.conversation_id)
@@ -106,7 +101,7 @@ def message_page(
     Raises NotFound.
     """
     require_member(user.pk, conversation_id)
-    rows = messages_with_authors().filter(conversation_id=conversation_id)
+    rows = Message.objects.with_authors().filter(conversation_id=conversation_id)
     if after is not None:
         rows = rows.filter(created_seq__gt=after)
         if before is not None:

@@ -2,17 +2,32 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import F, Q
 
 from accounts.models import User
 from chat.models import Conversation, Installation, Member, MemberQuerySet, Message
-from chat.selectors.conversations import require_member
-from chat.selectors.messages import messages_with_authors
+from chat.selectors.conversations import visible_conversations
 from chat.states import conversation_state, member_state, message_state
+from core.columns import Columns
+from core.errors import NotFound
 from protocol import limits
 from protocol.states import Changes, Snapshot
+
+_CONVERSATION = Columns(Conversation, "c")
+_STANDING = f"""
+SELECT (SELECT epoch FROM chat_installation),
+    EXISTS (
+        SELECT FROM chat_message WHERE conversation_id = c.id AND status = 'streaming'
+    ),
+    {_CONVERSATION}
+FROM chat_conversation c
+JOIN chat_member m ON m.conversation_id = c.id AND m.left_at IS NULL
+WHERE c.id = %s AND m.user_id = %s
+"""  # noqa: S608 - nothing but the names of columns
 
 _SNAPSHOTS = """
 SELECT m.id, m.attempt,
@@ -45,33 +60,63 @@ def changes_since(*, user: User, conversation_id: UUID, since: int | None) -> Ch
 
     Raises NotFound. Not inside a transaction: it needs one of its own.
     """
+    with connection.cursor() as cursor:
+        cursor.execute(_STANDING, [conversation_id, user.pk])
+        found = cursor.fetchone()
+    if found is None:
+        raise NotFound
+    epoch, streaming, *row = found
+    conversation = _CONVERSATION.read(row)
+    if since == conversation.seq and not streaming and epoch is not None:
+        return _changes(epoch, conversation, since)
     epoch = installation_epoch()
     with consistent_read():
-        require_member(user.pk, conversation_id)
-        conversation = Conversation.objects.get(pk=conversation_id)
+        visible = visible_conversations(user).filter(pk=conversation_id).first()
+        if visible is None:
+            raise NotFound
+        conversation = visible
         reset = since is not None and since > conversation.seq
         if since is None or reset:
-            return _first_load(epoch, conversation, since, reset=reset)
-        return _later(epoch, conversation, since)
+            return _first_load(user, epoch, conversation, since, reset=reset)
+        return _later(user, epoch, conversation, since)
 
 
-def _first_load(
-    epoch: UUID, conversation: Conversation, since: int | None, *, reset: bool
-) -> Changes:
-    newest = list(
-        messages_with_authors()
-        .filter(conversation=conversation)
-        .order_by("-created_seq")[: limits.PAGE + 1]
-    )
-    messages = newest[: limits.PAGE][::-1]
-    members = _members(conversation).present()
+def _changes(epoch: UUID, conversation: Conversation, since: int | None, **values: Any) -> Changes:
+    """Return an answer with nothing in it but `values`."""
+    nothing: dict[str, Any] = {
+        "seq": conversation.seq,
+        "reset": False,
+        "complete": True,
+        "messages": [],
+        "members": [],
+        "snapshots": [],
+        "more_before": False,
+    }
     return Changes(
         epoch=epoch,
         conversation=conversation_state(conversation),
         since=since,
-        seq=conversation.seq,
+        number=conversation.number,
+        people=conversation.people,
+        **nothing | values,
+    )
+
+
+def _first_load(
+    user: User, epoch: UUID, conversation: Conversation, since: int | None, *, reset: bool
+) -> Changes:
+    newest = list(
+        Message.objects.with_authors()
+        .filter(conversation=conversation)
+        .order_by("-created_seq")[: limits.PAGE + 1]
+    )
+    messages = newest[: limits.PAGE][::-1]
+    members = _members(user, conversation).present()
+    return _changes(
+        epoch,
+        conversation,
+        since,
         reset=reset,
-        complete=True,
         messages=[message_state(message) for message in messages],
         members=[member_state(member) for member in members],
         snapshots=_snapshots(messages),
@@ -79,14 +124,15 @@ def _first_load(
     )
 
 
-def _later(epoch: UUID, conversation: Conversation, since: int) -> Changes:
+def _later(user: User, epoch: UUID, conversation: Conversation, since: int) -> Changes:
     most = limits.MAX_CHANGES
     messages = list(
-        messages_with_authors()
+        Message.objects.with_authors()
         .filter(conversation=conversation, seq__gt=since)
         .order_by("seq")[: most + 1]
     )
-    members = list(_members(conversation).filter(seq__gt=since).order_by("seq")[: most + 1])
+    known = _members(user, conversation, since).filter(seq__gt=since)
+    members = list(known.order_by("seq")[: most + 1])
     # Where one of the lists is cut, both are cut at the same seq, and the client asks on.
     cut = conversation.seq
     for rows in (messages, members):
@@ -99,12 +145,11 @@ def _later(epoch: UUID, conversation: Conversation, since: int) -> Changes:
             cut = min(cut, message.seq - 1)
             break
     messages = [message for message in messages if message.seq <= cut]
-    return Changes(
-        epoch=epoch,
-        conversation=conversation_state(conversation),
-        since=since,
+    return _changes(
+        epoch,
+        conversation,
+        since,
         seq=cut,
-        reset=False,
         complete=cut == conversation.seq,
         messages=[message_state(message) for message in messages],
         members=[member_state(member) for member in members if member.seq <= cut],
@@ -114,12 +159,21 @@ def _later(epoch: UUID, conversation: Conversation, since: int) -> Changes:
                 conversation=conversation, status=Message.Status.STREAMING, seq__lte=cut
             )
         ),
-        more_before=False,
     )
 
 
-def _members(conversation: Conversation) -> MemberQuerySet:
-    return Member.objects.filter(conversation=conversation).select_related("user", "assistant")
+def _members(user: User, conversation: Conversation, since: int | None = None) -> MemberQuerySet:
+    """Those that a client is told of by name: of a large room only who matters to everyone.
+
+    One who was a manager once is among those that have changed since they joined.
+    """
+    members = Member.objects.filter(conversation=conversation).select_related("user", "assistant")
+    if conversation.people <= limits.LARGE_ROOM:
+        return members
+    named = Q(role__in=Member.MANAGERS) | Q(assistant__isnull=False) | Q(user=user)
+    if since is not None:
+        named |= Q(seq__gt=F("joined_seq"), left_at=None)
+    return members.filter(named)
 
 
 def _snapshots(messages: Iterable[Message]) -> list[Snapshot]:

@@ -54,7 +54,7 @@ def create_conversation(
             for other in others:
                 member = new_member(change=change, user=other)
                 notify_added(conversation=conversation, member=member, by=user)
-            change.touch(spoken=True)
+            change.touch()
     return change.conversation
 
 

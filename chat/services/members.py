@@ -1,4 +1,4 @@
-"""Joining, leaving, roles and read marks."""
+"""Joining, leaving and roles."""
 
 from uuid import UUID
 
@@ -8,17 +8,12 @@ from accounts.models import User
 from chat.change import Change, changing
 from chat.models import Assistant, Conversation, Member
 from chat.services.notices import notify_added
-from chat.unread import unread_of_user
 from core.errors import Conflict, Invalid, NotAllowed
-from core.publishing import to_user
-from protocol.events import ConversationTouched
-
-_MANAGERS = (Member.Role.OWNER, Member.Role.ADMIN)
 
 
 def require_manager(member: Member) -> None:
     """Raise NotAllowed unless the member is an owner or an admin."""
-    if member.role not in _MANAGERS:
+    if member.role not in Member.MANAGERS:
         raise NotAllowed("Only an owner or an admin may do that.")
 
 
@@ -42,7 +37,6 @@ def new_member(
     member.role = role
     member.left_at = None
     member.joined_at = timezone.now()
-    member.last_read_seq = conversation.seq
     change.created(member)
     return member
 
@@ -108,9 +102,8 @@ def change_member(
     member_id: UUID,
     role: str | None = None,
     nickname: str | None = None,
-    level: str | None = None,
 ) -> Member:
-    """Change a member's role (owners), nickname (themselves or managers) or level (themselves).
+    """Change a member's role (owners) or nickname (themselves or managers).
 
     Raises NotFound, NotAllowed, or Conflict if the last owner would step down.
     """
@@ -130,34 +123,5 @@ def change_member(
             if not own:
                 require_manager(acting)
             member.nickname = nickname
-        if level is not None and level != member.level:
-            if not own:
-                raise NotAllowed("Only they themselves may change what they are notified of.")
-            member.level = level
-        change.changed(member, "role", "nickname", "level")
-    return member
-
-
-def mark_read(*, user: User, conversation_id: UUID, seq: int) -> Member:
-    """Mark everything up to `seq` as read; going back, or past the end, changes nothing more.
-
-    Raises NotFound.
-    """
-    with changing(conversation_id) as change:
-        member = change.member(user)
-        mark = min(seq, change.conversation.seq)
-        if mark > member.last_read_seq:
-            member.last_read_seq = mark
-            change.changed(member, "last_read_seq")
-            # Only the reader's own count changed, on all of their devices.
-            change.publish_also(
-                to_user(
-                    user.pk,
-                    ConversationTouched(
-                        conversation=conversation_id,
-                        seq=change.conversation.seq,
-                        unread=unread_of_user(user.pk, [conversation_id])[conversation_id],
-                    ),
-                )
-            )
+        change.changed(member, "role", "nickname")
     return member

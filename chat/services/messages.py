@@ -8,7 +8,7 @@ from django.utils import timezone
 from accounts.models import User
 from chat.change import Change, changing, conversation_of
 from chat.models import Assistant, Conversation, Message, ReplyChunk
-from chat.selectors.messages import SendPreconditions, messages_with_authors, send_preconditions
+from chat.selectors.messages import SendPreconditions, send_preconditions
 from chat.services.conversations import require_model
 from chat.services.members import require_manager
 from chat.services.replies import start_reply
@@ -84,7 +84,7 @@ def edit_message(
     """
     with changing(conversation_of(message_id)) as change:
         change.member(user)
-        message = messages_with_authors().filter(pk=message_id).first()
+        message = Message.objects.with_authors().filter(pk=message_id).first()
         if message is None:
             raise NotFound
         if message.role != Message.Role.USER:
@@ -123,7 +123,7 @@ def delete_message(*, user: User, message_id: UUID) -> Message:
     """
     with changing(conversation_of(message_id)) as change:
         member = change.member(user)
-        message = messages_with_authors().filter(pk=message_id).first()
+        message = Message.objects.with_authors().filter(pk=message_id).first()
         if message is None:
             raise NotFound
         if message.author_user_id != user.pk:
@@ -143,7 +143,7 @@ def delete_message(*, user: User, message_id: UUID) -> Message:
         change.changed(
             message, "status", "deleted_at", "content", "reasoning", "refusal", "tool_calls"
         )
-        change.touch()
+        change.touch(removed=message)
         return message
 
 
@@ -180,7 +180,7 @@ def _say(
             model=model or "",
             language=language,
         )
-    change.touch(spoken=True)
+    change.touch(said=message)
     return SentMessage(message, reply, created=True)
 
 
@@ -195,10 +195,10 @@ def _reword(change: Change, message: Message, content: str) -> Message:
 
 
 def _sent_before(conversation: Conversation, user: User, client_id: str) -> SentMessage:
-    message = messages_with_authors().get(
+    message = Message.objects.with_authors().get(
         conversation=conversation, author_user=user, client_id=client_id
     )
-    replies = messages_with_authors().filter(parent=message, role=Message.Role.ASSISTANT)
+    replies = Message.objects.with_authors().filter(parent=message, role=Message.Role.ASSISTANT)
     return SentMessage(message, replies.order_by("pk").first(), created=False)
 
 

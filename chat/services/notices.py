@@ -1,7 +1,10 @@
 """What people are notified of. Stored in the transaction of the change it is about."""
 
+from django.db.models import Q
+from django.utils import timezone
+
 from accounts.models import User
-from chat.models import Conversation, Member, Message
+from chat.models import Conversation, Member, Message, ReadState
 from notifications.services import notify
 
 
@@ -28,8 +31,12 @@ def notify_added(*, conversation: Conversation, member: Member, by: User) -> Non
 def notify_reply_finished(*, conversation: Conversation, reply: Message) -> None:
     """Tell whoever asked that the reply to them is there; others see it in their lists."""
     asked = reply.parent.author_user if reply.parent is not None else None
-    present = Member.objects.present().filter(
-        conversation=conversation, user=asked, level__in=_HEARS_OF_REPLIES
+    present = ReadState.objects.filter(
+        Q(muted_until=None) | Q(muted_until__lte=timezone.now()),
+        conversation=conversation,
+        user=asked,
+        gone=False,
+        level__in=_HEARS_OF_REPLIES,
     )
     if asked is None or not present.exists():
         return
@@ -47,4 +54,4 @@ def notify_reply_finished(*, conversation: Conversation, reply: Message) -> None
     )
 
 
-_HEARS_OF_REPLIES = (Member.Level.ALL, Member.Level.MENTIONS)
+_HEARS_OF_REPLIES = (ReadState.Level.ALL, ReadState.Level.MENTIONS)

@@ -16,7 +16,7 @@ from structlog.contextvars import get_contextvars
 
 from chat.change import Change, changing
 from chat.models import Assistant, Conversation, Message
-from chat.selectors.messages import active_reply, messages_with_authors
+from chat.selectors.messages import active_reply
 from chat.services.notices import notify_reply_finished
 from core.errors import Conflict, NotFound
 from core.jobs import enqueue_named
@@ -213,7 +213,7 @@ def finish_reply(
                 notify_reply_finished(conversation=change.conversation, reply=message)
             if outcome.status == _Status.COMPLETE and _wants_title(change.conversation, message):
                 enqueue_named(TITLE_TASK, message_id=str(message_id))
-            change.touch(spoken=True)
+            change.touch(said=message)
             return True
     except NotFound:
         return False
@@ -305,12 +305,12 @@ def _end_with_chunks(change: Change, message: Message, outcome: Outcome) -> None
     )
     if ended is not None:
         _delete_chunks(message.pk)
-        change.touch(spoken=True)
+        change.touch(said=ended)
 
 
 def _publish_again(change: Change, message_id: UUID, attempt: int, outcome: Outcome) -> bool:
     message = (
-        messages_with_authors()
+        Message.objects.with_authors()
         .filter(pk=message_id, attempt=attempt, status=outcome.status, content=outcome.content)
         .first()
     )

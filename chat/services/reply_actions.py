@@ -7,7 +7,6 @@ from django.utils import timezone
 from accounts.models import User
 from chat.change import Change, changing, conversation_of
 from chat.models import Assistant, Member, Message, MessageQuerySet
-from chat.selectors.messages import messages_with_authors
 from chat.services.replies import (
     cancel_waiting_reply,
     resume_reply,
@@ -69,7 +68,7 @@ def regenerate(*, user: User, message_id: UUID, model: str = "") -> Message:
             model=model,
             language=reply.language,
         )
-        change.touch(spoken=True)
+        change.touch(said=again)
         return again
 
 
@@ -90,14 +89,14 @@ def continue_reply(*, user: User, message_id: UUID) -> Message:
         _parent_of(reply)
         _present_assistant(change, reply)
         resumed = resume_reply(change=change, reply=reply)
-        change.touch(spoken=True)
+        change.touch(said=resumed)
         return resumed
 
 
 def active_replies(parent: Message) -> MessageQuerySet:
     """Replies to a message that are being made, oldest first."""
     return (
-        messages_with_authors()
+        Message.objects.with_authors()
         .active()
         .filter(parent=parent, role=Message.Role.ASSISTANT)
         .order_by("created_seq")
@@ -107,7 +106,7 @@ def active_replies(parent: Message) -> MessageQuerySet:
 def _reply(change: Change, user: User, message_id: UUID, otherwise: str) -> Message:
     """A reply under the lock, for a member. Raises NotFound, and Invalid saying `otherwise`."""
     change.member(user)
-    message = messages_with_authors().select_related("parent").filter(pk=message_id).first()
+    message = Message.objects.with_authors().select_related("parent").filter(pk=message_id).first()
     if message is None:
         raise NotFound
     if message.role != Message.Role.ASSISTANT:

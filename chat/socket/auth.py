@@ -5,11 +5,12 @@ bearer.<token>` (browsers, which cannot set headers) and `?token=`, in this orde
 cookies. A refused handshake would hide its reason from browsers, so a refused socket is accepted
 and closed at once: 4001 with `token_missing`, `token_invalid`, `token_expired`, `session_revoked`
 or `user_inactive`; 4003 with `origin_not_allowed`; 1012 with `unavailable` while the database is
-away.
+away, and with `busy`, after a `reconnect` that says when to come again, while too many come.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote_plus, urlsplit
 from uuid import UUID
@@ -20,11 +21,13 @@ from django.db.utils import InterfaceError, OperationalError
 from django.http.request import validate_host
 
 from accounts.errors import NotSignedIn, TokenMissing
-from accounts.models import User
 from accounts.selectors import live_session
 from accounts.tokens import bearer_token, read_access_token
+from chat.selectors.rooms import greeting
+from chat.socket.admission import SentBack, admission
 from core.threads import in_thread
-from protocol.limits import CloseCode
+from protocol.events import Reconnect
+from protocol.limits import HANDSHAKE_SECONDS, CloseCode
 
 logger = structlog.get_logger(__name__)
 
@@ -46,7 +49,6 @@ class SocketAuth:
     user_id: UUID
     session_id: UUID
     expires_at: float
-    user: User = field(repr=False, compare=False)
 
 
 async def authenticate_token(token: str) -> SocketAuth:
@@ -56,15 +58,17 @@ async def authenticate_token(token: str) -> SocketAuth:
     OperationalError or InterfaceError while the database is away.
     """
     claims = read_access_token(token)
-    session = await in_thread(live_session, claims)
-    return SocketAuth(claims.user_id, claims.session_id, claims.expires_at, session.user)
+    await in_thread(live_session, claims)
+    return SocketAuth(claims.user_id, claims.session_id, claims.expires_at)
 
 
 class JwtAuthMiddleware:
     """Let `application` see only sockets of known people.
 
-    It finds `scope["user"]` and `scope["auth"]` (`SocketAuth`), and no token or cookie anywhere
-    in the scope. If the client offered `chatire.v1`, accepting selects it.
+    It finds `scope["user"]`, `scope["auth"]` (`SocketAuth`), what its greeting takes as
+    `scope["greeting"]`, and no token or cookie anywhere in the scope; one query reads all of it.
+    Once the socket is greeted it calls `scope["greeted"]`, which lets the next one in. If the
+    client offered `chatire.v1`, accepting selects it.
     """
 
     def __init__(self, application: Application) -> None:
@@ -82,16 +86,29 @@ class JwtAuthMiddleware:
             await refuse(receive, send, CloseCode.NOT_ALLOWED, "origin_not_allowed")
             return
         try:
-            auth = await authenticate_token(tokens.first())
+            claims = read_access_token(tokens.first())
+            leave = await admission().enter()
         except NotSignedIn as error:
             await refuse(receive, send, CloseCode.AUTHENTICATE, error.code)
             return
-        except (OperationalError, InterfaceError):
-            await refuse(receive, send, CloseCode.RESTARTING, "unavailable")
+        except SentBack as error:
+            await _send_back(receive, send, error.after_ms)
             return
-        scope["user"] = auth.user
-        scope["auth"] = auth
-        await self.application(scope, receive, send)
+        try:
+            try:
+                async with asyncio.timeout(HANDSHAKE_SECONDS):
+                    begun = await in_thread(greeting, claims)
+            except NotSignedIn as error:
+                await refuse(receive, send, CloseCode.AUTHENTICATE, error.code)
+                return
+            except (OperationalError, InterfaceError, TimeoutError):
+                await refuse(receive, send, CloseCode.RESTARTING, "unavailable")
+                return
+            scope["auth"] = SocketAuth(claims.user_id, claims.session_id, claims.expires_at)
+            scope["user"], scope["greeting"], scope["greeted"] = begun.user, begun, leave
+            await self.application(scope, receive, send)
+        finally:
+            leave()
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -174,6 +191,15 @@ def _selecting_subprotocol(scope: Scope, send: Send) -> Send:
         await send(message)
 
     return send_selecting
+
+
+async def _send_back(receive: Receive, send: Send, after_ms: int) -> None:
+    """Ask a client to come again later, as one that is sent away by a server that stops."""
+    logger.info("socket_sent_back", after_ms=after_ms)
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": Reconnect(after_ms=after_ms).model_dump_json()})
+    await send({"type": "websocket.close", "code": int(CloseCode.RESTARTING), "reason": "busy"})
 
 
 async def refuse(receive: Receive, send: Send, code: CloseCode, reason: str) -> None:

@@ -1,7 +1,7 @@
 """A socket's commands: read, carried out one after another, each with its one answer."""
 
-import asyncio
 import json
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -52,11 +52,20 @@ def _size(text: str) -> int:
 
 
 class CommandQueue:
-    """What a client asked for and has no answer to yet, a bounded number."""
+    """What a client asked for and has no answer to yet, a bounded number.
 
-    def __init__(self, connection: Connection) -> None:
+    They are carried out in order, by a task that exists only while there are some.
+    """
+
+    __slots__ = ("_connection", "_handle", "_waiting")
+
+    def __init__(
+        self, connection: Connection, handle: Callable[[Command], Awaitable[None]]
+    ) -> None:
         self._connection = connection
-        self._waiting: asyncio.Queue[Command] = asyncio.Queue()
+        self._handle = handle
+        # With the one that is being carried out; None while there is none.
+        self._waiting: deque[Command] | None = None
 
     def put(self, frame: Any) -> None:
         """Queue the command that a decoded frame is, or answer why it is none."""
@@ -70,7 +79,11 @@ class CommandQueue:
                 {"fields": error.fields},
             )
             return
-        if self._waiting.qsize() >= limits.MAX_WAITING_COMMANDS:
+        if self._waiting is None:
+            self._waiting = deque([command])
+            self._connection.spawn(self._run(self._waiting))
+            return
+        if len(self._waiting) > limits.MAX_WAITING_COMMANDS:
             self._connection.put_error(
                 command.id,
                 ErrorCode.TOO_MANY_COMMANDS,
@@ -78,23 +91,28 @@ class CommandQueue:
                 {},
             )
             return
-        self._waiting.put_nowait(command)
+        self._waiting.append(command)
 
-    async def run(self, handle: Callable[[Command], Awaitable[None]]) -> None:
-        """Carry the commands out in order, for ever."""
-        while True:
-            command = await self._waiting.get()
-            try:
-                # Follows what this command starts into the worker's log.
-                with bound_contextvars(request_id=str(uuid7())):
-                    await handle(command)
-                    logger.debug("command", type=command.type)
-            except ChatireError as error:
-                self._connection.put_error(command.id, error.code, error.message, error.details)
-            except UNAVAILABLE:
-                self._connection.put_error(
-                    command.id,
-                    ErrorCode.UNAVAILABLE,
-                    "The service is briefly unavailable. Try again.",
-                    {"retry_after": RETRY_AFTER},
-                )
+    async def _run(self, waiting: deque[Command]) -> None:
+        while waiting:
+            # An answer may be large; who does not take one gets no more of them.
+            await self._connection.send_queue.drained()
+            await self._carry_out(waiting[0])
+            waiting.popleft()
+        self._waiting = None
+
+    async def _carry_out(self, command: Command) -> None:
+        try:
+            # Follows what this command starts into the worker's log.
+            with bound_contextvars(request_id=str(uuid7())):
+                await self._handle(command)
+                logger.debug("command", type=command.type)
+        except ChatireError as error:
+            self._connection.put_error(command.id, error.code, error.message, error.details)
+        except UNAVAILABLE:
+            self._connection.put_error(
+                command.id,
+                ErrorCode.UNAVAILABLE,
+                "The service is briefly unavailable. Try again.",
+                {"retry_after": RETRY_AFTER},
+            )

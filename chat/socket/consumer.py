@@ -1,17 +1,18 @@
 """The socket edge: one consumer for both routes. It carries frames and never calls a model."""
 
-import asyncio
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any
 from urllib.parse import parse_qs
 from uuid import UUID
 
+from channels.consumer import get_handler_name
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from accounts.models import User
 from channels_pgnotify import PushMixin
 from chat.selectors.conversations import followable
-from chat.selectors.sync import installation_epoch
+from chat.selectors.rooms import Greeting
 from chat.socket import registry
 from chat.socket.auth import SocketAuth, authenticate_token
 from chat.socket.command_queue import UNAVAILABLE, CommandQueue, Unreadable, decode
@@ -20,15 +21,16 @@ from chat.socket.handlers import handle, subscribe
 from chat.socket.heartbeat import Heartbeat
 from chat.socket.parameters import BadParameters, Parameters, parse_parameters, require_offered
 from chat.socket.rate_limit import RateLimit
+from chat.socket.roster import roster
 from chat.socket.subscriptions import Subscriptions
 from chat.states import person_state
 from core.errors import RETRY_AFTER, NotAllowed, NotFound
 from core.publishing import conversation_group, user_group
-from core.threads import in_thread
+from core.threads import in_thread, until_available
 from protocol import limits
 from protocol.commands import HeartbeatAnswer, Pong, Subscribe
 from protocol.errors import ErrorCode
-from protocol.events import Hello, Reconnect, Resync, ServerPing
+from protocol.events import Hello, Reconnect, Resync
 from protocol.frames import EVENTS, Ack, Order
 from protocol.limits import CloseCode
 from protocol.states import Changes
@@ -39,13 +41,10 @@ _PONG = HeartbeatAnswer(type="pong").model_dump()
 class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
     """One client's socket.
 
-    `receive` only checks and queues; one task carries the commands out in order, one sends, one
-    watches the clock. So a slow command, a slow client and a silent one never stop the others.
+    `receive` only checks and queues: a task carries the commands out in order while there are
+    some, another sends while something waits. So a slow command and a slow client never stop the
+    others, and an idle socket has neither.
     """
-
-    _direct: ClassVar = frozenset(
-        {"membership.ended", "session.revoked", "layer.gap", "server.leaving"}
-    )
 
     user: User
     auth: SocketAuth
@@ -54,12 +53,6 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.subscriptions = Subscriptions()
         self.defaults: dict[str, Any] = {}
-        self._connection = Connection(
-            send=lambda text: self.base_send({"type": "websocket.send", "text": text}),
-            close=lambda code, reason: self.close(code=code, reason=reason),
-            abort=lambda: self.scope["extensions"]["chatire.abort"](),
-        )
-        self._commands = CommandQueue(self._connection)
         self._frames = RateLimit(per_second=limits.FRAMES_PER_SECOND, burst=limits.FRAMES_BURST)
 
     # --- Coming and going --------------------------------------------------------------------
@@ -67,7 +60,9 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
     async def connect(self) -> None:
         """Accept an authenticated socket, join its person's group and say hello."""
         self.auth, self.user = self.scope["auth"], self.scope["user"]
-        self._heartbeat = Heartbeat(self.auth.expires_at)
+        self._connection = Connection(self.base_send, self.scope.get("extensions", {}))
+        self._commands = CommandQueue(self._connection, partial(handle, self))
+        self._heartbeat = Heartbeat(self._connection, self.auth.expires_at)
         offered = self.scope.get("subprotocols", [])
         await self.accept(limits.PROTOCOL if limits.PROTOCOL in offered else None)
         registry.opened(self)
@@ -75,7 +70,8 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         query = parse_qs(self.scope["query_string"].decode(), keep_blank_values=True)
         try:
             parameters = parse_parameters(query)
-            await in_thread(require_offered, parameters)
+            if parameters.assistant is not None or parameters.model is not None:
+                await in_thread(require_offered, parameters)
             self.defaults = parameters.defaults()
             await self._greet(parameters)
         except BadParameters as error:
@@ -88,15 +84,20 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         except UNAVAILABLE:
             await self._connection.shut(CloseCode.RESTARTING, "unavailable")
         else:
-            self._connection.spawn(self._commands.run(lambda command: handle(self, command)))
-            self._connection.spawn(self._watch_clock())
+            self.scope.pop("greeted")()
+            del self.scope["greeting"]
+            self._heartbeat.start()
 
     async def _greet(self, parameters: Parameters) -> None:
         """Say hello, and subscribe to the route's conversation; that ack's id is `subscribe`."""
         await self.channel_layer.group_add(user_group(self.user.pk), self.channel_name)
+        here = roster()
+        begun: Greeting = self.scope["greeting"]
+        await here.opened(self.user.pk, self, feed=begun.feed, conversations=begun.conversations)
         self._connection.put(
             Hello(
-                epoch=await in_thread(installation_epoch),
+                epoch=begun.epoch,
+                feed=begun.feed,
                 session=self.channel_name.rsplit("!", 1)[-1],
                 user=person_state(self.user),
                 token_expires_at=self.auth.expires_at,
@@ -109,15 +110,13 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
             )
             await subscribe(self, command)
 
-    async def _watch_clock(self) -> None:
-        code, reason = await self._heartbeat.watch(lambda: self._connection.put(ServerPing()))
-        await self._connection.shut(code, reason)
-
     async def disconnect(self, code: int) -> None:
         """Leave every group and end this socket's tasks."""
-        self._connection.ended()
         registry.closed(self)
-        if hasattr(self, "user"):
+        if hasattr(self, "_connection"):
+            self._heartbeat.stop()
+            self._connection.ended()
+            roster().closed(self.user.pk, self)
             followed = [conversation_group(UUID(hex=one)) for one in self.subscriptions]
             for group in (user_group(self.user.pk), *followed):
                 await self.channel_layer.group_discard(group, self.channel_name)
@@ -182,26 +181,30 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
     # --- From the channel layer --------------------------------------------------------------
 
     async def dispatch(self, message: dict[str, Any]) -> None:
-        """Call the handler of a layer message directly.
+        """Call the handler of a message directly.
 
         Channels' own dispatch looks for stale database connections at every event; nothing
         here touches the database on the event loop.
         """
-        kind = message["type"]
-        if kind in self._direct:
-            await getattr(self, kind.replace(".", "_"))(message)
-        else:
-            await super().dispatch(message)
+        await getattr(self, get_handler_name(message))(message)
 
-    async def pushed(self, message: dict[str, Any]) -> None:
+    def push(self, message: dict[str, Any]) -> bool:
         """Pass a published frame on, unless its conversation is not followed (any more)."""
         conversation, declared = message.get("conversation"), EVENTS.get(message["kind"])
         personal = declared is not None and declared.order is Order.PERSON
+        if "gone" in message:
+            roster().heard(self.user.pk, message)
         if personal or conversation is None or self.subscriptions.is_news(conversation, message):
             self._connection.put_event(message)
+        return True
+
+    async def pushed(self, message: dict[str, Any]) -> None:
+        """Do the same where the layer cannot, or after what waited."""
+        self.push(message)
 
     async def membership_ended(self, event: dict[str, Any]) -> None:
         """Stop following a conversation that the person is not in any more, and say so."""
+        roster().left(self.user.pk, event["conversation"])
         await self.unfollow(UUID(hex=event["conversation"]))
         self._connection.put_event(event)
 
@@ -220,14 +223,9 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def _resync(self) -> None:
         following = [UUID(hex=followed) for followed in self.subscriptions]
-        while True:
-            try:
-                signed_in, still = await in_thread(
-                    followable, self.user.pk, self.auth.session_id, following
-                )
-                break
-            except UNAVAILABLE:
-                await asyncio.sleep(RETRY_AFTER)
+        signed_in, still = await until_available(
+            followable, self.user.pk, self.auth.session_id, following
+        )
         if not signed_in:
             await self._connection.shut(CloseCode.AUTHENTICATE, "session_revoked")
         for conversation in set(following) - still:

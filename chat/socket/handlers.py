@@ -6,10 +6,12 @@ from uuid import UUID
 
 from accounts.models import User
 from chat.selectors.conversations import require_member
+from chat.selectors.rooms import person_changes
 from chat.selectors.sync import changes_since
-from chat.services.members import mark_read
 from chat.services.messages import SentMessage, delete_message, edit_message, send_message
+from chat.services.mine import mark_read
 from chat.services.reply_actions import continue_reply, regenerate, request_stop
+from chat.socket.roster import roster
 from chat.socket.subscriptions import Subscriptions
 from chat.states import message_state
 from core import publishing
@@ -27,12 +29,15 @@ from protocol.commands import (
     Ping,
     Pong,
     Read,
+    ReadAck,
     RegenerateReply,
     SendMessage,
     SendMessageAck,
     StopReply,
     Subscribe,
     SubscribeAck,
+    Sync,
+    SyncAck,
     Typing,
     Unsubscribe,
 )
@@ -98,7 +103,8 @@ async def subscribe(socket: Socket, command: Subscribe) -> None:
     known = conversation_id.hex in socket.subscriptions
     if not known and len(socket.subscriptions) >= limits.MAX_SUBSCRIPTIONS:
         raise TooManySubscriptions(most=limits.MAX_SUBSCRIPTIONS)
-    await in_thread(require_member, socket.user.pk, conversation_id)
+    if not roster().is_in(socket.user.pk, conversation_id.hex):
+        await in_thread(require_member, socket.user.pk, conversation_id)
     await socket.follow(conversation_id)
     try:
         changes = await in_thread(
@@ -186,10 +192,24 @@ async def go_on(socket: Socket, command: ContinueReply) -> None:
 @handles(Read)
 async def read(socket: Socket, command: Read) -> None:
     """Move the read mark."""
-    await in_thread(
-        mark_read, user=socket.user, conversation_id=command.conversation, seq=command.seq
+    mine = await in_thread(
+        mark_read, user=socket.user, conversation_id=command.conversation, number=command.number
     )
-    socket.answer(Ack(id=command.id))
+    socket.answer(ReadAck(id=command.id, mine=mine))
+
+
+@handles(Sync)
+async def sync(socket: Socket, command: Sync) -> None:
+    """Tell what is new in the person's own list."""
+    changes = await in_thread(
+        person_changes,
+        user=socket.user,
+        since=command.since,
+        at=command.at,
+        cursor=command.cursor,
+    )
+    await roster().catch_up(socket.user.pk, changes.seq)
+    socket.answer(SyncAck(id=command.id, changes=changes))
 
 
 @handles(Typing)

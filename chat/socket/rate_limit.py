@@ -6,6 +6,8 @@ import time
 class RateLimit:
     """`burst` at once and `per_second` in the long run."""
 
+    __slots__ = ("_burst", "_left", "_per_second", "_refilled_at")
+
     def __init__(self, *, per_second: float, burst: float) -> None:
         self._per_second = per_second
         self._burst = self._left = burst

@@ -69,31 +69,14 @@ const M = "/api/messages";
 describe("requests", () => {
   /** What is asked, what the server answers, and what the method makes of it. */
   const calls: [string, (api: Api) => Promise<unknown>, string, unknown, unknown, unknown?][] = [
+    ["all one begins with", (one) => one.personChanges({}), "GET /api/me/changes/", null, {}],
     [
-      "assistants",
-      (one) => one.assistants(),
-      "GET /api/assistants/",
+      "what is new",
+      (one) => one.personChanges({ since: 0, at: "1.2:2:" }),
+      "GET /api/me/changes/?since=0&at=1.2%3A2%3A",
       null,
-      { results: ["a"] },
-      ["a"],
+      { seq: 1 },
     ],
-    [
-      "the first conversations",
-      (one) => one.conversations(null),
-      `GET ${C}/`,
-      null,
-      { results: ["c"], next: `http://elsewhere${C}/?cursor=c%3D2`, previous: null },
-      { results: ["c"], next: "c=2" },
-    ],
-    [
-      "the last conversations",
-      (one) => one.conversations("c=2"),
-      `GET ${C}/?cursor=c%3D2`,
-      null,
-      { results: [], next: null, previous: null },
-      { results: [], next: null },
-    ],
-    ["a conversation", (one) => one.conversation("c"), `GET ${C}/c/`, null, { id: "c" }],
     [
       "a new conversation",
       (one) => one.createConversation({ kind: "group", title: "t" }),
@@ -110,7 +93,15 @@ describe("requests", () => {
       {},
     ],
     ["changes", (one) => one.changes("c", 0), `GET ${C}/c/changes/?since=0`, null, { seq: 1 }],
-    ["reading", (one) => one.read("c", 7), `POST ${C}/c/read/`, { seq: 7 }, {}, undefined],
+    ["reading", (one) => one.read("c", 7), `POST ${C}/c/read/`, { number: 7 }, { mine: "m" }, "m"],
+    [
+      "a pin",
+      (one) => one.changeMine("c", { pinned: 0 }),
+      `PATCH ${C}/c/mine/`,
+      { pinned: 0 },
+      { mine: "m" },
+      "m",
+    ],
     [
       "history",
       (one) => one.messages("c", 9),
@@ -158,14 +149,6 @@ describe("requests", () => {
       ["n"],
     ],
     [
-      "the unread",
-      (one) => one.unreadNotifications(),
-      "GET /api/notifications/unread/",
-      null,
-      { unread: 3 },
-      3,
-    ],
-    [
       "some read",
       (one) => one.readNotifications(["a", "b"]),
       "POST /api/notifications/read/",
@@ -209,7 +192,7 @@ describe("requests", () => {
       },
     });
     await headers.guest();
-    await headers.assistants();
+    await headers.notifications();
     expect(accept).toEqual(["application/json", "application/json"]);
   });
 
@@ -299,7 +282,7 @@ describe("accounts", () => {
     api.tokens.expire();
     await api.signOut();
     expect(asked).toEqual([]);
-    await expect(api.assistants()).rejects.toThrow(SignedOut);
+    await expect(api.notifications()).rejects.toThrow(SignedOut);
   });
 });
 
@@ -312,7 +295,7 @@ describe("someone else who signs in meanwhile", () => {
         return json({ results: ["secret"] });
       },
     ];
-    await expect(api.assistants()).rejects.toThrow(SignedOut);
+    await expect(api.notifications()).rejects.toThrow(SignedOut);
   });
 
   test("does not ask it in their own name", async () => {
@@ -324,7 +307,7 @@ describe("someone else who signs in meanwhile", () => {
       },
       () => json({ results: [] }),
     ];
-    await expect(api.assistants()).rejects.toThrow(SignedOut);
+    await expect(api.notifications()).rejects.toThrow(SignedOut);
     expect(asked.map(({ url }) => url)).toEqual(["/api/auth/token/refresh/"]);
   });
 
@@ -338,7 +321,7 @@ describe("someone else who signs in meanwhile", () => {
         return refusal(401, "token_not_valid");
       },
     ];
-    await expect(api.assistants()).rejects.toThrow(SignedOut);
+    await expect(api.notifications()).rejects.toThrow(SignedOut);
     expect(api.tokens.session?.tokens?.refresh).toBe("of bob");
   });
 });
@@ -373,7 +356,7 @@ describe("a refused token", () => {
       () => json({ access: token("renewed"), refresh: "refresh-1" }),
       () => refusal(401, "token_not_valid"),
     ];
-    await expect(api.assistants()).rejects.toMatchObject({ status: 401 });
+    await expect(api.notifications()).rejects.toMatchObject({ status: 401 });
     expect(asked).toHaveLength(3);
     expect(api.tokens.session).toEqual({ user: ME, tokens: null });
   });
@@ -388,7 +371,7 @@ describe("a refused token", () => {
       },
       () => json({ results: [] }),
     ];
-    await expect(api.assistants()).rejects.toThrow(SignedOut);
+    await expect(api.notifications()).rejects.toThrow(SignedOut);
     expect(asked).toHaveLength(2);
     expect(api.tokens.session).toMatchObject({ user: BOB, tokens: { refresh: "of bob" } });
   });
@@ -396,7 +379,7 @@ describe("a refused token", () => {
   test("another refusal than 401 has nothing to do with the token", async () => {
     signIn();
     answers = [() => refusal(403, "not_allowed")];
-    await expect(api.assistants()).rejects.toMatchObject({ code: "not_allowed", status: 403 });
+    await expect(api.notifications()).rejects.toMatchObject({ code: "not_allowed", status: 403 });
     expect(asked).toHaveLength(1);
     expect(api.tokens.session?.tokens).not.toBeNull();
   });
@@ -444,7 +427,7 @@ describe("no answer", () => {
 test("a refusal without a body of ours is a ServerError all the same", async () => {
   signIn();
   answers = [() => new Response("<h1>Bad gateway</h1>", { status: 502 })];
-  const error = await api.assistants().catch((thrown: unknown) => thrown);
+  const error = await api.notifications().catch((thrown: unknown) => thrown);
   expect(error).toBeInstanceOf(ServerError);
   expect(error).toMatchObject({ code: "error", status: 502, passing: true });
 });

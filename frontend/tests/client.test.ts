@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Client, messageText, ServerError, Unreachable, visibleMessages } from "../src/client";
+import { emptyFeed } from "../src/client/feed";
 import { ROOM } from "./room";
-import { FakeServer, ME, MemoryStorage, token } from "./server";
+import { ASSISTANT, FakeServer, ME, MemoryStorage, token } from "./server";
 
 let server: FakeServer;
 let storage: MemoryStorage;
@@ -56,6 +57,10 @@ function shown(): [string, string][] {
 
 function expected(): [string, string][] {
   return server.room.shown().map(([id, text]) => [id, text]);
+}
+
+function feed() {
+  return client.store.getState().feed;
 }
 
 function frames(type: string): Record<string, unknown>[] {
@@ -235,7 +240,7 @@ describe("following", () => {
     await showing();
     client.markRead(ROOM);
     client.markRead(ROOM);
-    expect(frames("read").map((frame) => frame.seq)).toEqual([1]);
+    expect(frames("read").map((frame) => frame.number)).toEqual([1]);
   });
 });
 
@@ -638,13 +643,13 @@ describe("the session", () => {
   test("a request refused for its token is repeated with a renewed one", async () => {
     const first = client.api.tokens.session?.tokens?.access ?? "";
     server.refused.add(first);
-    expect(await client.api.unreadNotifications()).toBe(0);
+    expect(await client.api.notifications()).toEqual([]);
     expect(server.refreshes).toBe(1);
   });
 
   test("many refused requests renew once", async () => {
     server.refused.add(client.api.tokens.session?.tokens?.access ?? "");
-    await Promise.all([1, 2, 3].map(() => client.api.unreadNotifications()));
+    await Promise.all([1, 2, 3].map(() => client.api.notifications()));
     expect(server.refreshes).toBe(1);
   });
 
@@ -743,7 +748,7 @@ describe("the session", () => {
     await showing();
     server.socket.tell({ type: "typing", conversation: ROOM, user: "carol", active: true });
     const [first] = server.sockets;
-    server.items.clear();
+    server.unlist(ROOM);
     server.inbox.length = 0;
     client.api.tokens.accept({ access: token("of bob"), refresh: "refresh-bob", user: bob });
     expect(first?.closed).toBe(1000);
@@ -752,15 +757,35 @@ describe("the session", () => {
       followed: {},
       typing: {},
       outbox: {},
-      list: { items: {} },
-      notifications: { unread: 0, version: 0 },
+      feed: { ...emptyFeed(), since_asking: [] },
     });
     await pass();
     expect(client.socket.status).toBe("open");
     expect(server.socket.token).toBe(client.api.tokens.session?.tokens?.access);
     // Also when what was shown would have ended by itself.
     await pass(6_000);
-    expect(client.store.getState()).toMatchObject({ typing: {}, list: { items: {} } });
+    expect(client.store.getState()).toMatchObject({ typing: {}, feed: { rooms: {} } });
+  });
+
+  test("what one person asked for keeps nobody else waiting", async () => {
+    const first = token("first");
+    client.stop();
+    client = new Client({
+      base: "http://server",
+      storage,
+      fetch: (request) =>
+        request.headers.get("Authorization")?.endsWith(first)
+          ? new Promise(() => undefined)
+          : server.fetch(request),
+      createSocket: server.createSocket,
+    });
+    client.start();
+    await pass();
+    server.list("theirs");
+    const bob = { ...ME, id: "bob", username: "bob" };
+    client.api.tokens.accept({ access: token("of bob"), refresh: "refresh-bob", user: bob });
+    await pass();
+    expect(Object.keys(feed().rooms)).toEqual(["theirs"]);
   });
 
   test("what one person left on its way is not sent by the next", async () => {
@@ -825,12 +850,45 @@ describe("the session", () => {
 });
 
 describe("the connection", () => {
+  test("goes where an earlier page was told, and where that leads nowhere, asks", async () => {
+    await showing();
+    anew();
+    client.start();
+    await pass();
+    expect(server.socket.url).toBe("ws://server:8081/ws/");
+    expect(server.requests.map(({ path }) => path)).toEqual(["/api/me/changes/"]);
+
+    anew();
+    storage.setItem("chatire.socket", "ws://elsewhere");
+    client = page();
+    server.onConnect = (socket) => {
+      if (socket.url === "ws://elsewhere/ws/") socket.drop(1006);
+      else server.greet(socket);
+    };
+    client.start();
+    await pass(1_000);
+    expect(server.sockets.map(({ url }) => url)).toEqual([
+      "ws://elsewhere/ws/",
+      "ws://server:8081/ws/",
+    ]);
+    expect(storage.getItem("chatire.socket")).toBe("ws://server:8081");
+  });
+
   test("goes where the server's configuration says, which is asked for once", async () => {
     await showing();
     expect(server.socket.url).toBe("ws://server:8081/ws/");
     server.socket.drop(1006);
     await pass(1_000);
     expect(server.sockets).toHaveLength(2);
+    expect(server.requests.filter(({ path }) => path === "/api/config/")).toHaveLength(1);
+  });
+
+  test("that leads nowhere though it was asked for is not asked for again", async () => {
+    storage.removeItem("chatire.socket");
+    anew();
+    server.onConnect = (socket) => socket.drop(1006);
+    client.start();
+    await pass(60_000);
     expect(server.requests.filter(({ path }) => path === "/api/config/")).toHaveLength(1);
   });
 
@@ -860,28 +918,30 @@ describe("the connection", () => {
     server.loseEvents();
     server.socket.drop(1006);
     await pass(1_000);
-    expect(Object.keys(client.store.getState().list.items)).toEqual(["new"]);
-    expect(client.store.getState().notifications.unread).toBe(1);
+    expect(Object.keys(feed().rooms)).toEqual(["new"]);
+    expect(feed().inbox.unread).toBe(1);
     expect(shown()).toEqual(expected());
   });
 
   test("to a restored installation forgets the list, to the same one does not", async () => {
     server.list("old");
     await showing();
-    server.items.clear();
     server.socket.drop(1006);
     await pass(1_000);
-    expect(Object.keys(client.store.getState().list.items)).toEqual(["old"]);
+    expect(Object.keys(feed().rooms)).toEqual(["old"]);
     server.room.epoch = "epoch-2";
+    server.rooms.clear();
     server.list("kept");
     server.socket.drop(1006);
     await pass(1_000);
-    expect(Object.keys(client.store.getState().list.items)).toEqual(["kept"]);
+    expect(Object.keys(feed().rooms)).toEqual(["kept"]);
   });
 
   test("is not what is polled by, and what is polled for is what is shown", async () => {
-    const polls = () => server.requests.filter(({ path }) => path.endsWith("/changes/")).length;
+    const polled = (path: string) => server.requests.filter((one) => one.path === path).length;
+    const polls = () => polled(`/api/conversations/${ROOM}/changes/`);
     await showing();
+    const before = polled("/api/me/changes/");
     await pass(18_000);
     expect(polls()).toBe(0);
     expect(frames("subscribe")).toHaveLength(1);
@@ -891,6 +951,7 @@ describe("the connection", () => {
     expect(polls()).toBe(0);
     await pass(20_000);
     expect(polls()).toBe(4);
+    expect(polled("/api/me/changes/")).toBe(before + 4);
     client.start();
     await pass(5_000);
     expect(polls()).toBe(5);
@@ -909,23 +970,126 @@ describe("the connection", () => {
   });
 });
 
-describe("the list and the inbox", () => {
-  test("a conversation that is touched shows what is new in it", async () => {
-    server.list(ROOM, { title: "old" });
+describe("one request opens the application", () => {
+  const asked = () => server.requests.map(({ method, path }) => `${method} ${path}`);
+  const CHANGES = "GET /api/me/changes/";
+
+  test("with the list, the inbox and whom one may talk to; the socket asks what it missed", async () => {
+    server.list(ROOM, { title: "room" });
+    server.inbox.push({ id: "n", url: "/", is_read: false });
     await showing();
-    server.list(ROOM, { title: "new", seq: 2, unread: 1 });
-    server.socket.tell({ type: "conversation.touched", conversation: ROOM, seq: 2, unread: 1 });
-    expect(client.store.getState().list.items[ROOM]).toMatchObject({ title: "old", unread: 1 });
+    anew();
+    server.list(ROOM, { title: "room" });
+    server.inbox.push({ id: "n", url: "/", is_read: false });
+    client.start();
     await pass();
-    expect(client.store.getState().list.items[ROOM]).toMatchObject({ title: "new", unread: 1 });
+    expect(asked()).toEqual([CHANGES]);
+    expect(feed().rooms[ROOM]?.title).toBe("room");
+    expect(feed().inbox.unread).toBe(1);
+    expect(feed().assistants).toEqual([ASSISTANT]);
+    await pass(60_000);
+    expect(asked()).toEqual([CHANGES]);
+    expect(frames("sync").map(({ since, at }) => [since, at])).toEqual([[0, "1"]]);
   });
 
-  test("a new title shows in the list and in the conversation", async () => {
+  test("for whoever signs in, too", async () => {
+    anew();
+    storage.removeItem("chatire.session");
+    client = page();
+    client.start();
+    // The page that one signs in on has asked for it.
+    await client.api.config();
+    await client.api.signIn("me", "password");
+    await pass(60_000);
+    const data = asked().filter((one) => !/config|auth/.test(one));
+    expect(data).toEqual([CHANGES]);
+  });
+
+  test("beside that of the open conversation", async () => {
+    anew();
+    client.start();
+    client.open(ROOM);
+    await pass();
+    const data = asked().filter((one) => !one.includes("config"));
+    expect(data).toEqual([CHANGES, `GET /api/conversations/${ROOM}/changes/`]);
+  });
+
+  test("however many conversations there are: the socket brings the rest", async () => {
+    anew();
+    server.page = 2;
+    for (let at = 0; at < 5; at += 1) server.list(`c${at}`);
+    server.onConnect = () => undefined;
+    client.start();
+    await pass();
+    expect(Object.keys(feed().rooms)).toEqual(["c0", "c1"]);
+    expect(feed().assistants).toEqual([ASSISTANT]);
+    server.greet(server.socket);
+    await pass();
+    expect(Object.keys(feed().rooms)).toHaveLength(5);
+    expect(asked().filter((one) => one === CHANGES)).toHaveLength(1);
+  });
+});
+
+describe("the list and the inbox", () => {
+  test("a conversation that is touched shows what is new in it, and nothing is asked", async () => {
+    server.list(ROOM, { title: "old" });
+    await showing();
+    const before = server.requests.length;
+    const touch = { conversation: ROOM, seq: 2, number: 1, active_at: "2026-01-02" };
+    const said = { title: "new", preview: "hello", removed: [], read: null };
+    server.socket.tell({ type: "rooms.touched", rooms: [{ ...touch, ...said }] });
+    expect(feed().rooms[ROOM]).toMatchObject({ title: "new", preview: "hello" });
+    expect(feed().rooms[ROOM]?.mine.unread).toBe(1);
+    await pass(10_000);
+    expect(server.requests).toHaveLength(before);
+  });
+
+  test("what one reads on another device is read here", async () => {
+    server.list(ROOM, { number: 2, mine: { number: 2, unread: 2 } });
+    const row = server.list("other", { number: 1, mine: { number: 1, unread: 1 } });
+    await showing();
+    const mine = { ...row.mine, seq: 1, read: 1, unread: 0 };
+    server.feed = 1;
+    server.socket.tell({ type: "mine.updated", seq: 1, mine: [mine], gone: [] });
+    expect(feed().rooms.other?.mine.unread).toBe(0);
+    expect(feed().rooms[ROOM]?.mine.unread).toBe(2);
+  });
+
+  test("whoever comes back to the page after a while sees what is new", async () => {
+    await showing();
+    const before = frames("sync").length;
+    client.wake();
+    await pass();
+    expect(frames("sync")).toHaveLength(before);
+    server.list("new");
+    await pass(5 * 60_000 + 1);
+    client.wake();
+    await pass();
+    expect(Object.keys(feed().rooms)).toEqual(["new"]);
+  });
+
+  test("what is missing is not asked for when all has ended", async () => {
+    await showing();
+    const touch = { conversation: "new", seq: 2, number: 1, active_at: "2026-01-02" };
+    const said = { title: "new", preview: "hello", removed: [], read: null };
+    server.socket.tell({ type: "rooms.touched", rooms: [{ ...touch, ...said }] });
+    const before = frames("sync").length;
+    client.stop();
+    expect(vi.getTimerCount()).toBe(0);
+    expect(frames("sync")).toHaveLength(before);
+  });
+
+  test("what one has left is on the list no more", async () => {
     server.list(ROOM);
+    await showing();
+    server.socket.tell({ type: "mine.updated", seq: 1, mine: [], gone: [ROOM] });
+    expect(feed().rooms).toEqual({});
+  });
+
+  test("a new title shows in the conversation", async () => {
     await showing();
     server.room.rename("new");
     server.tellEvents();
-    expect(client.store.getState().list.items[ROOM]?.title).toBe("new");
     expect(client.store.getState().followed[ROOM]?.data.state?.title).toBe("new");
   });
 
@@ -933,7 +1097,7 @@ describe("the list and the inbox", () => {
     server.list(ROOM);
     await showing();
     server.socket.tell({ type: "conversation.deleted", conversation: ROOM, seq: 1 });
-    expect(client.store.getState().list.items).toEqual({});
+    expect(feed().rooms).toEqual({});
     expect(client.store.getState().followed[ROOM]).toMatchObject({
       status: "missing",
       data: { deleted: true },
@@ -947,15 +1111,16 @@ describe("the list and the inbox", () => {
     const [bob] = [...server.room.members.values()];
     if (!bob) throw new Error("no member");
     const member = { ...bob, seq: 2, left_at: "2026-01-01T00:00:00Z" };
-    server.socket.tell({ type: "member.left", conversation: ROOM, seq: 2, member });
+    const common = { type: "member.left", conversation: ROOM, people: 1 };
+    server.socket.tell({ ...common, seq: 2, member });
     const assistant = { ...member, id: "assistant", seq: 3, user: null };
-    server.socket.tell({ type: "member.left", conversation: ROOM, seq: 3, member: assistant });
-    const { list, followed } = client.store.getState();
-    expect(Object.keys(list.items)).toEqual([ROOM]);
+    server.socket.tell({ ...common, seq: 3, member: assistant });
+    const { followed } = client.store.getState();
+    expect(Object.keys(feed().rooms)).toEqual([ROOM]);
     expect(followed[ROOM]).toMatchObject({ status: "ready", data: { members: { bob: member } } });
   });
 
-  test("members who join, and what they have read, show", async () => {
+  test("members who join, and what they are called, show", async () => {
     server.room.say("one");
     await showing();
     server.loseEvents();
@@ -967,55 +1132,69 @@ describe("the list and the inbox", () => {
     server.room.change("one", { content: "reworded" });
     server.tellEvents();
     expect(shown()).toEqual(expected());
-    server.room.read("bob");
+    server.room.call("bob", "Bobby");
+    server.room.crowd(3);
     server.tellEvents();
-    expect(client.store.getState().followed[ROOM]?.data.members.bob?.last_read_seq).toBe(4);
+    const { data } = client.store.getState().followed[ROOM] ?? {};
+    expect(data?.members.bob?.nickname).toBe("Bobby");
+    expect(data?.people.count).toBe(4);
+  });
+
+  test("one pins and mutes a conversation for oneself", async () => {
+    server.list(ROOM);
+    await showing();
+    await client.changeMine(ROOM, { pinned: 0, level: "none" });
+    expect(feed().rooms[ROOM]?.mine).toMatchObject({ pinned: 0, level: "none" });
   });
 
   test("one makes, renames and deletes conversations", async () => {
     await showing();
     const { id } = await client.createConversation({ kind: "group", title: "first" });
-    expect(client.store.getState().list.items[id]?.title).toBe("first");
+    expect(feed().rooms[id]?.title).toBe("first");
     await client.rename(id, "second");
-    expect(client.store.getState().list.items[id]?.title).toBe("second");
+    expect(feed().rooms[id]?.title).toBe("second");
     client.open(id);
     await client.deleteConversation(id);
-    expect(client.store.getState().list.items).toEqual({});
+    expect(feed().rooms).toEqual({});
     expect(client.store.getState().followed[id]?.status).toBe("missing");
-    expect(server.items.size).toBe(0);
+    expect(server.rooms.get(id)?.row).toBeNull();
   });
 
   test("notifications are counted, and each change says that there was one", async () => {
     await showing();
-    const { version } = client.store.getState().notifications;
+    const { version } = feed().inbox;
     const notification = { id: "n", url: "/c/elsewhere" };
     server.tell({ type: "notification.created", notification, unread: 4 });
-    expect(client.store.getState().notifications).toEqual({ unread: 4, version: version + 1 });
+    expect(feed().inbox).toMatchObject({ unread: 4, version: version + 1 });
     server.tell({ type: "notification.read", notification: null, unread: 3 });
-    expect(client.store.getState().notifications).toEqual({ unread: 3, version: version + 2 });
+    expect(feed().inbox).toMatchObject({ unread: 3, version: version + 2 });
   });
 
   test("what is read is counted at once", async () => {
     for (const id of ["a", "b", "c"]) server.inbox.push({ id, url: "/", is_read: false });
     await showing();
-    expect(client.store.getState().notifications.unread).toBe(3);
+    expect(feed().inbox.unread).toBe(3);
     await client.readNotifications(["a"]);
-    expect(client.store.getState().notifications.unread).toBe(2);
+    expect(feed().inbox.unread).toBe(2);
     await client.readNotifications("all");
-    expect(client.store.getState().notifications.unread).toBe(0);
+    expect(feed().inbox.unread).toBe(0);
   });
 
   test("whoever opens a conversation has read what was notified of it, and nothing else", async () => {
+    anew();
     server.inbox.push(
       { id: "a", url: `/c/${ROOM}`, is_read: false },
       { id: "b", url: "/c/elsewhere", is_read: false },
       { id: "c", url: `/c/${ROOM}`, is_read: true },
     );
     await showing();
+    const before = server.requests.length;
     await client.readNotificationsOf(ROOM);
+    // What the first answer brought is not asked for again.
+    expect(server.requests).toHaveLength(before + 1);
     const reads = () => server.requests.filter(({ path }) => path === "/api/notifications/read/");
     expect(reads().map(({ body }) => body)).toEqual([{ ids: ["a"] }]);
-    expect(client.store.getState().notifications.unread).toBe(1);
+    expect(feed().inbox.unread).toBe(1);
     await client.readNotificationsOf(ROOM);
     expect(reads()).toHaveLength(1);
   });
@@ -1033,7 +1212,7 @@ describe("the list and the inbox", () => {
     server.tell({ type: "notification.created", notification, unread: 1 });
     await pass();
     expect(entry.is_read).toBe(read);
-    expect(client.store.getState().notifications.unread).toBe(read ? 0 : 1);
+    expect(feed().inbox.unread).toBe(read ? 0 : 1);
     vi.unstubAllGlobals();
   });
 
@@ -1044,7 +1223,7 @@ describe("the list and the inbox", () => {
     const notification = { id: "n", url: `/c/${ROOM}` };
     server.tell({ type: "notification.created", notification, unread: 1 });
     await pass();
-    expect(client.store.getState().notifications.unread).toBe(1);
+    expect(feed().inbox.unread).toBe(1);
     vi.unstubAllGlobals();
   });
 });

@@ -36,6 +36,8 @@ function view(known: Conversation, oldest: number) {
   return {
     seq: known.seq,
     deleted: known.deleted,
+    number: known.number,
+    people: known.people.count,
     state,
     messages: shown,
     texts: shown.map((message) => messageText(message, known.streams[message.id])),

@@ -106,12 +106,12 @@ describe("a request", () => {
       pull: (controller) => controller.error(new TypeError("network error")),
     });
     const client = clientOf(() => new Response(breaksOff, { status: 200 }));
-    await expect(client.api.unreadNotifications()).rejects.toThrow(Unreachable);
+    await expect(client.api.notifications()).rejects.toThrow(Unreachable);
   });
 
   test("that something else answers, as a network that wants a sign-in, has not either", async () => {
     const client = clientOf(() => new Response("<!doctype html>", { status: 200 }));
-    await expect(client.api.unreadNotifications()).rejects.toThrow(Unreachable);
+    await expect(client.api.notifications()).rejects.toThrow(Unreachable);
   });
 
   test("that is answered with nothing has an answer", async () => {
@@ -121,6 +121,6 @@ describe("a request", () => {
 
   test("whose answer is not what was agreed on is a mistake of ours, and thrown on", async () => {
     const client = clientOf(() => Response.json({}));
-    await expect(client.list.refresh()).rejects.toThrow(TypeError);
+    await expect(client.sync.refresh()).rejects.toThrow(TypeError);
   });
 });

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Api } from "../src/client/api";
 import { ServerError, Unreachable } from "../src/client/errors";
+import { emptyFeed, type FeedInput, reduceFeed } from "../src/client/feed";
 import { Following } from "../src/client/following";
 import type { Changes, Command, MessageState } from "../src/client/protocol";
 import { visibleMessages } from "../src/client/reducer";
@@ -8,7 +9,7 @@ import { Retries } from "../src/client/retries";
 import type { Socket } from "../src/client/socket";
 import { type ClientStore, createClientStore, initialState } from "../src/client/state";
 import { ROOM, Room } from "./room";
-import { ME } from "./server";
+import { aRoom, ME } from "./server";
 
 const SESSION = { user: ME, tokens: null };
 const BOB = { type: "user", id: "bob", name: "Bob", avatar: "" } as const;
@@ -21,6 +22,8 @@ let following: Following;
 let commands: Command[];
 let requests: unknown[][];
 let status: string;
+/** What the list was told. */
+let told: FeedInput[];
 /** What the server makes of either. */
 let answer: (since: number | null) => Promise<Changes>;
 let page: (before: number) => Promise<{ results: MessageState[]; more_before: boolean }>;
@@ -34,13 +37,14 @@ beforeEach(() => {
   store = createClientStore(SESSION);
   commands = [];
   requests = [];
+  told = [];
   status = "open";
   answer = async (since) => room.changes(since);
   page = async (before) => {
     const { messages: results, more_before } = room.history(before, 50);
     return { results, more_before };
   };
-  acknowledge = async () => ({});
+  acknowledge = async () => ({ mine: aRoom(ROOM).mine });
   const socket = {
     get status() {
       return status;
@@ -60,9 +64,10 @@ beforeEach(() => {
       requests.push(["messages", id, before]);
       return page(before);
     },
-    read: (id: string, seq: number) => {
-      requests.push(["read", id, seq]);
-      return acknowledge();
+    read: async (id: string, number: number) => {
+      requests.push(["read", id, number]);
+      await acknowledge();
+      return aRoom(id).mine;
     },
   };
   following = new Following(
@@ -70,6 +75,10 @@ beforeEach(() => {
     api as unknown as Api,
     socket as unknown as Socket,
     new Retries(),
+    (input) => {
+      told.push(input);
+      store.setState(({ feed }) => ({ feed: reduceFeed(feed, input) }));
+    },
   );
 });
 afterEach(() => vi.useRealTimers());
@@ -78,7 +87,14 @@ const followed = (id = ROOM) => store.getState().followed[id];
 const sent = (type: Command["type"]) => commands.filter((command) => command.type === type);
 const unsubscribed = () =>
   commands.flatMap((one) => (one.type === "unsubscribe" ? [one.conversation] : []));
-const read = () => commands.flatMap((one) => (one.type === "read" ? [one.seq] : []));
+const read = () => commands.flatMap((one) => (one.type === "read" ? [one.number] : []));
+
+/** The conversation is on the list, and so much of it read. */
+function listed(number: number, read: number): void {
+  const mine = { ...aRoom(ROOM).mine, read, number, unread: number - read };
+  const rooms = { type: "room", room: { ...aRoom(ROOM), number, mine } } as const;
+  store.setState({ feed: reduceFeed(emptyFeed(), rooms) });
+}
 
 async function opened(): Promise<() => void> {
   const close = following.open(ROOM);
@@ -373,7 +389,7 @@ describe("older history", () => {
 });
 
 describe("what was read", () => {
-  test("is the newest message of others that has ended", async () => {
+  test("is the newest message of others that can be read", async () => {
     room.say("one", { author: BOB });
     room.say("two", { author: null });
     room.say("mine", { author: MYSELF });
@@ -389,41 +405,42 @@ describe("what was read", () => {
     expect(read()).toEqual([2, 4]);
   });
 
-  test("is told by one's own mark too, and by nobody else's", async () => {
-    room.join("carol");
-    const [carol] = [...room.members.values()];
-    if (!carol) throw new Error("no member");
-    room.members.set("assistant", { ...carol, id: "assistant", user: null });
-    room.join(ME.id);
+  test("is what the list does not know as read", async () => {
     room.say("one", { author: BOB });
-    room.read("carol");
+    room.say("two", { author: BOB });
+    listed(2, 2);
     await opened();
     following.markRead(ROOM);
-    expect(read()).toEqual([3]);
-    room.read(ME.id);
-    following.reset();
-    await following.sync(ROOM);
+    expect(read()).toEqual([]);
+    listed(2, 1);
     following.markRead(ROOM);
-    expect(read()).toEqual([3]);
+    expect(read()).toEqual([2]);
   });
 
-  test("leaves nothing unread in the list, and other conversations alone", async () => {
+  test("is also one's own, where to write it has not moved the mark", async () => {
     room.say("one", { author: BOB });
-    const items = {
-      [ROOM]: { id: ROOM, title: "title", unread: 3 },
-      other: { id: "other", title: "other", unread: 2 },
-    };
-    store.setState(({ list }) => ({ list: { ...list, next: null, items: items as never } }));
+    room.say("mine", { author: MYSELF });
+    listed(1, 1);
+    await opened();
+    // The list is about to hear that the mark moved.
+    following.markRead(ROOM);
+    expect(read()).toEqual([]);
+    listed(2, 1);
+    following.markRead(ROOM);
+    expect(read()).toEqual([2]);
+  });
+
+  test("leaves nothing unread in the list at once, and is what the server makes of it", async () => {
+    room.say("one", { author: BOB });
+    listed(1, 0);
     await opened();
     following.markRead(ROOM);
-    const { list } = store.getState();
-    expect(list).toMatchObject({ next: null, failed: false });
-    expect(list.items).toEqual({ ...items, [ROOM]: { ...items[ROOM], unread: 0 } });
-    room.say("two", { author: BOB });
-    const event = room.events.at(-1);
-    if (event) following.event(event);
-    following.markRead(ROOM);
-    expect(store.getState().list).toBe(list);
+    expect(store.getState().feed.rooms[ROOM]?.mine.unread).toBe(0);
+    await pass();
+    expect(told).toEqual([
+      { type: "read", conversation: ROOM, number: 1 },
+      { type: "mine", mine: aRoom(ROOM).mine },
+    ]);
   });
 
   test("is nothing where nothing is known", async () => {
@@ -453,7 +470,7 @@ describe("what was read", () => {
     following.markRead(ROOM);
     await pass();
     expect(read()).toEqual([1]);
-    acknowledge = async () => ({});
+    acknowledge = async () => ({ mine: aRoom(ROOM).mine });
     await pass(1_000);
     expect(read()).toEqual([1, 1]);
     await pass(60_000);

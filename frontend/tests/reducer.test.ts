@@ -97,6 +97,34 @@ describe("rows and the mark", () => {
     expect(text(known, "one")).toBe("edited");
   });
 
+  test("how many people there are is taken from the newest that tells, however it arrives", () => {
+    const room = new Room();
+    const start = loaded(room);
+    room.join("alice");
+    room.crowd(3);
+    room.join("bob");
+    const [alice, crowd, bob] = events(room.events) as [Input, Input, Input];
+    const known = run(start, bob, crowd);
+    expect(known.people.count).toBe(5);
+    expect(hasGap(known)).toBe(true);
+    // The crowd's event covers all of its changes.
+    const whole = run(known, alice);
+    expect(whole).toMatchObject({ seq: 5, people: { count: 5 } });
+    expect(hasGap(whole)).toBe(false);
+    expect(loaded(room).people.count).toBe(5);
+  });
+
+  test("how much can be read is told by answers and by messages", () => {
+    const room = new Room();
+    room.say("one");
+    const start = loaded(room);
+    expect(start.number).toBe(1);
+    room.say("reply", { status: "pending", content: "" });
+    room.claim("reply");
+    room.end("reply");
+    expect(run(start, ...events(room.events)).number).toBe(2);
+  });
+
   test("a lost event leaves a gap that an answer from the mark closes", () => {
     const room = new Room();
     let known = loaded(room);
@@ -669,7 +697,7 @@ type Step =
 
 const CHANGES = [
   ...(["say", "ask", "claim", "stream", "stream", "stream", "end", "resume", "edit"] as const),
-  ...(["rename", "read", "join"] as const),
+  ...(["rename", "call", "join", "crowd"] as const),
 ];
 const change = fc.record({
   do: fc.constantFrom(...CHANGES),
@@ -732,9 +760,12 @@ function act(room: Room, step: Extract<Step, { at: number }>, name: string): voi
     case "join":
       room.join(name);
       break;
-    case "read": {
+    case "crowd":
+      room.crowd((step.at % 3) + 1);
+      break;
+    case "call": {
       const member = pick([...room.members.keys()]);
-      if (member) room.read(member);
+      if (member) room.call(member, name);
       break;
     }
   }

@@ -34,9 +34,12 @@ export function aMessage(fields: Partial<MessageState> & { id: string }): Messag
     created_at: WHEN,
     edited_at: null,
     deleted_at: null,
+    number: null,
     ...fields,
   };
 }
+
+const ACTIVE: readonly Status[] = ["pending", "streaming"];
 
 interface Reply {
   attempt: number;
@@ -50,6 +53,9 @@ export class Room {
   readonly messages = new Map<string, MessageState>();
   readonly members = new Map<string, MemberState>();
   readonly replies = new Map<string, Reply>();
+  /** How many messages can be read, and people are present. */
+  number = 0;
+  people = 0;
   state: ConversationState = {
     id: ROOM,
     kind: "group",
@@ -68,9 +74,18 @@ export class Room {
     return this.state.seq;
   }
 
+  /** A message that can be read from now on gets the next number. */
+  #numbered(message: MessageState): MessageState {
+    if (message.number !== null || ACTIVE.includes(message.status)) return message;
+    this.number += 1;
+    return { ...message, number: this.number };
+  }
+
   say(id: string, fields: Partial<MessageState> = {}): void {
     const seq = this.#next();
-    const message = aMessage({ content: `text of ${id}`, ...fields, id, seq, created_seq: seq });
+    const message = this.#numbered(
+      aMessage({ content: `text of ${id}`, ...fields, id, seq, created_seq: seq }),
+    );
     this.messages.set(id, message);
     this.events.push({ type: "message.created", conversation: ROOM, seq, message });
   }
@@ -79,7 +94,7 @@ export class Room {
     const held = this.messages.get(id);
     if (!held) throw new Error(`no message ${id}`);
     const seq = this.#next();
-    const message = { ...held, ...fields, seq };
+    const message = this.#numbered({ ...held, ...fields, seq });
     this.messages.set(id, message);
     this.events.push({ type: "message.updated", conversation: ROOM, seq, message });
   }
@@ -136,17 +151,28 @@ export class Room {
       nickname: "",
       joined_at: WHEN,
       left_at: null,
-      last_read_seq: 0,
     };
     this.members.set(id, member);
-    this.events.push({ type: "member.joined", conversation: ROOM, seq, member });
+    this.people += 1;
+    const { people } = this;
+    this.events.push({ type: "member.joined", conversation: ROOM, seq, member, people });
   }
 
-  read(id: string): void {
+  /** So many people come who are told as a number only. */
+  crowd(many: number): void {
+    const first_seq = this.state.seq + 1;
+    for (let at = 0; at < many; at += 1) this.#next();
+    this.people += many;
+    const { people } = this;
+    const { seq } = this.state;
+    this.events.push({ type: "members.changed", conversation: ROOM, first_seq, seq, people });
+  }
+
+  call(id: string, nickname: string): void {
     const held = this.members.get(id);
     if (!held) throw new Error(`no member ${id}`);
     const seq = this.#next();
-    const member = { ...held, seq, last_read_seq: seq };
+    const member = { ...held, seq, nickname };
     this.members.set(id, member);
     this.events.push({ type: "member.updated", conversation: ROOM, seq, member });
   }
@@ -187,6 +213,8 @@ export class Room {
           reasoning: "",
         })),
       more_before: from === null && all.length > messages.length,
+      number: this.number,
+      people: this.people,
     };
   }
 

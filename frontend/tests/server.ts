@@ -1,10 +1,58 @@
 /** A server in the test: REST by a fetch function, sockets by a class like the browser's. */
 
-import type { ConversationItem, MessageState, ServerEvent } from "../src/client/protocol";
+import type {
+  MessageState,
+  MineState,
+  PersonChanges,
+  RoomState,
+  ServerEvent,
+} from "../src/client/protocol";
 import type { KeyValue } from "../src/client/tokens";
 import { ROOM, Room } from "./room";
 
 export const ME = { id: "me", username: "me", name: "Me", email: "", is_guest: false };
+
+export const ASSISTANT = {
+  id: "assistant",
+  slug: "sage",
+  name: "Sage",
+  avatar: "",
+  description: "",
+  model: "",
+  allowed_models: [],
+  language: "",
+};
+
+/** A conversation as one's list shows it, in which nothing was said. */
+export function aRoom(id: string): RoomState {
+  return {
+    id,
+    kind: "group",
+    title: "",
+    seq: 1,
+    changed_seq: 1,
+    creator: null,
+    model: "",
+    language: "",
+    created_at: "2026-01-01",
+    active_at: "2026-01-01",
+    number: 0,
+    people: 1,
+    role: "member",
+    preview: "",
+    mine: {
+      conversation: id,
+      seq: 0,
+      read: 0,
+      number: 0,
+      removed: [],
+      unread: 0,
+      level: "all",
+      muted_until: null,
+      pinned: null,
+    },
+  };
+}
 
 /** A token that lasts `seconds` from `now`, told apart by `name`. */
 export function token(name: string, seconds = 900): string {
@@ -104,13 +152,19 @@ export class FakeServer {
   refuseMessages: { status: number; code: string } | null = null;
   /** Does signing out fail on the server? */
   refuseRevoke = false;
-  /** One's conversations, as the list shows them, and one's inbox. */
-  readonly items = new Map<string, ConversationItem>();
+  /** One's conversations, as the list shows them, and as of when; null: gone. */
+  readonly rooms = new Map<string, { row: RoomState | null; moved: number }>();
+  #moved = 0;
+  /** The newest seq of one's feed. */
+  feed = 0;
+  /** Conversations in a first answer. */
+  page = 50;
   readonly inbox: { id: string; url: string; is_read: boolean }[] = [];
   /** The read marks that were heard, however they came. */
   readonly marks: number[] = [];
   refuseStop: { status: number; code: string } | null = null;
-  /** The code of the error that `subscribe` is answered with. */
+  /** The codes of the errors that `sync` and `subscribe` are answered with. */
+  refuseSync: string | null = null;
   refuseSubscribe: string | null = null;
   #told = 0;
 
@@ -143,6 +197,7 @@ export class FakeServer {
       user: { id: ME.id, name: ME.name, is_guest: false },
       heartbeat: 25,
       token_expires_at: 0,
+      feed: this.feed,
       limits: this.limits,
     });
   }
@@ -173,7 +228,10 @@ export class FakeServer {
     else if (type === "message.delete") ack(this.remove(String(frame.message)));
     else if (type === "reply.stop") ack(this.end(String(frame.message)));
     else if (type === "reply.continue") ack(this.resume(String(frame.message)));
-    else if (type === "read") ack(this.mark(frame));
+    else if (type === "read") ack(this.mark(String(frame.conversation), frame));
+    else if (type === "sync" && this.refuseSync)
+      socket.tell({ type: "error", id, code: this.refuseSync, message: "No.", details: {} });
+    else if (type === "sync") ack({ changes: this.changes(frame) });
     else if (type !== "pong") ack({});
   }
 
@@ -221,17 +279,56 @@ export class FakeServer {
     return { message: this.row(`${id}-again`) };
   }
 
-  /** Put a conversation on one's list. */
-  list(id: string, fields: Partial<ConversationItem> = {}): ConversationItem {
-    const common = { kind: "group", title: "", seq: 1, unread: 0, active_at: "2026-01-01" };
-    const item = { ...common, ...fields, id } as ConversationItem;
-    this.items.set(id, item);
-    return item;
+  /** Put a conversation on one's list, or change it there; nobody is told. */
+  list(
+    id: string,
+    { mine, ...fields }: Partial<Omit<RoomState, "mine">> & { mine?: Partial<MineState> } = {},
+  ): RoomState {
+    const held = this.rooms.get(id)?.row ?? aRoom(id);
+    const row = { ...held, ...fields, mine: { ...held.mine, ...mine } };
+    this.#moved += 1;
+    this.rooms.set(id, { row, moved: this.#moved });
+    return row;
   }
 
-  mark({ seq }: Record<string, unknown>): object {
-    this.marks.push(Number(seq));
-    return {};
+  /** Take a conversation off one's list; nobody is told. */
+  unlist(id: string): void {
+    this.#moved += 1;
+    this.rooms.set(id, { row: null, moved: this.#moved });
+  }
+
+  /** What is new in one's list since `at`, in pages. */
+  changes({ since = null, at = null, cursor = null }: Record<string, unknown>): PersonChanges {
+    const [asked, upTo, from = 0] = cursor
+      ? (JSON.parse(String(cursor)) as [string | null, number, number])
+      : [at === null ? null : String(at), this.#moved];
+    const news = [...this.rooms].filter(([, { moved }]) => moved > Number(asked ?? -1));
+    const rows = news.flatMap(([, { row }]) => (row ? [row] : [])).slice(from);
+    const complete = rows.length <= this.page;
+    return {
+      epoch: this.room.epoch,
+      since: since === null ? null : Number(since),
+      seq: this.feed,
+      at: String(upTo),
+      reset: false,
+      complete,
+      cursor: complete ? null : JSON.stringify([asked, upTo, from + this.page]),
+      user: { id: ME.id, name: ME.name, is_guest: false },
+      rooms: rows.slice(0, this.page),
+      gone: asked === null ? [] : news.flatMap(([id, { row }]) => (row ? [] : [id])),
+      unread_rooms: 0,
+      notifications: {
+        unread: this.inbox.filter((entry) => !entry.is_read).length,
+        newest: asked === null ? (this.inbox as PersonChanges["notifications"]["newest"]) : [],
+      },
+      assistants: asked === null && from === 0 ? [ASSISTANT] : [],
+    };
+  }
+
+  mark(conversation: string, { number }: Record<string, unknown>): { mine: MineState } {
+    this.marks.push(Number(number));
+    const mine = { ...aRoom(conversation).mine, read: Number(number), number: Number(number) };
+    return { mine: { ...mine, seq: this.feed } };
   }
 
   row(id: string): MessageState {
@@ -266,9 +363,11 @@ export class FakeServer {
     if (this.refused.has(bearer)) return error(401, "token_not_valid");
     const room = `/api/conversations/${ROOM}/`;
     if (pathname === "/api/conversations/" && request.method === "POST")
-      return json(this.list(`new-${this.items.size}`, body), 201);
-    if (pathname === "/api/conversations/")
-      return json({ next: null, previous: null, results: [...this.items.values()] });
+      return json(this.list(`new-${this.rooms.size}`, body), 201);
+    if (pathname === "/api/me/changes/") {
+      if (this.refuseSync) return error(503, this.refuseSync);
+      return json(this.changes(Object.fromEntries(searchParams)));
+    }
     if (pathname === "/api/notifications/") return json({ results: this.inbox });
     if (pathname === "/api/notifications/read/")
       for (const entry of this.inbox)
@@ -287,7 +386,7 @@ export class FakeServer {
       const page = this.room.history(Number(searchParams.get("before")), 50);
       return json({ results: page.messages, more_before: page.more_before, more_after: true });
     }
-    if (pathname === `${room}read/`) return json(this.mark(body));
+    if (pathname === `${room}read/`) return json(this.mark(ROOM, body));
     const [, , collection, id = "", action] = pathname.split("/");
     if (collection === "messages" && request.method === "PATCH") return json(this.edit(id, body));
     if (collection === "messages" && request.method === "DELETE") return json(this.remove(id));
@@ -300,12 +399,16 @@ export class FakeServer {
       return ended ? error(409, "conflict") : json(this.resume(id));
     }
     if (collection === "messages" && action === "regenerate") return json(this.regenerate(id), 201);
-    const item = this.items.get(id);
-    if (collection === "conversations" && !action && item) {
-      if (request.method === "DELETE") this.items.delete(id);
+    const row = this.rooms.get(id)?.row;
+    if (collection === "conversations" && action === "mine" && row) {
+      this.feed += 1;
+      return json({ mine: this.list(id, { mine: { ...body, seq: this.feed } }).mine });
+    }
+    if (collection === "conversations" && !action && row) {
+      if (request.method === "DELETE") this.unlist(id);
       return request.method === "DELETE"
         ? new Response(null, { status: 204 })
-        : json(this.list(id, { ...item, ...body }));
+        : json(this.list(id, { ...body, seq: row.seq + 1 }));
     }
     return error(404, "not_found");
   };

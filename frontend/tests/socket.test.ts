@@ -139,7 +139,7 @@ describe("connecting", () => {
   test("stop closes, stays closed and leaves no timer behind", async () => {
     const socket = await connected();
     server.deaf.add("read");
-    const unanswered = socket.command({ type: "read", conversation: "c", seq: 1 });
+    const unanswered = socket.command({ type: "read", conversation: "c", number: 1 });
     unanswered.catch(() => undefined);
     socket.stop();
     socket.stop();
@@ -477,8 +477,8 @@ describe("commands", () => {
   test("resolve with what their own ack carries", async () => {
     const socket = await connected();
     server.deaf.add("read");
-    const one = socket.command({ type: "read", conversation: "c", seq: 1 });
-    const two = socket.command({ type: "read", conversation: "c", seq: 2 });
+    const one = socket.command({ type: "read", conversation: "c", number: 1 });
+    const two = socket.command({ type: "read", conversation: "c", number: 2 });
     const [first, second] = server.socket.sent.map((frame) => frame.id);
     server.socket.tell({ type: "ack", id: second, at: 2 });
     server.socket.tell({ type: "ack", id: first, at: 1 });
@@ -489,7 +489,7 @@ describe("commands", () => {
   test("reject with their error", async () => {
     const socket = await connected();
     server.deaf.add("read");
-    const sent = socket.command({ type: "read", conversation: "c", seq: 1 });
+    const sent = socket.command({ type: "read", conversation: "c", number: 1 });
     const id = server.socket.sent[0]?.id;
     server.socket.tell({ type: "error", id, code: "not_found", message: "No.", details: {} });
     await expect(sent).rejects.toThrow(ServerError);
@@ -499,7 +499,7 @@ describe("commands", () => {
   test("reject when there is no answer in time, and a late one is nobody's", async () => {
     const socket = await connected();
     server.deaf.add("read");
-    const sent = socket.command({ type: "read", conversation: "c", seq: 1 });
+    const sent = socket.command({ type: "read", conversation: "c", number: 1 });
     const outcome = expect(sent).rejects.toThrow("The server did not answer in time.");
     await pass(10_000);
     await outcome;
@@ -511,7 +511,7 @@ describe("commands", () => {
   test("leave nothing to wait for once they are answered", async () => {
     const socket = await connected();
     const before = vi.getTimerCount();
-    await socket.command({ type: "read", conversation: "c", seq: 1 });
+    await socket.command({ type: "read", conversation: "c", number: 1 });
     expect(vi.getTimerCount()).toBe(before);
   });
 
@@ -519,7 +519,7 @@ describe("commands", () => {
     server.limits.waiting_commands = 2;
     const socket = await connected();
     server.deaf.add("read");
-    const read = () => socket.command({ type: "read", conversation: "c", seq: 1 });
+    const read = () => socket.command({ type: "read", conversation: "c", number: 1 });
     const two = () => Promise.allSettled([read(), read()]);
     const late = two();
     await expect(read()).rejects.toThrow("Too much is waiting for an answer.");
@@ -548,7 +548,7 @@ describe("commands", () => {
   test("reject when the connection is lost, and when there is none", async () => {
     const socket = await connected();
     server.deaf.add("read");
-    const sent = socket.command({ type: "read", conversation: "c", seq: 1 });
+    const sent = socket.command({ type: "read", conversation: "c", number: 1 });
     const outcome = expect(sent).rejects.toThrow(new Unreachable("The connection was lost."));
     server.socket.drop(1006);
     await outcome;

@@ -23,9 +23,9 @@ START_DEADLINE = 60.0  # seconds
 STOP_DEADLINE = 40.0
 
 
-def procfile() -> dict[str, str]:
+def procfile(folder: Path = ROOT) -> dict[str, str]:
     """Return the Procfile's commands by process name."""
-    lines = (ROOT / "Procfile").read_text().splitlines()
+    lines = (folder / "Procfile").read_text().splitlines()
     return {
         name: command.strip()
         for name, _, command in (line.partition(":") for line in lines if line.strip())

@@ -1,7 +1,8 @@
 """What a person sees: the page in headless Chromium, against the real processes."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import httpx
@@ -22,6 +23,15 @@ from tests.acceptance.stack import Stack
 from tests.fakes.script import directive
 
 pytestmark = MARKS
+
+
+@asynccontextmanager
+async def api_as(stack: Stack, way: str, body: dict[str, str]) -> AsyncIterator[httpx.AsyncClient]:
+    """The REST API, as whoever signs in this way."""
+    async with httpx.AsyncClient(base_url=stack.url) as client:
+        answer = await client.post(f"/api/auth/{way}/", json=body)
+        client.headers["Authorization"] = f"Bearer {answer.json()['access']}"
+        yield client
 
 
 async def test_register_chat_reload_and_find_the_whole_conversation(page: Page) -> None:
@@ -57,6 +67,53 @@ async def test_a_reload_in_the_middle_of_a_reply_loses_none_of_it(page: Page) ->
     await page.reload()
 
     await expect_words(page, text)
+
+
+async def test_one_request_opens_the_application(page: Page, stack: Stack) -> None:
+    await register(page)
+    wanted, text = plain("s", 5)
+    await say(page, f"Go {wanted}")
+    await expect_words(page, text)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(stack.url)))
+
+    await page.goto("/")
+
+    conversations = page.get_by_role("navigation", name="Conversations")
+    await expect(conversations.get_by_role("link")).to_contain_text("s0 s1")
+    await expect(page.get_by_role("radio", name="Assistant")).to_be_checked()
+    # Connected, it has asked for all that it asks for.
+    await expect(page.get_by_label("Message", exact=True)).to_be_enabled()
+    assert [path for path in asked if path.startswith("/api/")] == ["/api/me/changes/"]
+
+
+async def test_what_others_say_is_counted_until_it_is_read_on_any_device(
+    page: Page, stack: Stack
+) -> None:
+    name = await register(page)
+    await expect(page.get_by_role("link", name="New chat")).to_be_visible()
+    account = {"username": name, "password": PASSWORD}
+    async with (
+        api_as(stack, "token", account) as alice,
+        api_as(stack, "guest", {"display_name": "Bob"}) as bob,
+    ):
+        guest = (await bob.get("/api/me/")).json()
+        body = {"kind": "group", "title": "Plans", "members": [guest["id"]]}
+        group = (await alice.post("/api/conversations/", json=body)).json()
+        entry = page.get_by_role("navigation", name="Conversations").get_by_role("link")
+        await expect(entry).to_contain_text("Plans")
+        for content in ("one", "two"):
+            message = {"client_id": str(uuid4()), "content": content}
+            await bob.post(f"/api/conversations/{group['id']}/messages/", json=message)
+        await expect(entry).to_contain_text("2 unread")
+        await expect(entry).to_contain_text("two")
+
+        await alice.post(f"/api/conversations/{group['id']}/read/", json={"number": 1})
+        await expect(entry).to_contain_text("1 unread")
+        await entry.click()
+        await expect(page.get_by_role("log")).to_contain_text("two")
+        await page.get_by_role("link", name="New chat").click()
+        await expect(entry).not_to_contain_text("unread")
 
 
 async def test_an_ended_session_asks_to_sign_in_again_and_keeps_the_page(

@@ -1,6 +1,8 @@
 import asyncio
 import logging
 import random
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -414,7 +416,7 @@ async def test_a_cancelled_reader_of_a_named_channel_leaves_its_wake_to_another(
     await layer.flush()
     first, second = [asyncio.create_task(receive(layer, "jobs")) for _ in range(2)]
     mailboxes = layer._listener().channels.mailboxes
-    await until(lambda: "jobs" in mailboxes and len(mailboxes["jobs"]._waiters) == 2)
+    await until(lambda: "jobs" in mailboxes and len(mailboxes["jobs"]._waiters or ()) == 2)
     waking = mailboxes["jobs"]._waiters[0]
     waking.add_done_callback(lambda _: first.cancel())
     await layer.send("jobs", {"type": "job"})
@@ -511,10 +513,53 @@ async def test_a_channel_is_forgotten_once_unread_for_longer_than_messages_live(
     await heartbeats(1)
     assert set(listener.channels.mailboxes) == {read, awaited}
     assert not listener.channels.groups
+    delivered = await layer.new_channel()
+    layer.deliver_to(delivered, Taker())
     waiting.cancel()
     await asyncio.wait([waiting])
     await heartbeats(4)
-    assert set(listener.channels.mailboxes) == {read}
+    assert set(listener.channels.mailboxes) == {read, delivered}
+
+
+class Taker:
+    """Takes whatever comes, with `then`."""
+
+    def __init__(self, then: Callable[[], None] = lambda: None) -> None:
+        self.taken: list[dict[str, Any]] = []
+        self.then = then
+
+    def take(self, message: dict[str, Any]) -> bool:
+        self.taken.append(message)
+        self.then()
+        return True
+
+    def look(self) -> None:
+        self.then()
+
+
+async def test_whoever_takes_a_message_may_leave_at_once(layer: PostgresChannelLayer) -> None:
+    channels = [await layer.new_channel() for _ in range(3)]
+    takers = [Taker(partial(layer.close_channel, channel)) for channel in channels]
+    for channel, taker in zip(channels, takers, strict=True):
+        layer.deliver_to(channel, taker)
+        await layer.group_add("room", channel)
+    await layer.group_send("room", {"type": "n"})
+    await until(lambda: not layer._listener().channels.mailboxes)
+    assert [len(taker.taken) for taker in takers] == [1, 1, 1]
+    assert layer.receive_nowait(channels[0]) is None
+
+
+async def test_what_waited_before_there_was_a_taker_is_there_to_be_looked_at(
+    layer: PostgresChannelLayer,
+) -> None:
+    looked: list[None] = []
+    channel = await layer.new_channel()
+    await layer.send(channel, {"type": "n"})
+    taker = Taker(lambda: looked.append(None))
+    layer.deliver_to(channel, taker)
+    assert (len(looked), taker.taken) == (1, [])
+    assert layer.receive_nowait(channel) == {"type": "n"}
+    assert layer.receive_nowait(channel) is None
 
 
 async def test_a_forgotten_channel_leaves_nothing_behind(layer: PostgresChannelLayer) -> None:

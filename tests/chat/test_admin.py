@@ -104,7 +104,9 @@ def test_a_room_is_deleted(staff: Client, group: Conversation) -> None:
     url = reverse("admin:chat_conversation_delete", args=[group.pk])
 
     assert staff.post(url, {"post": "yes"}).status_code == 302
-    assert not Conversation.objects.exists()
+    assert not Conversation.objects.live().exists()
+    listed = staff.get(reverse("admin:chat_conversation_changelist"))
+    assert str(group.pk) not in listed.content.decode()
 
 
 def test_messages_are_only_looked_at(staff: Client, alice: User, group: Conversation) -> None:

@@ -1,6 +1,7 @@
 """`changes/?since=`: whatever a client knew, it is brought up to date from one read."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -10,7 +11,7 @@ from accounts.models import User
 from chat.models import Conversation, Message, ReplyChunk
 from chat.selectors.sync import changes_since
 from chat.services.conversations import rename_conversation
-from chat.services.members import add_member, mark_read, remove_member
+from chat.services.members import add_member, change_member, remove_member
 from chat.services.messages import send_message
 from chat.services.replies import claim_reply
 from core.errors import NotFound
@@ -69,14 +70,15 @@ def test_only_rows_changed_since_are_told(alice: User, bob: User, group: Convers
     say(alice, group, "before")
     known = changes(alice, group, None).seq
     said = say(bob, group, "after")
-    mark_read(user=bob, conversation_id=group.pk, seq=known)
+    member = group.members.get(user=bob)
+    change_member(user=bob, conversation_id=group.pk, member_id=member.pk, nickname="Bobby")
     rename_conversation(user=alice, conversation_id=group.pk, title="Dinner")
 
     answer = changes(alice, group, known)
 
     assert [row.id for row in answer.messages] == [said.pk]
-    assert [(row.user.name, row.last_read_seq) for row in answer.members if row.user] == [
-        ("bob", known)
+    assert [(row.user.name, row.nickname) for row in answer.members if row.user] == [
+        ("bob", "Bobby")
     ]
     assert answer.conversation.title == "Dinner"
     assert answer.conversation.changed_seq == answer.seq == known + 3
@@ -216,17 +218,16 @@ def test_the_read_sees_one_state_even_while_others_write(
         finally:
             connection.close()
 
-    original = module.require_member
+    original = module._members
 
-    def interrupted(user_id: object, conversation_id: object) -> object:
-        found = original(user_id, conversation_id)  # type: ignore[arg-type]
+    def interrupted(*asked: Any) -> object:
         with ThreadPoolExecutor(1) as pool:
             pool.submit(elsewhere).result(10)
-        return found
+        return original(*asked)
 
-    monkeypatch.setattr(module, "require_member", interrupted)
-    first = changes(alice, group, group.seq)
-    monkeypatch.setattr(module, "require_member", original)
+    monkeypatch.setattr(module, "_members", interrupted)
+    first = changes(alice, group, group.seq - 1)
+    monkeypatch.setattr(module, "_members", original)
 
     assert (first.messages, first.seq) == ([], group.seq)
     assert [row.content for row in changes(alice, group, first.seq).messages] == ["meanwhile"]

@@ -9,11 +9,11 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from chat.models import Conversation, Member, Message, ReplyChunk
+from chat.selectors.rooms import room_state
 from chat.selectors.sync import changes_since
 from chat.services.messages import delete_message, edit_message, send_message
 from chat.services.replies import Outcome, claim_reply, finish_reply
 from chat.services.reply_actions import continue_reply, regenerate
-from chat.unread import unread_of_user
 from core.errors import Conflict, NotAllowed, NotFound
 
 Api = Callable[..., APIClient]
@@ -106,9 +106,9 @@ def test_a_deleted_message_is_neither_unread_nor_reworded(
     alice: User, bob: User, group: Conversation
 ) -> None:
     message = say(bob, group)
-    assert unread_of_user(alice.pk, [group.pk]) == {group.pk: 1}
+    assert room_state(alice.pk, group.pk).mine.unread == 1
     delete_message(user=bob, message_id=message.pk)
-    assert unread_of_user(alice.pk, [group.pk]) == {group.pk: 0}
+    assert room_state(alice.pk, group.pk).mine.unread == 0
     with pytest.raises(Conflict):
         edit_message(user=bob, message_id=message.pk, client_id="2", content="again")
 

@@ -27,10 +27,10 @@ from accounts.models import User
 from chat import unread
 from chat.models import Assistant, Conversation, Member, Message, ReplyChunk
 from chat.selectors.sync import changes_since
-from chat.services import conversations, members, messages, replies, reply_actions, staff
+from chat.services import conversations, members, messages, mine, replies, reply_actions, staff
 from chat.services.replies import Claim, Outcome
 from core import publishing
-from core.publishing import Publication, to_conversation, user_group
+from core.publishing import ROSTERS, Publication, to_conversation, user_group
 from protocol import limits
 from protocol.events import ReplyDelta
 from tests.faults.known import Frame, Known
@@ -52,11 +52,15 @@ class World:
     def heard(self, *publications: Publication) -> None:
         """Keep what followers of the conversation, and alice on her own group, are told of it."""
         for publication in publications:
-            frame = json.loads(publication.message["frame"])
-            own = publication.group == user_group(self.alice.pk)
-            if frame["type"] == "conversation.touched" or frame["conversation"] != str(self.id):
+            if "frame" not in publication.message:
                 continue
-            if own or publication.group.startswith("conversation."):
+            frame = json.loads(publication.message["frame"])
+            if "conversation" not in frame:
+                continue
+            own = publication.group == user_group(self.alice.pk)
+            if frame["conversation"] != str(self.id):
+                continue
+            if own or publication.group.startswith(("conversation.", ROSTERS)):
                 self.published.append(frame)
 
     def fetch(self, since: int | None = None) -> Frame:
@@ -164,7 +168,7 @@ def open_world(
         return worlds[-1]
 
     monkeypatch.setattr(publishing, "publish_now", hear)
-    monkeypatch.setattr(unread, "touch", lambda conversation_id: None)
+    monkeypatch.setattr(unread, "_touch", lambda touch: None)
     yield open_one
     connection.close()
 
@@ -405,26 +409,21 @@ SCENARIOS: dict[str, Any] = {
             nickname="Bobby",
         ),
     ),
-    "change_member's level": _then(
+    "change_mine": _then(
         _nothing,
-        lambda world, _: members.change_member(
-            user=world.bob,
-            conversation_id=world.id,
-            member_id=world.member(world.bob),
-            level="none",
-        ),
+        lambda world, _: mine.change_mine(user=world.bob, conversation_id=world.id, level="none"),
     ),
     "mark_read": _then(
         World.say,
-        lambda world, said: members.mark_read(
-            user=world.bob, conversation_id=world.id, seq=said.seq
+        lambda world, said: mine.mark_read(
+            user=world.bob, conversation_id=world.id, number=said.number
         ),
     ),
     "mark_read back": _then(
-        lambda world: members.mark_read(
-            user=world.bob, conversation_id=world.id, seq=world.say().seq
+        lambda world: mine.mark_read(
+            user=world.bob, conversation_id=world.id, number=world.say().number
         ),
-        lambda world, _: members.mark_read(user=world.bob, conversation_id=world.id, seq=1),
+        lambda world, _: mine.mark_read(user=world.bob, conversation_id=world.id, number=1),
     ),
 }
 
@@ -446,6 +445,8 @@ def test_every_service_that_changes_a_conversation_is_among_the_scenarios() -> N
     # What a deletion leaves cannot be fetched, and before a creation there is nothing.
     apart = {"delete_conversation", "delete_conversation_as_staff", "create_conversation"}
     assert len(services) > 10
+    # These change nothing that anyone else sees.
+    services |= {"mark_read", "change_mine"}
     assert services - apart == {
         name.replace(",", "").split("'")[0].split()[0] for name in SCENARIOS
     }
@@ -621,8 +622,8 @@ def _act(world: World, source: random.Random) -> None:
     )
     claims = [Claim(reply, reply.conversation, reply.attempt) for reply in streaming]
     acts: list[Callable[[], object]] = [
-        lambda: members.mark_read(
-            user=world.alice, conversation_id=world.id, seq=source.randrange(200)
+        lambda: mine.mark_read(
+            user=world.alice, conversation_id=world.id, number=source.randrange(200)
         ),
         lambda: conversations.rename_conversation(
             user=world.alice, conversation_id=world.id, title=f"{source.randrange(3)}"

@@ -23,15 +23,16 @@ from chat.services.replies import claim_reply
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Api = Callable[..., APIClient]
-# Who asks; BEGIN, the lock, what decides; message, reply, job, conversation; COMMIT; two notices.
-OF_A_POST = 11
+# Who asks; BEGIN, the lock, what decides; message, reply, job, conversation, the author's mark;
+# COMMIT; two notices.
+OF_A_POST = 12
 # BEGIN, the lock, the reply; reply, conversation; COMMIT; the notice.
 OF_A_CLAIM = 7
 
 
 @pytest.fixture(autouse=True)
 def _no_touches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unread, "touch", lambda conversation: None)
+    monkeypatch.setattr(unread, "_touch", lambda touch: None)
 
 
 def posted(client: APIClient, conversation: Conversation, **body: object) -> tuple[Message, int]:

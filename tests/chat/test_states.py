@@ -87,6 +87,7 @@ def reply(conversation: Conversation, ada: Assistant, person: User) -> Message:
         created_at=at(3),
         edited_at=at(4),
         created_seq=5,
+        number=9,
         seq=6,
     )
 
@@ -154,6 +155,7 @@ def test_a_message_is_seen_whole(
         "created_at": at(3),
         "edited_at": at(4),
         "deleted_at": None,
+        "number": 9,
     }
 
 
@@ -202,10 +204,8 @@ def membership(conversation: Conversation) -> dict[str, Any]:
         "conversation": conversation,
         "role": "admin",
         "nickname": "A.",
-        "level": "mentions",
         "joined_at": at(6),
         "left_at": at(7),
-        "last_read_seq": 3,
         "seq": 8,
     }
 
@@ -224,7 +224,6 @@ def test_a_member_is_seen_without_what_they_are_notified_of(
         "nickname": "A.",
         "joined_at": at(6),
         "left_at": at(7),
-        "last_read_seq": 3,
     }
 
 

@@ -1,17 +1,20 @@
-"""Telling everyone's lists, soon, that something happened in a conversation."""
+"""Telling everyone's lists, soon, what moved in a conversation."""
 
 import threading
 from collections.abc import Iterator
-from uuid import UUID
+from typing import Any
 
 import pytest
 from django.db import OperationalError
 
 from accounts.models import User
 from chat import unread
-from chat.models import Conversation
-from chat.services.messages import send_message
-from core.publishing import Publication, user_group
+from chat.models import Conversation, Message
+from chat.services.conversations import rename_conversation
+from chat.services.messages import delete_message, edit_message, send_message
+from chat.unread import Touch
+from core.publishing import ROSTERS, Publication
+from protocol.limits import PREVIEW
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DEADLINE = 10.0  # seconds
@@ -21,7 +24,7 @@ class Told:
     """What the thread published, to be waited for."""
 
     def __init__(self) -> None:
-        self.publications: list[tuple[Publication, ...]] = []
+        self.publications: list[Publication] = []
         self._more = threading.Condition()
         self.failures = 0
 
@@ -31,13 +34,14 @@ class Told:
                 self.failures -= 1
                 self._more.notify_all()
                 raise OperationalError
-            self.publications.append(publications)
+            self.publications += publications
             self._more.notify_all()
 
-    def wait(self, count: int) -> None:
-        """Wait until so many were published."""
+    def wait(self, count: int) -> dict[str, Any]:
+        """Wait until so many were published; return the last."""
         with self._more:
             assert self._more.wait_for(lambda: len(self.publications) >= count, DEADLINE)
+        return self.publications[-1].message
 
     def wait_for_failure(self) -> None:
         """Wait until all failures have been."""
@@ -55,32 +59,82 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
     unread.stop()
 
 
-def say(user: User, conversation: Conversation, client_id: str) -> None:
-    send_message(user=user, conversation_id=conversation.pk, client_id=client_id, content="hello")
+@pytest.fixture
+def touches(monkeypatch: pytest.MonkeyPatch) -> list[Touch]:
+    """What the thread would be given."""
+    given: list[Touch] = []
+    monkeypatch.setattr(unread, "_touch", given.append)
+    return given
 
 
-def test_a_message_is_told_to_every_member_with_their_own_count(
-    alice: User, bob: User, group: Conversation, told: Told
+def say(user: User, conversation: Conversation, client_id: str, content: str = "hello") -> Message:
+    return send_message(
+        user=user, conversation_id=conversation.pk, client_id=client_id, content=content
+    ).message
+
+
+def test_a_message_is_one_publication_however_many_members_there_are(
+    bob: User, group: Conversation, told: Told
 ) -> None:
-    say(bob, group, "1")
-    told.wait(1)
-    frames = {one.group: one.message["frame"] for one in told.publications[-1]}
-    assert set(frames) == {user_group(alice.pk), user_group(bob.pk)}
-    assert '"unread":1' in frames[user_group(alice.pk)]
-    assert '"unread":0' in frames[user_group(bob.pk)]
+    message = say(bob, group, "1")
+    touch = told.wait(1)
+    assert {one.group for one in told.publications} == {ROSTERS}
+    assert touch["type"] == "room.touched"
+    assert touch["conversation"] == group.pk.hex
+    assert (touch["number"], touch["seq"]) == (message.number, message.seq)
+    assert touch["preview"] == "hello"
+    # They have read what they wrote.
+    assert touch["read"] == {bob.pk.hex: message.number}
+    assert touch["removed"] == []
 
 
-def test_touches_that_come_together_are_told_together(
-    group: Conversation, told: Told, monkeypatch: pytest.MonkeyPatch
+def test_a_preview_is_short(bob: User, group: Conversation, touches: list[Touch]) -> None:
+    say(bob, group, "1", "x" * 1000)
+    assert touches[-1].preview == "x" * PREVIEW
+
+
+def test_a_touch_says_what_was_deleted_and_what_is_the_newest_then(
+    bob: User, group: Conversation, touches: list[Touch]
 ) -> None:
-    counted: list[list[UUID]] = []
-    monkeypatch.setattr(unread, "unread_of_members", lambda ids: counted.append(list(ids)) or [])
-    unread.touch(group.pk)
+    say(bob, group, "1", "first")
+    last = say(bob, group, "2", "second")
+    delete_message(user=bob, message_id=last.pk)
+    assert (touches[-1].removed, touches[-1].preview) == ([last.number], "first")
+
+
+def test_a_reworded_message_is_shown_reworded(
+    bob: User, group: Conversation, touches: list[Touch]
+) -> None:
+    message = say(bob, group, "1", "first")
+    edit_message(user=bob, message_id=message.pk, client_id="2", content="other")
+    assert (touches[-1].preview, touches[-1].number) == ("other", message.number)
+
+
+def test_a_touch_says_all_that_a_list_shows_whatever_it_is_about(
+    alice: User, bob: User, group: Conversation, touches: list[Touch]
+) -> None:
+    say(bob, group, "1", "y" * 1000)
+    rename_conversation(user=alice, conversation_id=group.pk, title="Dinner")
+    last = touches[-1]
+    assert (last.title, last.preview, last.number) == ("Dinner", "y" * PREVIEW, 1)
+
+
+def test_touches_that_come_together_are_told_together(told: Told) -> None:
+    unread._touch(Touch(conversation="c", seq=1, number=1, removed=[1]))
     told.wait(1)
-    for _ in range(50):
-        unread.touch(group.pk)
-    told.wait(2)
-    assert counted == [[group.pk], [group.pk]]
+    for seq in range(2, 52):
+        unread._touch(Touch(conversation="c", seq=seq, number=seq, removed=[seq], read={"a": seq}))
+    merged = told.wait(2)
+    assert (merged["seq"], merged["number"], merged["read"]) == (51, 51, {"a": 51})
+    assert merged["removed"] == list(range(2, 52))
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_two_touches_make_one_in_whatever_order_they_come(late: bool) -> None:
+    older = Touch("c", 1, 4, "2026-01-01", "Old", "older", [1], {"a": 3, "b": 2})
+    newer = Touch("c", 2, 5, "2026-01-02", "New", "newer", [2], {"b": 5})
+    merged = newer.merged(older) if late else older.merged(newer)
+    assert merged == Touch("c", 2, 5, "2026-01-02", "New", "newer", [1, 2], {"a": 3, "b": 5})
 
 
 def test_a_touch_that_is_lost_is_made_good_by_the_next(

@@ -232,3 +232,21 @@ async def in_thread_of_its_own(function, *args):
             connection.close()
 
     return await asyncio.to_thread(call)
+
+
+async def test_while_the_database_is_away_it_is_asked_again(monkeypatch):
+    monkeypatch.setattr(threads, "RETRY_AFTER", 0)
+    failures = [OperationalError("away"), InterfaceError("away")]
+
+    def ask(answer):
+        if failures:
+            raise failures.pop()
+        return answer
+
+    assert await threads.until_available(ask, 7) == 7
+
+    def fail():
+        raise LookupError("here")
+
+    with pytest.raises(LookupError):
+        await threads.until_available(fail)

@@ -49,6 +49,7 @@ def main() -> int:
         metavar="WORD",
         help="faults named with one of these",
     )
+    parser.add_argument("--devices", type=int, default=None, help="of each person, else 1 or 2")
     arguments = parser.parse_args()
     seed = secrets.randbelow(10**6) if arguments.seed is None else arguments.seed
     print(f"SEED={seed}", flush=True)
@@ -66,6 +67,7 @@ def main() -> int:
             seed=seed,
             rooms=arguments.rooms,
             life=arguments.life,
+            devices=arguments.devices,
             logs=logs,
             postgres=postgres,
             redis=redis,

@@ -14,7 +14,7 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from tests.faults.known import FINAL, Frame, Known
+from tests.faults.known import FINAL, Frame, Known, KnownRooms
 from tests.faults.ledger import Ledger
 from tests.faults.plans import plan_of
 from tests.faults.session import Session, SignedOut, Unreachable
@@ -60,6 +60,7 @@ class Device:
         self.name = name
         self.conversation = conversation
         self.known = Known()
+        self.rooms = KnownRooms()
         self.open = False
         self.subscribed = False
         # When the text of a message last grew, or its reply ended, in monotonic seconds.
@@ -80,6 +81,7 @@ class Device:
         self._heard_at = 0.0
         self._syncing = False
         self._again = False
+        self._listing = False
         self._gap_since: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: asyncio.Task[None] | None = None
@@ -111,6 +113,7 @@ class Device:
     def forget(self) -> None:
         """Forget everything, as a page that is loaded again does."""
         self.known = Known()
+        self.rooms = KnownRooms()
         self._shown.clear()
         self.drop()
 
@@ -125,7 +128,8 @@ class Device:
     @property
     def settled(self) -> bool:
         """Whether it knows of nothing that it lacks."""
-        return self.open and self.subscribed and not self._syncing and not self.known.has_gap
+        whole = not self.known.has_gap and not self.rooms.wants_sync
+        return self.open and self.subscribed and not self._syncing and not self._listing and whole
 
     async def _run(self) -> None:
         failures = 0
@@ -268,7 +272,9 @@ class Device:
         kind = frame["type"]
         if kind in {"ack", "error", "pong"}:
             # Taken in here, in the order of arrival, before any event behind it.
-            if "changes" in frame:
+            if "rooms" in frame.get("changes", {}):
+                self.rooms.load(frame["changes"])
+            elif "changes" in frame:
                 self._load(frame["changes"])
             for name in ("message", "reply"):
                 if frame.get(name) and kind == "ack":
@@ -281,6 +287,7 @@ class Device:
             self.open = True
             self._refused = 0
             self._sync_soon()
+            self._list_soon()
         elif kind == "ping":
             self._spawn(self._pong())
         elif kind == "reconnect":
@@ -289,7 +296,12 @@ class Device:
         elif kind == "resync":
             self._ledger.counts["resync frames"] += 1
             self._sync_soon()
-        elif frame.get("conversation") == self.conversation and kind != "conversation.touched":
+            self._list_soon()
+        elif kind in {"rooms.touched", "mine.updated"}:
+            self.rooms.event(frame)
+            if self.rooms.wants_sync:
+                self._list_soon()
+        elif frame.get("conversation") == self.conversation:
             if kind == "typing":
                 return
             if "first_index" in frame:
@@ -411,6 +423,34 @@ class Device:
             self._syncing = False
             async with self._changed:
                 self._changed.notify_all()
+
+    def _list_soon(self) -> None:
+        self.rooms.wants_sync = True
+        if not self._listing:
+            self._listing = True
+            self._spawn(self._list())
+
+    async def _list(self) -> None:
+        """Ask for what is missing of the list, page by page."""
+        try:
+            while self.rooms.wants_sync and self.open:
+                try:
+                    await self.command("sync", **self.rooms.ask())
+                except Unreachable:
+                    await asyncio.sleep(0.1)
+                except Refused as error:
+                    if not error.passing:
+                        raise
+                    await asyncio.sleep(1.0)
+        finally:
+            self._listing = False
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def until_listed(self, timeout: float) -> bool:
+        """Ask for what is new in the list; say whether it was told in time."""
+        self._list_soon()
+        return await self.until(lambda: not self.rooms.wants_sync and not self._listing, timeout)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work)

@@ -64,6 +64,8 @@ class Known:
         self.ahead: set[int] = set()
         self.messages: dict[str, Frame] = {}
         self.members: dict[str, Frame] = {}
+        self.people = 0
+        self._people_seq = 0  # the change that they were counted at
         self.streams: dict[str, Stream] = {}
         self.oldest = 0
         self.deleted = False
@@ -113,6 +115,7 @@ class Known:
         return {
             "seq": self.seq,
             "deleted": self.deleted,
+            "people": self.people,
             "state": {k: v for k, v in state.items() if k not in {"seq", "active_at"}},
             "messages": shown,
             "texts": {key: self.text(key) for key in shown},
@@ -148,6 +151,7 @@ class Known:
                 self.oldest = min(row["created_seq"] for row in changes["messages"])
         self.epoch = changes["epoch"]
         self._state(changes["conversation"])
+        self._count(changes["people"], changes["conversation"]["seq"])
         for message in changes["messages"]:
             self._message(message)
         for member in changes["members"]:
@@ -176,6 +180,10 @@ class Known:
             self._message(frame["message"])
         elif kind in {"member.joined", "member.updated", "member.left"}:
             self._member(frame["member"])
+            if "people" in frame:
+                self._count(frame["people"], frame["seq"])
+        elif kind == "members.changed":
+            self._count(frame["people"], frame["seq"])
         elif kind == "conversation.updated":
             self._state(frame["state"])
         elif kind == "conversation.deleted":
@@ -209,6 +217,10 @@ class Known:
         held = self.members.get(member["id"])
         if held is None or held["seq"] < member["seq"]:
             self.members[member["id"]] = member
+
+    def _count(self, people: int, seq: int) -> None:
+        if seq >= self._people_seq:
+            self.people, self._people_seq = people, seq
 
     def _state(self, state: Frame) -> None:
         if self.state is None or self.state["changed_seq"] < state["changed_seq"]:
@@ -255,3 +267,118 @@ class Known:
         if held is None or held.attempt != attempt:
             held = self.streams[message] = Stream(attempt)
         held.take(delta)
+
+
+class KnownRooms:
+    """One's own list, as far as a client has been told of it: the rules of the page's feed.
+
+    Unread is arithmetic, number - read - what was removed after that, and its parts may come in
+    any order: of `number` the largest holds, of `removed` all, of `mine` the newest row. One's own
+    words move the mark without a row: they count if they are newer than the row.
+    """
+
+    def __init__(self) -> None:
+        self._missed: list[Frame] = []
+        self._empty()
+
+    def _empty(self) -> None:
+        self.epoch: str | None = None
+        self.seq = 0
+        self.at: str | None = None
+        self._cursor: str | None = None
+        self.rooms: dict[str, Frame] = {}
+        self.wants_sync = True
+
+    def ask(self) -> Frame:
+        """What to ask for next; what comes from now on must outlive the answer."""
+        if self._cursor is not None:
+            return {"since": None, "at": None, "cursor": self._cursor}
+        self._missed = []
+        since = None if self.at is None else self.seq
+        return {"since": since, "at": self.at, "cursor": None}
+
+    def load(self, changes: Frame) -> None:
+        """Take in the answer to it."""
+        begins = changes["since"] is None and self._cursor is None
+        if begins or self.epoch not in {None, changes["epoch"]}:
+            self._empty()
+        self.epoch = changes["epoch"]
+        for gone in changes["gone"]:
+            self.rooms.pop(gone, None)
+        for room in changes["rooms"]:
+            self._room(room)
+        self._cursor = changes["cursor"]
+        if changes["complete"]:
+            self.seq, self.at = max(self.seq, changes["seq"]), changes["at"]
+            self.wants_sync = False
+            missed, self._missed = self._missed, []
+            for frame in missed:
+                self.event(frame)
+
+    def event(self, frame: Frame) -> None:
+        """Take in `rooms.touched` or `mine.updated`."""
+        self._missed.append(frame)
+        if frame["type"] == "rooms.touched":
+            for touch in frame["rooms"]:
+                self._touch(touch)
+            return
+        for gone in frame["gone"]:
+            self.rooms.pop(gone, None)
+        for mine in frame["mine"]:
+            self._mine(mine)
+        if frame["seq"] == self.seq + 1:
+            self.seq += 1
+        elif frame["seq"] > self.seq:
+            self.wants_sync = True
+
+    def view(self) -> dict[str, Frame]:
+        """All that a list shows, by conversation."""
+        return {key: _shown(room) for key, room in self.rooms.items()}
+
+    def _room(self, room: Frame) -> None:
+        held = self.rooms.get(room["id"])
+        if held is None:
+            new = {"number": room["number"], "removed": set(), "wrote": 0}
+            self.rooms[room["id"]] = {**room, **new, "removed": set(room["mine"]["removed"])}
+            return
+        if room["seq"] >= held["seq"]:
+            held.update({k: v for k, v in room.items() if k not in {"mine", "number"}})
+        held["number"] = max(held["number"], room["number"])
+        self._mine(room["mine"])
+
+    def _mine(self, mine: Frame) -> None:
+        room = self.rooms.get(mine["conversation"])
+        if room is None:
+            self.wants_sync = True
+            return
+        room["number"] = max(room["number"], mine["number"])
+        room["removed"] |= set(mine["removed"])
+        if (mine["seq"], mine["number"]) >= (room["mine"]["seq"], room["mine"]["number"]):
+            room["mine"] = mine
+
+    def _touch(self, touch: Frame) -> None:
+        room = self.rooms.get(touch["conversation"])
+        if room is None:
+            self.wants_sync = True
+            return
+        room["number"] = max(room["number"], touch["number"])
+        room["removed"] |= set(touch["removed"])
+        room["wrote"] = max(room["wrote"], touch["read"] or 0)
+        room["active_at"] = max(room["active_at"], touch["active_at"])
+        if touch["seq"] > room["seq"]:
+            room.update({name: touch[name] for name in ("seq", "title", "preview")})
+
+
+def _shown(room: Frame) -> Frame:
+    """What a list shows of a conversation."""
+    mine, number = room["mine"], room["number"]
+    read = mine["read"]
+    if room["wrote"] > mine["number"]:
+        read = max(read, room["wrote"])
+    removed = sum(1 for one in room["removed"] if read < one <= number)
+    return {
+        **{name: room[name] for name in ("title", "preview", "number", "active_at")},
+        **{name: mine[name] for name in ("level", "muted_until", "pinned")},
+        "read": read,
+        "unread": max(number - read, 0) - removed,
+    }

@@ -3,12 +3,13 @@
 import asyncio
 import time
 from typing import Any
+from urllib.parse import urlencode
 
 import psycopg
 
 from tests.fakes.openai_server import Record
 from tests.faults.device import Device
-from tests.faults.known import FINAL
+from tests.faults.known import FINAL, KnownRooms
 from tests.faults.ledger import End, Ledger, Sent, difference
 from tests.faults.plans import directive_in, plan_of, said
 from tests.faults.room import Room
@@ -123,6 +124,7 @@ class Reckoning:
         self._counter(room, stored, await self._changes(room))
         for device in room.devices:
             self._device(device, by_id)
+            await self._list(room, device, by_id)
         return list(by_id)
 
     async def _stored(self, room: Room) -> Rows:
@@ -304,8 +306,7 @@ class Reckoning:
         """Every number that the conversation counted belongs to a change, and none is missing.
 
         Not known from the rows is only how often a reply was handed back: at most once for each
-        attempt that did not end it. Read marks and edits in place cannot be counted, so groups are
-        left out.
+        attempt that did not end it. Edits in place cannot be counted, so groups are left out.
         """
         if room.is_group:
             return
@@ -341,6 +342,28 @@ class Reckoning:
             what = f"{device.name}, message {key}"
             if ledger.compare(row["content"], known.text(key), what):
                 ledger.check(shown == row, "wrong", f"{what}: its row")
+
+    async def _list(self, room: Room, device: Device, by_id: dict[str, Row]) -> None:
+        """What a client's list shows is what it would be told afresh, and what a recount gives."""
+        ledger, what = self._ledger, f"{device.name}, its list"
+        if not await device.until_listed(QUIET_DEADLINE):
+            ledger.violate("lost", f"{what}: never told")
+            return
+        fresh = KnownRooms()
+        while fresh.wants_sync:
+            asked = {name: value for name, value in fresh.ask().items() if value is not None}
+            owner = room.owners[device.name]
+            fresh.load(await owner.ask("GET", f"/api/me/changes/?{urlencode(asked)}"))
+        shown, expected = device.rooms.view().get(room.id), fresh.view().get(room.id)
+        ledger.check(shown == expected, "wrong", f"{what}: {shown}, not {expected}")
+        if expected is not None:
+            unread = [
+                row
+                for row in by_id.values()
+                if (row["number"] or 0) > expected["read"] and row["deleted_at"] is None
+            ]
+            counted = f"{what}: {expected['unread']} unread, counted {len(unread)}"
+            ledger.check(expected["unread"] == len(unread), "wrong", counted)
 
 
 def _branch(message: Row, by_id: dict[str, Row]) -> list[str]:

@@ -100,6 +100,7 @@ class Room:
         self.sleeper: Person | None = None  # whose phone sleeps much, and who says nothing
         self.id = ""
         self.devices: list[Device] = []
+        self.owners: dict[str, Person] = {}  # by the device's name
         self._ledger = ledger
         self._source = source
 
@@ -113,7 +114,7 @@ class Room:
         """Who is in it, the talkers first."""
         return self.people if self.sleeper is None else [*self.people, self.sleeper]
 
-    async def open(self, stack: Stack) -> None:
+    async def open(self, stack: Stack, devices: int | None = None) -> None:
         """Make the conversation and connect everyone's devices: two each, or one each of many."""
         body: dict[str, Any] = {}
         if self.is_group:
@@ -121,7 +122,9 @@ class Room:
             body = {"kind": "group", "assistant": "assistant", "members": others, "title": "Group"}
         answer = await self.people[0].ask("POST", "/api/conversations/", **body)
         self.id = answer["id"]
-        for person, which in itertools.product(self.everyone, range(1 if self.is_group else 2)):
+        for person, which in itertools.product(
+            self.everyone, range(devices or (1 if self.is_group else 2))
+        ):
             self.connect(
                 stack,
                 person,
@@ -142,6 +145,7 @@ class Room:
             **options,
         )
         self.devices.append(device)
+        self.owners[name] = person
         device.start()
         return device
 
@@ -478,8 +482,9 @@ class Room:
         return None
 
     async def _mark_read(self, device: Device) -> None:
+        numbers = [row["number"] or 0 for row in device.known.messages.values()]
         try:
-            await device.command("read", conversation=self.id, seq=device.known.seq)
+            await device.command("read", conversation=self.id, number=max(numbers, default=0))
         except (Unreachable, Refused):
             self._ledger.counts["read marks lost"] += 1
 
@@ -506,9 +511,9 @@ class LoudRoom(Room):
         """No assistant is asked here."""
         return True
 
-    async def open(self, stack: Stack) -> None:
+    async def open(self, stack: Stack, devices: int | None = None) -> None:
         """Add the device that does not read."""
-        await super().open(stack)
+        await super().open(stack, devices)
         name = f"room {self.number} deaf device"
         self.deaf = self.connect(stack, self.people[0], name, small_buffers=True, wrong_clock=True)
         self.deaf.away = True

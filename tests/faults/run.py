@@ -35,6 +35,7 @@ class Run:
         seed: int,
         rooms: int,
         life: float,
+        devices: int | None,
         logs: Path,
         postgres: EmbeddedPostgres,
         redis: RedisServer | None = None,
@@ -51,6 +52,7 @@ class Run:
         self.watch: Watch
         self._count = rooms
         self._life = life
+        self._devices = devices
         self._logs = logs
         self._postgres = postgres
         self._redis = redis
@@ -104,7 +106,7 @@ class Run:
         ]
         room = (Room if number else LoudRoom)(number, people[:talkers], self.ledger, source)
         room.sleeper = people[talkers] if len(people) > talkers else None
-        await room.open(self._stack)
+        await room.open(self._stack, self._devices)
         return room
 
     async def _break(self) -> None:

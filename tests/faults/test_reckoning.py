@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Callable
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -46,6 +47,7 @@ class Scene:
             "client_id": "x",
             "seq": 3,
             "created_seq": 3,
+            "number": 1,
         }
         usage = {"input_tokens": 1, "output_tokens": 60, "estimated": False}
         self.reply: Row = {
@@ -55,6 +57,7 @@ class Scene:
             "parent": "m",
             "seq": 9,
             "created_seq": 4,
+            "number": 2,
             "attempt": 3,
             "finish_reason": "stop",
             "usage": usage,
@@ -66,6 +69,7 @@ class Scene:
             "client_id": "y",
             "seq": 10,
             "created_seq": 10,
+            "number": 3,
         }
         self.other: Row = {
             **answer,
@@ -74,6 +78,7 @@ class Scene:
             "parent": "m2",
             "seq": 13,
             "created_seq": 11,
+            "number": 4,
             "attempt": 1,
             "finish_reason": "stop",
             "usage": {**usage, "output_tokens": 20},
@@ -106,25 +111,51 @@ class Scene:
             "reset": False,
             "complete": True,
             "more_before": False,
-            "conversation": {"changed_seq": 0},
+            "conversation": {"changed_seq": 0, "seq": 13},
+            "people": 1,
             "members": [{"id": "1", "seq": 1}, {"id": "2", "seq": 2}],
             "snapshots": [],
         }
         self.shown = copy.deepcopy(self.stored)
+        self.told = True
+        self.listed = _list(read=2, number=4)
+        self.list_shown = copy.deepcopy(self.listed)
 
     async def violations(self) -> list[str]:
         """Reckon up; return the kinds of what was found."""
         self.device.known.load({**self.changes, "messages": self.shown})
         room = Room(1, [cast(Person, self)], self.ledger, random.Random(0))
         room.id, room.devices = "c", [self.device]
+        room.owners[self.device.name] = cast(Person, self)
+        self.device.rooms.load(self.list_shown)
+        # It is not connected, and has been told.
+        self.device.until_listed = AsyncMock(return_value=self.told)  # type: ignore[method-assign]
         await Reckoning(self.ledger).room(room, self.records)
         return [kind for kind, _ in self.ledger.violations]
 
     async def ask(self, method: str, path: str) -> Row:
         """Answer as the stack over REST."""
+        if "/me/changes/" in path:
+            return self.listed
         if path.endswith("/changes/"):
             return self.changes
         return {"results": self.stored, "more_after": False}
+
+
+def _list(*, read: int, number: int) -> Row:
+    mine = {"conversation": "c", "seq": 1, "read": read, "number": number, "removed": []}
+    own = {"level": "all", "muted_until": None, "pinned": None}
+    room = {
+        "id": "c",
+        "seq": 13,
+        "title": "",
+        "preview": "",
+        "number": number,
+        "active_at": "",
+        "mine": mine | own,
+    }
+    answer = {"since": None, "epoch": "e", "reset": False, "complete": True, "cursor": None}
+    return {**answer, "seq": 1, "at": "1.1:1:", "gone": [], "rooms": [room]}
 
 
 def _record(question: str, said: str, text: str) -> Record:
@@ -367,3 +398,21 @@ async def test_a_refresh_whose_answer_is_lost_is_asked_again_with_the_same_token
 
     assert asked == ["", ""]
     assert ledger.counts["tokens renewed"] == 1
+
+
+async def test_a_list_that_counts_wrong_is_found() -> None:
+    scene = Scene()
+    scene.listed = scene.list_shown = _list(read=2, number=5)
+    assert await scene.violations() == ["wrong"]
+
+
+async def test_a_list_that_shows_less_than_one_asked_for_afresh_is_found() -> None:
+    scene = Scene()
+    scene.list_shown = _list(read=2, number=3)
+    assert await scene.violations() == ["wrong"]
+
+
+async def test_a_list_that_is_never_told_is_found() -> None:
+    scene = Scene()
+    scene.told = False
+    assert await scene.violations() == ["lost"]

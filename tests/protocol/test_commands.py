@@ -18,6 +18,7 @@ from protocol.commands import (
     SendMessage,
     StopReply,
     Subscribe,
+    Sync,
     Typing,
     Unsubscribe,
     parse_command,
@@ -47,7 +48,8 @@ LEAST: dict[type[Command], dict[str, Any]] = {
     StopReply: {"type": "reply.stop", "message": str(MESSAGE)},
     RegenerateReply: {"type": "reply.regenerate", "message": str(MESSAGE)},
     ContinueReply: {"type": "reply.continue", "message": str(MESSAGE)},
-    Read: {"type": "read", "conversation": str(ROOM), "seq": 0},
+    Read: {"type": "read", "conversation": str(ROOM), "number": 0},
+    Sync: {"type": "sync"},
     Typing: {"type": "typing", "conversation": str(ROOM), "active": False},
     Auth: {"type": "auth", "token": "t"},
     Ping: {"type": "ping"},
@@ -132,7 +134,7 @@ def test_a_command_says_what_was_sent() -> None:
         (SendMessage, "client_id", "c" * 64),
         (SendMessage, "content", "c" * 32_000),
         (EditMessage, "content", "c" * 32_000),
-        (Read, "seq", 2**63 - 1),
+        (Read, "number", 2**63 - 1),
         (Auth, "token", "t" * 8192),
     ],
 )
@@ -145,8 +147,8 @@ def test_a_value_up_to_its_limit_is_taken(command: type[Command], field: str, va
     ("written", "meant"), [(5.0, 5), (0.0, 0), (-0.0, 0), (1e3, 1000), (2.0**62, 2**62)]
 )
 def test_a_whole_number_is_an_integer_however_it_is_written(written: float, meant: int) -> None:
-    read = parse_command({"id": "1", **LEAST[Read], "seq": written})
-    assert (read.seq, type(read.seq)) == (meant, int)  # type: ignore[attr-defined]
+    read = parse_command({"id": "1", **LEAST[Read], "number": written})
+    assert (read.number, type(read.number)) == (meant, int)  # type: ignore[attr-defined]
     since = parse_command({"id": "1", **LEAST[Subscribe], "since": written})
     assert since.since == meant  # type: ignore[attr-defined]
 
@@ -168,15 +170,15 @@ def test_a_whole_number_is_an_integer_however_it_is_written(written: float, mean
         (SendMessage, "content", "c" * 32_001),
         (SendMessage, "content", " \n"),
         (EditMessage, "content", ""),
-        (Read, "seq", -1),
-        (Read, "seq", True),
-        (Read, "seq", "5"),
-        (Read, "seq", 5.5),
-        (Read, "seq", -1.0),
-        (Read, "seq", 2.0**63),
-        (Read, "seq", 1e300),
-        (Read, "seq", float("inf")),
-        (Read, "seq", float("nan")),
+        (Read, "number", -1),
+        (Read, "number", True),
+        (Read, "number", "5"),
+        (Read, "number", 5.5),
+        (Read, "number", -1.0),
+        (Read, "number", 2.0**63),
+        (Read, "number", 1e300),
+        (Read, "number", float("inf")),
+        (Read, "number", float("nan")),
         (Subscribe, "since", 5.5),
         (Typing, "active", "perhaps"),
         (Auth, "token", ""),

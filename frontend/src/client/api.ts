@@ -2,12 +2,14 @@
 
 import createClient from "openapi-fetch";
 import { errorBody, ServerError, SignedOut, Unreachable } from "./errors.ts";
+import type { FeedQuestion } from "./feed.ts";
 import type {
-  AssistantState,
   Changes,
-  ConversationItem,
   MessageState,
+  MineState,
   Notification,
+  PersonChanges,
+  RoomState,
   SendAnswer,
 } from "./protocol.ts";
 import type { components, paths } from "./schema.d.ts";
@@ -142,29 +144,16 @@ export class Api {
 
   // --- Conversations ------------------------------------------------------------------------
 
-  async assistants(): Promise<AssistantState[]> {
-    return (await answer(this.#signed.GET("/api/assistants/"))).results;
+  /** The same answer as the socket's `sync` gives: one's list, and all else one begins with. */
+  async personChanges(query: FeedQuestion): Promise<PersonChanges> {
+    return answer(this.#signed.GET("/api/me/changes/", { params: { query } }));
   }
 
-  /** A page of one's conversations; `next` is the cursor of the page after it. */
-  async conversations(
-    cursor: string | null,
-  ): Promise<{ results: ConversationItem[]; next: string | null }> {
-    const query = cursor === null ? {} : { cursor };
-    const page = await answer(this.#signed.GET("/api/conversations/", { params: { query } }));
-    return { results: page.results, next: cursorOf(page.next) };
-  }
-
-  async conversation(conversation_id: string): Promise<ConversationItem> {
-    const params = { path: { conversation_id } };
-    return answer(this.#signed.GET("/api/conversations/{conversation_id}/", { params }));
-  }
-
-  async createConversation(body: Schemas["NewConversationRequest"]): Promise<ConversationItem> {
+  async createConversation(body: Schemas["NewConversationRequest"]): Promise<RoomState> {
     return answer(this.#signed.POST("/api/conversations/", { body }));
   }
 
-  async rename(conversation_id: string, title: string): Promise<ConversationItem> {
+  async rename(conversation_id: string, title: string): Promise<RoomState> {
     const params = { path: { conversation_id } };
     const body = { title };
     return answer(this.#signed.PATCH("/api/conversations/{conversation_id}/", { params, body }));
@@ -181,10 +170,21 @@ export class Api {
     return answer(this.#signed.GET("/api/conversations/{conversation_id}/changes/", { params }));
   }
 
-  async read(conversation_id: string, seq: number): Promise<void> {
+  async read(conversation_id: string, number: number): Promise<MineState> {
     const params = { path: { conversation_id } };
-    const body = { seq };
-    await answer(this.#signed.POST("/api/conversations/{conversation_id}/read/", { params, body }));
+    const body = { number };
+    const path = "/api/conversations/{conversation_id}/read/";
+    return (await answer(this.#signed.POST(path, { params, body }))).mine;
+  }
+
+  /** Change what one is told of a conversation, or its place among the pinned. */
+  async changeMine(
+    conversation_id: string,
+    body: Partial<Pick<MineState, "level" | "muted_until" | "pinned">>,
+  ): Promise<MineState> {
+    const params = { path: { conversation_id } };
+    const path = "/api/conversations/{conversation_id}/mine/";
+    return (await answer(this.#signed.PATCH(path, { params, body }))).mine;
   }
 
   // --- Messages -----------------------------------------------------------------------------
@@ -237,10 +237,6 @@ export class Api {
     return (await answer(this.#signed.GET("/api/notifications/"))).results;
   }
 
-  async unreadNotifications(): Promise<number> {
-    return (await answer(this.#signed.GET("/api/notifications/unread/"))).unread;
-  }
-
   /** Mark some notifications, or all, as read; returns how many are unread now. */
   async readNotifications(ids: string[] | "all"): Promise<number> {
     const body = ids === "all" ? { all: true } : { ids };
@@ -262,8 +258,4 @@ async function answer<T>(
 
 function absolute(base: string, path: string): string {
   return new URL(path, base || globalThis.location.href).href;
-}
-
-function cursorOf(link: string | null): string | null {
-  return link === null ? null : new URL(link, "http://none").searchParams.get("cursor");
 }

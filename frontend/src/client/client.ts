@@ -3,21 +3,21 @@
 import { Api } from "./api.ts";
 import { ServerError, SignedOut, Unreachable } from "./errors.ts";
 import { Following } from "./following.ts";
-import { List } from "./list.ts";
 import { newId, Outbox, type OutboxStorage } from "./outbox.ts";
 import {
   type Answers,
   type Command,
-  type ConversationItem,
-  type Hello,
   isFinal,
   type MessageState,
+  type MineState,
+  type RoomState,
   type ServerEvent,
 } from "./protocol.ts";
 import { Retries } from "./retries.ts";
 import type { components } from "./schema.d.ts";
 import { Socket, type SocketStatus } from "./socket.ts";
 import { type ClientStore, createClientStore, initialState } from "./state.ts";
+import { Sync } from "./sync.ts";
 import type { Session } from "./tokens.ts";
 
 export interface ClientOptions {
@@ -34,6 +34,8 @@ const POLL = 5_000;
 /** How long (ms) a word of someone typing holds, and how often to repeat one's own. */
 const TYPING_HOLDS = 6_000;
 const TYPING_REPEAT = 3_000;
+/** Where the socket's address is kept, so that a reload need not ask for it. */
+const SOCKET_KEY = "chatire.socket";
 
 export class Client {
   readonly api: Api;
@@ -41,15 +43,19 @@ export class Client {
   readonly socket: Socket;
   readonly outbox: Outbox;
   readonly retries = new Retries();
-  readonly list: List;
+  readonly sync: Sync;
   readonly #following: Following;
-  #epoch: string | null = null;
-  #wsUrl: string | null = null;
+  readonly #storage: OutboxStorage;
+  #wsUrl: string | null;
+  /** Whether this page has asked where the socket is. */
+  #wsUrlAsked = false;
   #poll: ReturnType<typeof setInterval> | undefined;
   #typed: { conversation: string; at: number } | null = null;
 
   constructor(options: ClientOptions) {
     const { storage, locks, base, fetch } = options;
+    this.#storage = storage;
+    this.#wsUrl = storage.getItem(SOCKET_KEY);
     this.api = new Api({
       storage,
       locks,
@@ -67,8 +73,9 @@ export class Client {
       onEvent: (event) => this.#onEvent(event),
       ...(options.createSocket ? { create: options.createSocket } : {}),
     });
-    this.list = new List(this.store, this.api);
-    this.#following = new Following(this.store, this.api, this.socket, this.retries);
+    this.sync = new Sync(this.store, this.api, this.socket);
+    const tellFeed = this.sync.apply.bind(this.sync);
+    this.#following = new Following(this.store, this.api, this.socket, this.retries, tellFeed);
     this.outbox = new Outbox({
       store: this.store,
       api: this.api,
@@ -92,6 +99,7 @@ export class Client {
     clearInterval(this.#poll);
     this.#poll = undefined;
     this.retries.reset();
+    this.sync.reset();
     this.socket.stop();
   }
 
@@ -99,6 +107,7 @@ export class Client {
   wake(): void {
     this.socket.wake();
     this.retries.resume();
+    this.sync.wake();
   }
 
   /** Another tab changed what is stored under `key`. */
@@ -124,19 +133,30 @@ export class Client {
 
   async createConversation(
     body: components["schemas"]["NewConversationRequest"],
-  ): Promise<ConversationItem> {
-    const item = await this.api.createConversation(body);
-    this.list.put(item);
-    return item;
+  ): Promise<RoomState> {
+    const room = await this.api.createConversation(body);
+    this.sync.apply({ type: "room", room });
+    return room;
   }
 
   async rename(conversation: string, title: string): Promise<void> {
-    this.list.put(await this.api.rename(conversation, title));
+    const room = await this.api.rename(conversation, title);
+    this.sync.apply({ type: "room", room });
   }
 
   async deleteConversation(conversation: string): Promise<void> {
     await this.api.deleteConversation(conversation);
-    this.#gone(conversation);
+    this.sync.apply({ type: "deleted", conversation });
+    this.#following.lose(conversation);
+  }
+
+  /** Mute or pin a conversation, for oneself alone. */
+  async changeMine(
+    conversation: string,
+    fields: Partial<Pick<MineState, "level" | "muted_until" | "pinned">>,
+  ): Promise<void> {
+    const mine = await this.api.changeMine(conversation, fields);
+    this.sync.apply({ type: "mine", mine });
   }
 
   /** Stop a reply, as soon as the server can be reached; its text so far is kept. */
@@ -232,12 +252,15 @@ export class Client {
   }
 
   async readNotifications(ids: string[] | "all"): Promise<void> {
-    this.#notified(await this.api.readNotifications(ids));
+    const unread = await this.api.readNotifications(ids);
+    this.sync.apply({ type: "inbox", read: ids, unread });
   }
 
   /** Mark what was notified of a conversation as read: one is looking at it. */
   async readNotificationsOf(conversation: string): Promise<void> {
-    const entries = await this.api.notifications();
+    const { newest, unread } = this.store.getState().feed.inbox;
+    const known = newest?.filter((entry) => !entry.is_read).length === unread;
+    const entries = known && newest ? newest : await this.api.notifications();
     const ids = entries
       .filter((entry) => !entry.is_read && entry.url.includes(conversation))
       .map((entry) => entry.id);
@@ -258,9 +281,8 @@ export class Client {
 
   #begin(): void {
     this.socket.start();
-    void this.list.refresh();
+    void this.sync.refresh();
     this.outbox.resume();
-    void this.#countNotifications();
   }
 
   #onSession(session: Session | null): void {
@@ -271,7 +293,7 @@ export class Client {
       this.socket.stop();
       this.#following.reset();
       this.retries.reset();
-      this.#epoch = null;
+      this.sync.reset();
       const socket = this.socket.status;
       this.store.setState({ ...initialState(session), socket }, true);
     } else {
@@ -286,14 +308,20 @@ export class Client {
   }
 
   async #socketUrl(): Promise<string> {
-    this.#wsUrl ??= (await this.api.config()).ws_url;
+    if (this.#wsUrl === null) {
+      this.#wsUrl = (await this.api.config()).ws_url;
+      this.#wsUrlAsked = true;
+      this.#storage.setItem(SOCKET_KEY, this.#wsUrl);
+    }
     return `${this.#wsUrl}/ws/`;
   }
 
   // --- Socket -------------------------------------------------------------------------------
 
   #onStatus(status: SocketStatus): void {
-    const { offlineSince } = this.store.getState();
+    const { offlineSince, socket } = this.store.getState();
+    // The address that an earlier page left leads nowhere: ask for it.
+    if (status === "waiting" && socket === "connecting" && !this.#wsUrlAsked) this.#wsUrl = null;
     this.store.setState({
       socket: status,
       offlineSince: status === "open" || status === "off" ? null : (offlineSince ?? Date.now()),
@@ -305,40 +333,33 @@ export class Client {
   #onEvent(event: ServerEvent): void {
     switch (event.type) {
       case "hello":
-        this.#onHello(event);
-        break;
-      case "reply.delta":
-        this.#following.event(event);
+        this.#caughtUp();
         break;
       case "typing":
         this.#onTyping(event.conversation, event.user, event.active);
         break;
-      case "conversation.touched":
-        this.list.touched(event.conversation, event.unread);
+      case "rooms.touched":
+      case "mine.updated":
+      case "notification.read":
+        this.sync.apply({ type: "event", event });
         break;
       case "notification.created":
-        this.#notified(event.unread);
+        this.sync.apply({ type: "event", event });
         this.#readIfShown(event.notification.id, event.notification.url);
-        break;
-      case "notification.read":
-        this.#notified(event.unread);
         break;
       case "resync":
         if (event.conversation) void this.#following.sync(event.conversation);
         else this.#caughtUp();
         break;
-      case "conversation.updated":
-        this.list.patch(event.conversation, { title: event.state.title });
-        this.#following.event(event);
-        break;
       case "conversation.deleted":
+        this.sync.apply({ type: "event", event });
         this.#following.event(event);
-        this.#gone(event.conversation);
+        this.#following.lose(event.conversation);
         break;
       case "member.left":
         this.#following.event(event);
         if (event.member.user?.id === this.store.getState().session?.user.id) {
-          this.#gone(event.conversation);
+          this.#following.lose(event.conversation);
         }
         break;
       case "message.created":
@@ -347,9 +368,12 @@ export class Client {
         }
         this.#following.event(event);
         break;
+      case "conversation.updated":
       case "message.updated":
       case "member.joined":
       case "member.updated":
+      case "members.changed":
+      case "reply.delta":
         this.#following.event(event);
         break;
       case "ping":
@@ -358,24 +382,12 @@ export class Client {
     }
   }
 
-  #onHello(hello: Hello): void {
-    const first = this.#epoch === null;
-    // The installation was restored from a backup: nothing that was known holds for certain. A
-    // conversation's own answer tells the same, and starts it afresh.
-    if (!first && this.#epoch !== hello.epoch) {
-      this.store.setState(({ list }) => ({ list: { ...list, items: {}, next: undefined } }));
-    }
-    this.#epoch = hello.epoch;
-    this.#caughtUp();
-  }
-
   /** Ask for whatever may have been missed. */
   #caughtUp(): void {
     this.#following.syncAll();
-    void this.list.refresh();
+    void this.sync.refresh();
     this.outbox.resume();
     this.retries.resume();
-    void this.#countNotifications();
   }
 
   /** A network may let REST through and no socket. Slow beats nothing. */
@@ -383,11 +395,7 @@ export class Client {
     const { session, offlineSince } = this.store.getState();
     if (!session?.tokens || offlineSince === null || Date.now() - offlineSince < POLL) return;
     for (const id of this.#following.shown) void this.#following.sync(id);
-  }
-
-  #gone(conversation: string): void {
-    this.list.remove(conversation);
-    this.#following.lose(conversation);
+    void this.sync.refresh();
   }
 
   #onTyping(conversation: string, user: string, active: boolean): void {
@@ -408,21 +416,11 @@ export class Client {
 
   // --- Notifications ------------------------------------------------------------------------
 
-  #notified(unread: number): void {
-    this.store.setState(({ notifications }) => ({
-      notifications: { unread, version: notifications.version + 1 },
-    }));
-  }
-
   /** Whoever looks at a conversation needs no notification of it. */
   #readIfShown(id: string, url: string): void {
     if (globalThis.document?.visibilityState !== "visible") return;
     if (!this.#following.shown.some((conversation) => url.includes(conversation))) return;
     this.readNotifications([id]).catch(unlessExpected);
-  }
-
-  async #countNotifications(): Promise<void> {
-    await this.api.unreadNotifications().then((unread) => this.#notified(unread), unlessExpected);
   }
 }
 

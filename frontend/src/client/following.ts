@@ -2,8 +2,8 @@
 
 import type { Api } from "./api.ts";
 import { expected, ServerError, SignedOut, Unreachable } from "./errors.ts";
+import type { FeedInput } from "./feed.ts";
 import type { ConversationEvent, MessageState } from "./protocol.ts";
-import { isFinal } from "./protocol.ts";
 import { emptyConversation, hasGap, type Input, reduce } from "./reducer.ts";
 import type { Retries } from "./retries.ts";
 import type { Socket } from "./socket.ts";
@@ -22,6 +22,7 @@ export class Following {
   readonly #api: Api;
   readonly #socket: Socket;
   readonly #retries: Retries;
+  readonly #tellFeed: (input: FeedInput) => void;
   /** How many views have each conversation open. */
   readonly #views = new Map<string, number>();
   /** The least recently opened first. */
@@ -30,11 +31,18 @@ export class Following {
   readonly #gaps = new Map<string, ReturnType<typeof setTimeout>>();
   readonly #marked = new Map<string, number>();
 
-  constructor(store: ClientStore, api: Api, socket: Socket, retries: Retries) {
+  constructor(
+    store: ClientStore,
+    api: Api,
+    socket: Socket,
+    retries: Retries,
+    tellFeed: (input: FeedInput) => void,
+  ) {
     this.#store = store;
     this.#api = api;
     this.#socket = socket;
     this.#retries = retries;
+    this.#tellFeed = tellFeed;
   }
 
   /** Follow a conversation for as long as a view shows it. Returns what ends that. */
@@ -166,35 +174,35 @@ export class Following {
 
   /** Mark what a conversation shows as read, if anything in it is new. */
   markRead(id: string): void {
-    const { followed, list, session } = this.#store.getState();
+    const { followed, feed, session } = this.#store.getState();
     const data = followed[id]?.data;
     if (!data || data.epoch === null) return;
-    const me = session?.user.id;
-    const own = Object.values(data.members).find((member) => member.user?.id === me);
-    const mark = Math.max(own?.last_read_seq ?? 0, this.#marked.get(id) ?? 0);
+    const room = feed.rooms[id];
+    const mark = Math.max(room?.mine.read ?? 0, this.#marked.get(id) ?? 0);
     let newest = 0;
-    for (const message of Object.values(data.messages)) {
-      if (isFinal(message.status) && message.author?.id !== me) {
-        newest = Math.max(newest, message.created_seq);
-      }
+    for (const { number, author } of Object.values(data.messages)) {
+      if (number === null) continue;
+      // What one writes moves the mark by itself, as the list is about to hear.
+      const own = author?.id === session?.user.id;
+      if (!own || number <= (room?.number ?? 0)) newest = Math.max(newest, number);
     }
     if (newest <= mark) return;
     this.#marked.set(id, newest);
-    const item = list.items[id];
-    if (item?.unread) {
-      const items = { ...list.items, [id]: { ...item, unread: 0 } };
-      this.#store.setState({ list: { ...list, items } });
-    }
+    this.#tellFeed({ type: "read", conversation: id, number: newest });
     const send = async () => {
-      if (this.#socket.status !== "open") await this.#api.read(id, newest);
-      else await this.#socket.command({ type: "read", conversation: id, seq: newest });
+      if (this.#socket.status !== "open") return this.#api.read(id, newest);
+      const command = { type: "read", conversation: id, number: newest } as const;
+      return (await this.#socket.command(command)).mine;
     };
     // A mark further on takes the place of one that has not been heard.
-    this.#retries.ask(`read ${id}`, send).catch((error: unknown) => {
-      expected(error);
-      // Not urgent: the next look at the conversation marks it again.
-      this.#marked.delete(id);
-    });
+    this.#retries
+      .ask(`read ${id}`, send)
+      .then((mine) => this.#tellFeed({ type: "mine", mine }))
+      .catch((error: unknown) => {
+        expected(error);
+        // Not urgent: the next look at the conversation marks it again.
+        this.#marked.delete(id);
+      });
   }
 
   #evict(): void {

@@ -74,7 +74,7 @@ export interface components {
          * @description What brings a client that knew everything up to `since` up to `seq`.
          *
          *     With `since` null, or where the client's `since` cannot be continued (`reset`), it is a
-         *     first load: all members and the newest messages; drop what you had. When `complete` is
+         *     first load: the members and the newest messages; drop what you had. When `complete` is
          *     false, ask again with this `seq`.
          */
         Changes: {
@@ -89,6 +89,8 @@ export interface components {
             members: components["schemas"]["MemberState"][];
             snapshots: components["schemas"]["Snapshot"][];
             more_before: boolean;
+            number: number;
+            people: number;
         };
         /**
          * ContinueReply
@@ -134,22 +136,6 @@ export interface components {
             created_at: string;
             /** Format: date-time */
             active_at: string;
-        };
-        /**
-         * ConversationTouched
-         * @description Something happened in a conversation of yours; on your own group, subscribed or not.
-         */
-        ConversationTouched: {
-            /**
-             * @default conversation.touched
-             * @constant
-             */
-            type: "conversation.touched";
-            /** Format: uuid */
-            conversation: string;
-            seq: number;
-            /** @description 0 to 100, where 100 means "or more" */
-            unread: number;
         };
         /**
          * ConversationUpdated
@@ -241,6 +227,8 @@ export interface components {
             heartbeat: number;
             /** @description seconds since 1970 */
             token_expires_at: number;
+            /** @description the newest seq of your own feed; behind it, send `sync` */
+            feed: number;
             /**
              * @default {
              *       "frame_bytes": 409600,
@@ -252,6 +240,14 @@ export interface components {
              *     }
              */
             limits: components["schemas"]["Limits"];
+        };
+        /**
+         * InboxState
+         * @description How many notifications are unread, and the newest.
+         */
+        InboxState: {
+            unread: number;
+            newest: components["schemas"]["NotificationState"][];
         };
         /**
          * Limits
@@ -303,6 +299,7 @@ export interface components {
             conversation: string;
             seq: number;
             member: components["schemas"]["MemberState"];
+            people: number;
         };
         /**
          * MemberLeft
@@ -318,6 +315,7 @@ export interface components {
             conversation: string;
             seq: number;
             member: components["schemas"]["MemberState"];
+            people: number;
         };
         /**
          * MemberState
@@ -337,11 +335,10 @@ export interface components {
             /** Format: date-time */
             joined_at: string;
             left_at: string | null;
-            last_read_seq: number;
         };
         /**
          * MemberUpdated
-         * @description A member's role, name or read mark changed.
+         * @description A member's role or name changed.
          */
         MemberUpdated: {
             /**
@@ -353,6 +350,22 @@ export interface components {
             conversation: string;
             seq: number;
             member: components["schemas"]["MemberState"];
+        };
+        /**
+         * MembersChanged
+         * @description Plain members came or went in a room of over 100 people.
+         */
+        MembersChanged: {
+            /**
+             * @default members.changed
+             * @constant
+             */
+            type: "members.changed";
+            /** Format: uuid */
+            conversation: string;
+            seq: number;
+            first_seq: number;
+            people: number;
         };
         /**
          * MessageAck
@@ -417,6 +430,7 @@ export interface components {
             created_at: string;
             edited_at: string | null;
             deleted_at: string | null;
+            number: number | null;
         };
         /**
          * MessageUpdated
@@ -432,6 +446,41 @@ export interface components {
             conversation: string;
             seq: number;
             message: components["schemas"]["MessageState"];
+        };
+        /**
+         * MineState
+         * @description What one alone sees of a conversation; `seq` is that of one's own feed.
+         *
+         *     `removed` are the numbers after `read` of messages that were deleted by the time that the
+         *     conversation had `number`; `unread` is what then remains: number - read - those removed. From
+         *     there on a client counts by itself, with the `number` and the `removed` of touches.
+         */
+        MineState: {
+            /** Format: uuid */
+            conversation: string;
+            seq: number;
+            read: number;
+            number: number;
+            removed: number[];
+            unread: number;
+            /** @enum {string} */
+            level: "all" | "mentions" | "none";
+            muted_until: string | null;
+            pinned: number | null;
+        };
+        /**
+         * MineUpdated
+         * @description What you alone see of conversations changed; `gone` are those you are in no more.
+         */
+        MineUpdated: {
+            /**
+             * @default mine.updated
+             * @constant
+             */
+            type: "mine.updated";
+            seq: number;
+            mine: components["schemas"]["MineState"][];
+            gone: string[];
         };
         /**
          * NotificationCreated
@@ -490,6 +539,29 @@ export interface components {
             id: string;
         };
         /**
+         * PersonChanges
+         * @description What brings a client that knew its person's feed up to `since`, and rooms as of `at`, here.
+         *
+         *     With `since` null, or with `reset`, it is a first load: drop what you had. Unless `complete`,
+         *     ask on with this `cursor`; `seq` and `at` hold once all of it is there.
+         */
+        PersonChanges: {
+            /** Format: uuid */
+            epoch: string;
+            since: number | null;
+            seq: number;
+            at: string;
+            reset: boolean;
+            complete: boolean;
+            cursor: string | null;
+            user: components["schemas"]["PersonState"];
+            rooms: components["schemas"]["RoomState"][];
+            gone: string[];
+            unread_rooms: number;
+            notifications: components["schemas"]["InboxState"];
+            assistants: components["schemas"]["AssistantState"][];
+        };
+        /**
          * PersonState
          * @description A person, as other members see them.
          */
@@ -522,15 +594,28 @@ export interface components {
         };
         /**
          * Read
-         * @description Mark everything up to `seq` as read.
+         * @description Mark everything up to `number` as read.
          */
         Read: {
             /** @constant */
             type: "read";
             id: string;
-            seq: number;
+            number: number;
             /** Format: uuid */
             conversation: string;
+        };
+        /**
+         * ReadAck
+         * @description One's own view of the conversation as it is now.
+         */
+        ReadAck: {
+            /**
+             * @default ack
+             * @constant
+             */
+            type: "ack";
+            id: string;
+            mine: components["schemas"]["MineState"];
         };
         /**
          * Reconnect
@@ -599,6 +684,63 @@ export interface components {
              * @default null
              */
             conversation: string | null;
+        };
+        /**
+         * RoomState
+         * @description A conversation as one of its members lists it; `people` are those present.
+         */
+        RoomState: {
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            kind: "assistant" | "group" | "discussion";
+            title: string;
+            seq: number;
+            changed_seq: number;
+            creator: string | null;
+            model: string;
+            language: string;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            active_at: string;
+            number: number;
+            people: number;
+            /** @enum {string} */
+            role: "owner" | "admin" | "member";
+            preview: string;
+            mine: components["schemas"]["MineState"];
+        };
+        /**
+         * RoomTouch
+         * @description A conversation that moved: what a list shows of it, as it is with this `seq`.
+         *
+         *     `removed` are the numbers of messages that were deleted since the touch before; `read` is one's
+         *     own mark, if what one has written moved it.
+         */
+        RoomTouch: {
+            /** Format: uuid */
+            conversation: string;
+            seq: number;
+            number: number;
+            /** Format: date-time */
+            active_at: string;
+            title: string;
+            preview: string;
+            removed: number[];
+            read: number | null;
+        };
+        /**
+         * RoomsTouched
+         * @description What moved in conversations of yours, subscribed or not; at most once a second.
+         */
+        RoomsTouched: {
+            /**
+             * @default rooms.touched
+             * @constant
+             */
+            type: "rooms.touched";
+            rooms: components["schemas"]["RoomTouch"][];
         };
         /**
          * SendMessage
@@ -699,6 +841,40 @@ export interface components {
             changes: components["schemas"]["Changes"];
         };
         /**
+         * Sync
+         * @description Ask what is new in one's own list: `since` and `at` as last answered (null: everything).
+         */
+        Sync: {
+            /** @constant */
+            type: "sync";
+            id: string;
+            /**
+             * @description the last seq of your feed that you know
+             * @default null
+             */
+            since?: number | null;
+            /** @default null */
+            at?: string | null;
+            /**
+             * @description of an answer not complete
+             * @default null
+             */
+            cursor?: string | null;
+        };
+        /**
+         * SyncAck
+         * @description What brings the client's list up to date.
+         */
+        SyncAck: {
+            /**
+             * @default ack
+             * @constant
+             */
+            type: "ack";
+            id: string;
+            changes: components["schemas"]["PersonChanges"];
+        };
+        /**
          * Typing
          * @description Say that one is typing, or no longer.
          */
@@ -762,34 +938,42 @@ export type Changes = components['schemas']['Changes'];
 export type ContinueReply = components['schemas']['ContinueReply'];
 export type ConversationDeleted = components['schemas']['ConversationDeleted'];
 export type ConversationState = components['schemas']['ConversationState'];
-export type ConversationTouched = components['schemas']['ConversationTouched'];
 export type ConversationUpdated = components['schemas']['ConversationUpdated'];
 export type DeleteMessage = components['schemas']['DeleteMessage'];
 export type EditMessage = components['schemas']['EditMessage'];
 export type ErrorFrame = components['schemas']['ErrorFrame'];
 export type HeartbeatAnswer = components['schemas']['HeartbeatAnswer'];
 export type Hello = components['schemas']['Hello'];
+export type InboxState = components['schemas']['InboxState'];
 export type Limits = components['schemas']['Limits'];
 export type MemberJoined = components['schemas']['MemberJoined'];
 export type MemberLeft = components['schemas']['MemberLeft'];
 export type MemberState = components['schemas']['MemberState'];
 export type MemberUpdated = components['schemas']['MemberUpdated'];
+export type MembersChanged = components['schemas']['MembersChanged'];
 export type MessageAck = components['schemas']['MessageAck'];
 export type MessageCreated = components['schemas']['MessageCreated'];
 export type MessageState = components['schemas']['MessageState'];
 export type MessageUpdated = components['schemas']['MessageUpdated'];
+export type MineState = components['schemas']['MineState'];
+export type MineUpdated = components['schemas']['MineUpdated'];
 export type NotificationCreated = components['schemas']['NotificationCreated'];
 export type NotificationRead = components['schemas']['NotificationRead'];
 export type NotificationState = components['schemas']['NotificationState'];
 export type ObjectState = components['schemas']['ObjectState'];
+export type PersonChanges = components['schemas']['PersonChanges'];
 export type PersonState = components['schemas']['PersonState'];
 export type Ping = components['schemas']['Ping'];
 export type Pong = components['schemas']['Pong'];
 export type Read = components['schemas']['Read'];
+export type ReadAck = components['schemas']['ReadAck'];
 export type Reconnect = components['schemas']['Reconnect'];
 export type RegenerateReply = components['schemas']['RegenerateReply'];
 export type ReplyDelta = components['schemas']['ReplyDelta'];
 export type Resync = components['schemas']['Resync'];
+export type RoomState = components['schemas']['RoomState'];
+export type RoomTouch = components['schemas']['RoomTouch'];
+export type RoomsTouched = components['schemas']['RoomsTouched'];
 export type SendMessage = components['schemas']['SendMessage'];
 export type SendMessageAck = components['schemas']['SendMessageAck'];
 export type ServerPing = components['schemas']['ServerPing'];
@@ -797,6 +981,8 @@ export type Snapshot = components['schemas']['Snapshot'];
 export type StopReply = components['schemas']['StopReply'];
 export type Subscribe = components['schemas']['Subscribe'];
 export type SubscribeAck = components['schemas']['SubscribeAck'];
+export type Sync = components['schemas']['Sync'];
+export type SyncAck = components['schemas']['SyncAck'];
 export type Typing = components['schemas']['Typing'];
 export type TypingEvent = components['schemas']['TypingEvent'];
 export type Unsubscribe = components['schemas']['Unsubscribe'];
@@ -804,7 +990,7 @@ export type UsageState = components['schemas']['UsageState'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;
 /** What is answered, with the same `id`. */
-export type Command = Subscribe | Unsubscribe | SendMessage | EditMessage | DeleteMessage | StopReply | RegenerateReply | ContinueReply | Read | Typing | Auth | Ping;
+export type Command = Subscribe | Unsubscribe | SendMessage | EditMessage | DeleteMessage | StopReply | RegenerateReply | ContinueReply | Sync | Read | Typing | Auth | Ping;
 /** What each command is answered with, if it is not refused. */
 export interface Answers {
     "subscribe": SubscribeAck;
@@ -815,18 +1001,19 @@ export interface Answers {
     "reply.stop": MessageAck;
     "reply.regenerate": MessageAck;
     "reply.continue": MessageAck;
-    "read": Ack;
+    "sync": SyncAck;
+    "read": ReadAck;
     "typing": Ack;
     "auth": AuthAck;
     "ping": Pong;
 }
 /** What a command may be answered with. */
-export type Answer = SubscribeAck | ErrorFrame | Ack | SendMessageAck | MessageAck | AuthAck | Pong;
+export type Answer = SubscribeAck | ErrorFrame | Ack | SendMessageAck | MessageAck | SyncAck | ReadAck | AuthAck | Pong;
 /** What the server sends unasked. */
-export type ServerEvent = Hello | MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | ConversationUpdated | ConversationDeleted | ConversationTouched | ReplyDelta | TypingEvent | NotificationCreated | NotificationRead | ServerPing | Resync | Reconnect;
+export type ServerEvent = Hello | MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | ConversationUpdated | ConversationDeleted | MembersChanged | RoomsTouched | MineUpdated | ReplyDelta | TypingEvent | NotificationCreated | NotificationRead | ServerPing | Resync | Reconnect;
 /** Events by who numbers them. */
 export interface NumberedBy {
-    "nobody": Hello | ReplyDelta | TypingEvent | ServerPing | Resync | Reconnect;
-    "conversation": MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | ConversationUpdated | ConversationDeleted;
-    "person": ConversationTouched | NotificationCreated | NotificationRead;
+    "nobody": Hello | RoomsTouched | ReplyDelta | TypingEvent | ServerPing | Resync | Reconnect;
+    "conversation": MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | ConversationUpdated | ConversationDeleted | MembersChanged;
+    "person": MineUpdated | NotificationCreated | NotificationRead;
 }

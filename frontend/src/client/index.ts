@@ -3,9 +3,10 @@
 export type { Config } from "./api.ts";
 export { Client, type ClientOptions } from "./client.ts";
 export { expected, ServerError, SignedOut, Unreachable } from "./errors.ts";
+export { type Feed, isMuted, type Room, sortedRooms } from "./feed.ts";
 export { type After, newId } from "./outbox.ts";
 export * from "./protocol.ts";
 export { type Conversation, messageText, type Stream, visibleMessages } from "./reducer.ts";
 export type { SocketStatus } from "./socket.ts";
-export { type ClientState, type Followed, type Outgoing, sortedList } from "./state.ts";
+export type { ClientState, Followed, Outgoing } from "./state.ts";
 export type { Me, Session } from "./tokens.ts";

@@ -38,8 +38,12 @@ export type {
   ConversationState,
   MemberState,
   MessageState,
+  MineState,
   NotificationState as Notification,
+  PersonChanges,
   PersonState,
+  RoomState,
+  RoomTouch,
   Snapshot,
 } from "./frames.d.ts";
 
@@ -47,8 +51,6 @@ export type Status = frames.MessageState["status"];
 
 // What only REST answers with.
 type Schemas = components["schemas"];
-/** A conversation as one's own list shows it. */
-export type ConversationItem = Schemas["ConversationItem"];
 /** What a message that was sent or edited is answered with, over REST and in an ack. */
 export type SendAnswer = Schemas["SentMessageBody"];
 

@@ -39,6 +39,10 @@ export interface Conversation {
   readonly ahead: readonly number[];
   readonly messages: Readonly<Record<string, MessageState>>;
   readonly members: Readonly<Record<string, MemberState>>;
+  /** How many messages can be read. */
+  readonly number: number;
+  /** How many people are present, and the `seq` of what told. */
+  readonly people: { readonly count: number; readonly seq: number };
   readonly streams: Readonly<Record<string, Stream>>;
   /** The `created_seq` where the loaded stretch of history begins; 0 when all of it is loaded. */
   readonly oldest: number;
@@ -69,6 +73,8 @@ export function emptyConversation(id: string): Conversation {
     ahead: [],
     messages: {},
     members: {},
+    number: 0,
+    people: { count: 0, seq: -1 },
     streams: {},
     oldest: 0,
     deleted: false,
@@ -135,18 +141,22 @@ function withMessage(known: Conversation, message: MessageState): Conversation {
   const held = known.messages[message.id];
   if (held && held.seq >= message.seq) return known;
   const messages = { ...known.messages, [message.id]: message };
+  const next = { ...known, messages, number: Math.max(known.number, message.number ?? 0) };
   const stream = known.streams[message.id];
-  if (!stream) return { ...known, messages };
   // A new attempt starts the message afresh; one that ended or was handed back says no more.
-  if (!isPast({ ...known, messages }, message.id, stream.attempt)) return { ...known, messages };
+  if (!stream || !isPast(next, message.id, stream.attempt)) return next;
   const { [message.id]: _superseded, ...streams } = known.streams;
-  return { ...known, messages, streams };
+  return { ...next, streams };
 }
 
 function withMember(known: Conversation, member: MemberState): Conversation {
   const held = known.members[member.id];
   if (held && held.seq >= member.seq) return known;
   return { ...known, members: { ...known.members, [member.id]: member } };
+}
+
+function withPeople(known: Conversation, count: number, seq: number): Conversation {
+  return seq > known.people.seq ? { ...known, people: { count, seq } } : known;
 }
 
 function withState(known: Conversation, state: ConversationState): Conversation {
@@ -175,6 +185,8 @@ function applyChanges(known: Conversation, changes: Changes): Conversation {
   next = withState(next, changes.conversation);
   next = changes.messages.reduce(withMessage, next);
   next = changes.members.reduce(withMember, next);
+  next = withPeople(next, changes.people, changes.conversation.seq);
+  next = { ...next, number: Math.max(next.number, changes.number) };
   next = changes.snapshots.reduce(withSnapshot, next);
   next = advance(next, Math.max(next.seq, changes.seq));
   next = { ...next, since_subscribing: changes.complete ? null : missed };
@@ -217,7 +229,10 @@ function applyEvent(known: Conversation, event: ConversationEvent): Conversation
     ? { ...known, since_subscribing: [...known.since_subscribing, event] }
     : known;
   if (event.type === "reply.delta") return applyDelta(logged, event);
-  return arrived(applyRow(logged, event), event.seq);
+  const next = applyRow(logged, event);
+  // One may tell of several changes.
+  const first = event.type === "members.changed" ? event.first_seq : event.seq;
+  return Array.from({ length: event.seq - first + 1 }, (_, at) => first + at).reduce(arrived, next);
 }
 
 function applyRow(known: Conversation, event: DurableEvent): Conversation {
@@ -225,10 +240,13 @@ function applyRow(known: Conversation, event: DurableEvent): Conversation {
     case "message.created":
     case "message.updated":
       return withMessage(known, event.message);
-    case "member.joined":
     case "member.updated":
-    case "member.left":
       return withMember(known, event.member);
+    case "member.joined":
+    case "member.left":
+      return withPeople(withMember(known, event.member), event.people, event.seq);
+    case "members.changed":
+      return withPeople(known, event.people, event.seq);
     case "conversation.updated":
       return withState(known, event.state);
     case "conversation.deleted":

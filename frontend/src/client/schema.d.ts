@@ -282,7 +282,7 @@ export interface paths {
         delete: operations["members_delete"];
         options?: never;
         head?: never;
-        /** @description Change a role, a nickname or what one is notified of. */
+        /** @description Change a role or a nickname. */
         patch: operations["members_update"];
         trace?: never;
     };
@@ -304,6 +304,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/conversations/{conversation_id}/mine/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** @description Set what one is notified of, until when it is silent, or its place among the pinned. */
+        patch: operations["conversations_mine"];
+        trace?: never;
+    };
     "/api/conversations/{conversation_id}/read/": {
         parameters: {
             query?: never;
@@ -313,7 +330,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** @description Mark everything up to `seq` as read. */
+        /** @description Mark everything up to `number` as read. */
         post: operations["conversations_read"];
         delete?: never;
         options?: never;
@@ -337,6 +354,23 @@ export interface paths {
         head?: never;
         /** @description Change what other people see. */
         patch: operations["update_me"];
+        trace?: never;
+    };
+    "/api/me/changes/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Return what is new since; without parameters, all that an application begins with. */
+        get: operations["me_changes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/messages/{message_id}/": {
@@ -557,7 +591,7 @@ export interface components {
          * @description What brings a client that knew everything up to `since` up to `seq`.
          *
          *     With `since` null, or where the client's `since` cannot be continued (`reset`), it is a
-         *     first load: all members and the newest messages; drop what you had. When `complete` is
+         *     first load: the members and the newest messages; drop what you had. When `complete` is
          *     false, ask again with this `seq`.
          */
         Changes: {
@@ -583,6 +617,10 @@ export interface components {
             snapshots: components["schemas"]["Snapshot"][];
             /** More Before */
             more_before: boolean;
+            /** Number */
+            number: number;
+            /** People */
+            people: number;
         };
         /**
          * Claim
@@ -604,51 +642,6 @@ export interface components {
             email?: string;
         };
         /**
-         * ConversationItem
-         * @description A conversation as one of its members lists it.
-         */
-        ConversationItem: {
-            /**
-             * Id
-             * Format: uuid
-             */
-            id: string;
-            /** Kind */
-            kind: components["schemas"]["KindEnum"];
-            /** Title */
-            title: string;
-            /** Seq */
-            seq: number;
-            /** Changed Seq */
-            changed_seq: number;
-            /** Creator */
-            creator: string | null;
-            /** Model */
-            model: string;
-            /** Language */
-            language: string;
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /**
-             * Active At
-             * Format: date-time
-             */
-            active_at: string;
-            /** Unread */
-            unread: number;
-            /** Last Read Seq */
-            last_read_seq: number;
-            /** Role */
-            role: components["schemas"]["MemberRoleEnum"];
-            /** Level */
-            level: components["schemas"]["LevelEnum"];
-            /** Preview */
-            preview: string;
-        };
-        /**
          * ConversationPage
          * @description Conversations, newest activity first.
          */
@@ -658,7 +651,7 @@ export interface components {
             /** Previous */
             previous: string | null;
             /** Results */
-            results: components["schemas"]["ConversationItem"][];
+            results: components["schemas"]["RoomState"][];
         };
         /**
          * ConversationState
@@ -717,6 +710,16 @@ export interface components {
              * @default
              */
             display_name?: string;
+        };
+        /**
+         * InboxState
+         * @description How many notifications are unread, and the newest.
+         */
+        InboxState: {
+            /** Unread */
+            unread: number;
+            /** Newest */
+            newest: components["schemas"]["NotificationState"][];
         };
         /** @enum {string} */
         KindEnum: "assistant" | "group" | "discussion";
@@ -792,8 +795,6 @@ export interface components {
             joined_at: string;
             /** Left At */
             left_at: string | null;
-            /** Last Read Seq */
-            last_read_seq: number;
         };
         /**
          * MessageBody
@@ -872,6 +873,46 @@ export interface components {
             edited_at: string | null;
             /** Deleted At */
             deleted_at: string | null;
+            /** Number */
+            number: number | null;
+        };
+        /**
+         * MineBody
+         * @description One's own view of the conversation as it is now.
+         */
+        MineBody: {
+            mine: components["schemas"]["MineState"];
+        };
+        /**
+         * MineState
+         * @description What one alone sees of a conversation; `seq` is that of one's own feed.
+         *
+         *     `removed` are the numbers after `read` of messages that were deleted by the time that the
+         *     conversation had `number`; `unread` is what then remains: number - read - those removed. From
+         *     there on a client counts by itself, with the `number` and the `removed` of touches.
+         */
+        MineState: {
+            /**
+             * Conversation
+             * Format: uuid
+             */
+            conversation: string;
+            /** Seq */
+            seq: number;
+            /** Read */
+            read: number;
+            /** Number */
+            number: number;
+            /** Removed */
+            removed: number[];
+            /** Unread */
+            unread: number;
+            /** Level */
+            level: components["schemas"]["LevelEnum"];
+            /** Muted Until */
+            muted_until: string | null;
+            /** Pinned */
+            pinned: number | null;
         };
         /**
          * NewConversation
@@ -1060,11 +1101,6 @@ export interface components {
              * @default null
              */
             nickname?: string | null;
-            /**
-             * Level
-             * @default null
-             */
-            level?: ("all" | "mentions" | "none") | null;
         };
         /**
          * MessagePatch
@@ -1077,6 +1113,28 @@ export interface components {
             content: string;
         };
         /**
+         * MinePatch
+         * @description What one may set for oneself alone; what is left out stays as it is.
+         */
+        PatchedMinePatchRequest: {
+            /**
+             * Level
+             * @default null
+             */
+            level?: ("all" | "mentions" | "none") | null;
+            /**
+             * Muted Until
+             * @default null
+             */
+            muted_until?: string | null;
+            /**
+             * Pinned
+             * @description Its place among the pinned, the smallest first; null: unpinned.
+             * @default null
+             */
+            pinned?: number | null;
+        };
+        /**
          * Profile
          * @description What people may change about themselves; what is absent stays as it is.
          */
@@ -1086,6 +1144,42 @@ export interface components {
              * @description What other people see; empty: the user name.
              */
             display_name?: string;
+        };
+        /**
+         * PersonChanges
+         * @description What brings a client that knew its person's feed up to `since`, and rooms as of `at`, here.
+         *
+         *     With `since` null, or with `reset`, it is a first load: drop what you had. Unless `complete`,
+         *     ask on with this `cursor`; `seq` and `at` hold once all of it is there.
+         */
+        PersonChanges: {
+            /**
+             * Epoch
+             * Format: uuid
+             */
+            epoch: string;
+            /** Since */
+            since: number | null;
+            /** Seq */
+            seq: number;
+            /** At */
+            at: string;
+            /** Reset */
+            reset: boolean;
+            /** Complete */
+            complete: boolean;
+            /** Cursor */
+            cursor: string | null;
+            user: components["schemas"]["PersonState"];
+            /** Rooms */
+            rooms: components["schemas"]["RoomState"][];
+            /** Gone */
+            gone: string[];
+            /** Unread Rooms */
+            unread_rooms: number;
+            notifications: components["schemas"]["InboxState"];
+            /** Assistants */
+            assistants: components["schemas"]["AssistantState"][];
         };
         /**
          * PersonState
@@ -1104,11 +1198,11 @@ export interface components {
         };
         /**
          * ReadMark
-         * @description How far one has read.
+         * @description How far one has read: the `number` of a message, or of the conversation.
          */
         ReadMarkRequest: {
-            /** Seq */
-            seq: number;
+            /** Number */
+            number: number;
         };
         /**
          * Refresh
@@ -1142,6 +1236,50 @@ export interface components {
              * @default
              */
             display_name?: string;
+        };
+        /**
+         * RoomState
+         * @description A conversation as one of its members lists it; `people` are those present.
+         */
+        RoomState: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Kind */
+            kind: components["schemas"]["KindEnum"];
+            /** Title */
+            title: string;
+            /** Seq */
+            seq: number;
+            /** Changed Seq */
+            changed_seq: number;
+            /** Creator */
+            creator: string | null;
+            /** Model */
+            model: string;
+            /** Language */
+            language: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Active At
+             * Format: date-time
+             */
+            active_at: string;
+            /** Number */
+            number: number;
+            /** People */
+            people: number;
+            /** Role */
+            role: components["schemas"]["MemberRoleEnum"];
+            /** Preview */
+            preview: string;
+            mine: components["schemas"]["MineState"];
         };
         /**
          * SentMessageBody
@@ -1871,7 +2009,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ConversationItem"];
+                    "application/json": components["schemas"]["RoomState"];
                 };
             };
             400: {
@@ -1908,7 +2046,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ConversationItem"];
+                    "application/json": components["schemas"]["RoomState"];
                 };
             };
             401: {
@@ -1993,7 +2131,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ConversationItem"];
+                    "application/json": components["schemas"]["RoomState"];
                 };
             };
             400: {
@@ -2085,6 +2223,9 @@ export interface operations {
                 cursor?: string;
                 /** @description How many at most: 1 to 100, else 100. */
                 limit?: number;
+                /** @description The beginning of a name or nickname, or of a word in it. */
+                q?: string | null;
+                role?: ("owner" | "admin" | "member") | null;
             };
             header?: never;
             path: {
@@ -2429,6 +2570,55 @@ export interface operations {
             };
         };
     };
+    conversations_mine: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PatchedMinePatchRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MineBody"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     conversations_read: {
         parameters: {
             query?: never;
@@ -2449,7 +2639,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MemberState"];
+                    "application/json": components["schemas"]["MineBody"];
                 };
             };
             400: {
@@ -2524,6 +2714,48 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["User"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    me_changes: {
+        parameters: {
+            query?: {
+                /** @description The last `at`, with `since`. */
+                at?: string | null;
+                /** @description That of an answer that was not complete, in place of both. */
+                cursor?: string | null;
+                /** @description The last `seq` of the feed; absent: a first load. */
+                since?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonChanges"];
                 };
             };
             400: {

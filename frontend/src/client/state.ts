@@ -1,7 +1,7 @@
 /** What a client knows, in one store that any view can watch. */
 
 import { createStore, type StoreApi } from "zustand/vanilla";
-import type { ConversationItem } from "./protocol.ts";
+import { emptyFeed, type Feed } from "./feed.ts";
 import type { Conversation } from "./reducer.ts";
 import type { SocketStatus } from "./socket.ts";
 import type { Session } from "./tokens.ts";
@@ -37,21 +37,14 @@ export interface ClientState {
   socket: SocketStatus;
   /** Since when (ms) the socket has not been open. */
   offlineSince: number | null;
-  list: {
-    items: Readonly<Record<string, ConversationItem>>;
-    /** The cursor of the next page; undefined before the first load, null after the last. */
-    next: string | null | undefined;
-    failed: boolean;
-  };
+  /** One's own list, inbox, and whom one may talk to. */
+  feed: Feed;
+  /** Whether the last request for it failed. */
+  feedFailed: boolean;
   followed: Readonly<Record<string, Followed>>;
   /** By conversation, who is typing, and until when (ms) to believe it. */
   typing: Readonly<Record<string, Readonly<Record<string, number>>>>;
   outbox: Readonly<Record<string, Outgoing>>;
-  notifications: {
-    unread: number;
-    /** Counts changes, so that a view knows to load the inbox anew. */
-    version: number;
-  };
 }
 
 export type ClientStore = StoreApi<ClientState>;
@@ -61,21 +54,14 @@ export function initialState(session: Session | null): ClientState {
     session,
     socket: "off",
     offlineSince: null,
-    list: { items: {}, next: undefined, failed: false },
+    feed: emptyFeed(),
+    feedFailed: false,
     followed: {},
     typing: {},
     outbox: {},
-    notifications: { unread: 0, version: 0 },
   };
 }
 
 export function createClientStore(session: Session | null): ClientStore {
   return createStore<ClientState>(() => initialState(session));
-}
-
-/** The conversations one is in, newest activity first. */
-export function sortedList(state: Pick<ClientState, "list">): ConversationItem[] {
-  return Object.values(state.list.items).sort(
-    (a, b) => b.active_at.localeCompare(a.active_at) || b.id.localeCompare(a.id),
-  );
 }

@@ -138,9 +138,10 @@ def test_a_long_history_is_found_by_its_index_and_not_by_looking_through_it(
         cursor.execute(
             "INSERT INTO chat_message (id, conversation_id, author_user_id, role, content,"
             " reasoning, refusal, tool_calls, status, model, language, attempt, earlier_attempts,"
-            " usage_estimated, finish_reason, error_code, created_at, created_seq, seq, parent_id)"
+            " usage_estimated, finish_reason, error_code, created_at, created_seq, seq, number,"
+            " parent_id)"
             " SELECT md5(n::text)::uuid, %s, %s, 'user', 'said', '', '', '[]', 'complete', '', '',"
-            " 0, 0, false, '', '', now(), n, n,"
+            " 0, 0, false, '', '', now(), n, n, n,"
             " CASE WHEN n > 1 THEN md5((n - 1)::text)::uuid END FROM generate_series(1, 20000) n",
             [conversation.pk, alice.pk],
         )

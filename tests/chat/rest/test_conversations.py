@@ -12,7 +12,7 @@ from accounts.services import deactivate_user
 from chat.models import Assistant, Conversation, Member, Message
 from chat.services.members import add_member, remove_member
 from core import publishing
-from core.publishing import Publication, user_group
+from core.publishing import ROSTERS, Publication
 
 Api = Callable[..., APIClient]
 pytestmark = pytest.mark.django_db
@@ -25,7 +25,7 @@ def test_opening_one_with_an_assistant_makes_its_opener_the_owner(
 
     assert answer.status_code == 201
     body = answer.json()
-    assert (body["kind"], body["role"], body["unread"]) == ("assistant", "owner", 0)
+    assert (body["kind"], body["role"], body["mine"]["unread"]) == ("assistant", "owner", 0)
     members = Member.objects.filter(conversation=body["id"])
     assert {member.assistant or member.user for member in members} == {assistant, alice}
 
@@ -161,7 +161,8 @@ def test_a_long_list_comes_in_pages(api: Api, alice: User, assistant: Assistant)
         ("get", "messages/", None),
         ("post", "messages/", {"client_id": "1", "content": "hi"}),
         ("get", "changes/", None),
-        ("post", "read/", {"seq": 1}),
+        ("post", "read/", {"number": 1}),
+        ("patch", "mine/", {"level": "none"}),
         ("get", "members/", None),
         ("post", "members/", {"user": "00000000-0000-7000-8000-000000000000"}),
     ],
@@ -214,13 +215,15 @@ def test_renaming_takes_one_seq_and_renaming_to_the_same_none(
 def test_deleting_leaves_nothing(api: Api, group: Conversation, alice: User, bob: User) -> None:
     assert api(alice).delete(f"/api/conversations/{group.pk}/").status_code == 204
 
-    assert not Conversation.objects.exists()
+    # The empty row tells those who are away.
+    assert not Conversation.objects.live().exists()
+    assert Conversation.objects.get().title == ""
     assert not Member.objects.exists()
     assert api(bob).get(f"/api/conversations/{group.pk}/").status_code == 404
 
 
 @pytest.mark.django_db(transaction=True)
-def test_present_members_are_told_of_a_deletion_and_former_ones_are_not(
+def test_all_who_are_in_a_conversation_are_told_of_its_deletion_by_one_publication(
     api: Api,
     group: Conversation,
     alice: User,
@@ -236,8 +239,4 @@ def test_present_members_are_told_of_a_deletion_and_former_ones_are_not(
 
     assert api(alice).delete(f"/api/conversations/{group.pk}/").status_code == 204
 
-    assert {publication.message["kind"] for publication in told} == {"conversation.deleted"}
-    assert {publication.group for publication in told} == {
-        user_group(alice.pk),
-        user_group(charlie.pk),
-    }
+    assert [(one.group, one.message["kind"]) for one in told] == [(ROSTERS, "conversation.deleted")]

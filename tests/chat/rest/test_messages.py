@@ -307,11 +307,11 @@ def test_an_authors_own_words_are_never_unread(
 ) -> None:
     say(api(alice), group)
 
-    assert api(alice).get(f"/api/conversations/{group.pk}/").json()["unread"] == 0
-    assert api(bob).get(f"/api/conversations/{group.pk}/").json()["unread"] == 1
-    seq = Conversation.objects.get(pk=group.pk).seq
-    api(bob).post(f"/api/conversations/{group.pk}/read/", {"seq": seq})
-    assert api(bob).get(f"/api/conversations/{group.pk}/").json()["unread"] == 0
+    assert api(alice).get(f"/api/conversations/{group.pk}/").json()["mine"]["unread"] == 0
+    assert api(bob).get(f"/api/conversations/{group.pk}/").json()["mine"]["unread"] == 1
+    number = Conversation.objects.get(pk=group.pk).number
+    api(bob).post(f"/api/conversations/{group.pk}/read/", {"number": number})
+    assert api(bob).get(f"/api/conversations/{group.pk}/").json()["mine"]["unread"] == 0
 
 
 def test_a_deleted_message_is_not_unread(
@@ -321,16 +321,16 @@ def test_a_deleted_message_is_not_unread(
     gone = say(api(alice), group, client_id="gone")["message"]["id"]  # type: ignore[index]
     Message.objects.filter(pk=gone).update(deleted_at=timezone.now())
 
-    assert api(bob).get(f"/api/conversations/{group.pk}/").json()["unread"] == 1
+    assert api(bob).get(f"/api/conversations/{group.pk}/").json()["mine"]["unread"] == 1
 
 
 def test_a_reply_is_unread_once_it_has_ended(api: Api, alice: User, chat: Conversation) -> None:
     url = f"/api/conversations/{chat.pk}/"
     reply = say(api(alice), chat)["reply"]["id"]  # type: ignore[index]
-    assert api(alice).get(url).json()["unread"] == 0
+    assert api(alice).get(url).json()["mine"]["unread"] == 0
     claim = claim_reply(message_id=reply, conversation_id=chat.pk)
     assert claim is not None
-    assert api(alice).get(url).json()["unread"] == 0
+    assert api(alice).get(url).json()["mine"]["unread"] == 0
 
     finish_reply(
         message_id=reply,
@@ -338,4 +338,4 @@ def test_a_reply_is_unread_once_it_has_ended(api: Api, alice: User, chat: Conver
         attempt=claim.attempt,
         outcome=Outcome(status="complete", content="hi"),
     )
-    assert api(alice).get(url).json()["unread"] == 1
+    assert api(alice).get(url).json()["mine"]["unread"] == 1

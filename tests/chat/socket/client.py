@@ -23,6 +23,7 @@ class Socket:
         path: str = "/ws/",
         *,
         subprotocols: Sequence[str] = (),
+        extensions: dict[str, Any] | None = None,
         **headers: str,
     ) -> None:
         pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -35,7 +36,7 @@ class Socket:
             "query_string": query.encode(),
             "headers": pairs,
             "subprotocols": list(subprotocols),
-            "extensions": {},
+            "extensions": extensions or {},
         }
         self._communicator = ApplicationCommunicator(application, scope)
         self.seen: list[dict[str, Any]] = []

@@ -13,6 +13,7 @@ from chat.socket.command_queue import CommandQueue, Unreadable, decode
 from chat.socket.connection import Connection, State, WrongState
 from core.errors import RETRY_AFTER, Conflict
 from protocol import limits
+from protocol.commands import Pong
 from protocol.frames import Command
 from protocol.limits import CloseCode
 
@@ -26,16 +27,21 @@ class Client:
         self.heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.closed: list[tuple[int, str]] = []
         self.ended = asyncio.Event()
+        self.asked = asyncio.Event()
+        self.reads = asyncio.Event()
+        self.reads.set()
         self.gone = False
 
-    async def send(self, text: str) -> None:
+    async def send(self, message: dict[str, Any]) -> None:
+        if message["type"] == "websocket.close":
+            self.closed.append((message["code"], message["reason"]))
+            self.ended.set()
+            return
+        self.asked.set()
+        await self.reads.wait()
         if self.gone:
             raise OSError
-        self.heard.put_nowait(json.loads(text))
-
-    async def close(self, code: int, reason: str) -> None:
-        self.closed.append((code, reason))
-        self.ended.set()
+        self.heard.put_nowait(json.loads(message["text"]))
 
     async def next(self) -> dict[str, Any]:
         return await asyncio.wait_for(self.heard.get(), DEADLINE)
@@ -48,7 +54,7 @@ def client() -> Client:
 
 @pytest.fixture
 async def connection(client: Client) -> AsyncIterator[Connection]:
-    made = Connection(send=client.send, close=client.close, abort=lambda: None)
+    made = Connection(client.send, {})
     made.open()
     yield made
     made.ended()
@@ -65,8 +71,7 @@ async def test_a_command_that_meets_an_absent_database_may_be_sent_again(
     async def fail(command: Command) -> None:
         raise error
 
-    queue = CommandQueue(connection)
-    connection.spawn(queue.run(fail))
+    queue = CommandQueue(connection, fail)
     for command_id in ("1", "2"):
         queue.put(ping(command_id))
         assert await client.next() == {
@@ -88,10 +93,9 @@ async def test_a_refused_command_is_answered_and_the_next_carried_out(
             raise Conflict("Not now.", most=3)
         done.put_nowait(command.id)
 
-    queue = CommandQueue(connection)
+    queue = CommandQueue(connection, handle)
     queue.put(ping("1"))
     queue.put(ping("2"))
-    connection.spawn(queue.run(handle))
     refused = await client.next()
     assert (refused["id"], refused["code"], refused["message"]) == ("1", "conflict", "Not now.")
     assert refused["details"] == {"most": 3}
@@ -99,7 +103,15 @@ async def test_a_refused_command_is_answered_and_the_next_carried_out(
 
 
 async def test_no_more_commands_wait_than_may(client: Client, connection: Connection) -> None:
-    queue = CommandQueue(connection)
+    began, done = asyncio.Event(), asyncio.Event()
+
+    async def handle(command: Command) -> None:
+        began.set()
+        await done.wait()
+
+    queue = CommandQueue(connection, handle)
+    queue.put(ping("carried out"))
+    await asyncio.wait_for(began.wait(), DEADLINE)
     for number in range(limits.MAX_WAITING_COMMANDS):
         queue.put(ping(str(number)))
     assert client.heard.empty()
@@ -108,13 +120,50 @@ async def test_no_more_commands_wait_than_may(client: Client, connection: Connec
     assert (refused["id"], refused["code"]) == ("one more", "too_many_commands")
 
 
+async def test_a_command_waits_until_the_answers_before_it_are_on_their_way(
+    client: Client, connection: Connection
+) -> None:
+    """Answers may be large, so a client that does not read them gets no more of them."""
+    done: list[str] = []
+    last = asyncio.Event()
+
+    async def handle(command: Command) -> None:
+        done.append(command.id)
+        connection.put(Pong(id=command.id))
+        if command.id == "2":
+            last.set()
+
+    client.reads.clear()
+    queue = CommandQueue(connection, handle)
+    queue.put(ping("1"))
+    queue.put(ping("2"))
+    await asyncio.wait_for(client.asked.wait(), DEADLINE)
+    for _ in range(10):
+        await asyncio.sleep(0)  # lets everything go on that can
+    assert done == ["1"]
+    client.reads.set()
+    await asyncio.wait_for(last.wait(), DEADLINE)
+    assert done == ["1", "2"]
+
+
+async def test_commands_that_come_after_all_were_answered_are_carried_out(
+    client: Client, connection: Connection
+) -> None:
+    async def handle(command: Command) -> None:
+        connection.put(Pong(id=command.id))
+
+    queue = CommandQueue(connection, handle)
+    for command_id in ("1", "2"):
+        queue.put(ping(command_id))
+        assert (await client.next())["id"] == command_id
+
+
 async def test_a_fault_of_ours_closes_the_socket(client: Client, connection: Connection) -> None:
     async def fail(command: Command) -> None:
         raise ZeroDivisionError
 
-    queue = CommandQueue(connection)
+    queue = CommandQueue(connection, fail)
     queue.put(ping("1"))
-    connection.spawn(queue.run(fail))
     await asyncio.wait_for(client.ended.wait(), DEADLINE)
     assert client.closed == [(1011, "internal")]
     assert connection.ending
@@ -165,6 +214,6 @@ async def test_a_client_that_is_gone_is_sent_nothing_more(
     client.gone = True
     for _ in range(3):
         connection.put_error(None, "x", "x", {})
-    await connection.send_queue.drained(DEADLINE)
+    await asyncio.wait_for(connection.send_queue.drained(), DEADLINE)
     assert connection.state is State.CLOSED
     assert client.closed == []

@@ -31,7 +31,7 @@ from core.publishing import Publication, publish_now, to_conversation, user_grou
 from core.threads import in_thread
 from protocol import limits
 from protocol.events import ReplyDelta
-from tests.chat.socket.client import Socket
+from tests.chat.socket.client import DEADLINE, Socket
 
 Token = Callable[[User], str]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -87,6 +87,39 @@ async def test_what_is_said_over_rest_arrives_once_at_every_member(
             # Were it to come twice, it would come before the answer to a later command.
             await socket.command("ping")
             assert [f["type"] for f in socket.seen].count("message.created") == 1
+
+
+async def test_an_event_is_the_same_bytes_for_every_socket_that_takes_whole_frames(
+    alice: User, bob: User, group: Conversation, token_for: Token
+) -> None:
+    written: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def write(frame: bytes) -> bool:
+        written.put_nowait(frame)
+        return True
+
+    async def frames(containing: bytes) -> list[bytes]:
+        found: list[bytes] = []
+        async with asyncio.timeout(DEADLINE):
+            while len(found) < 3:
+                frame = await written.get()
+                if containing in frame:
+                    found.append(frame)
+        return found
+
+    path, extensions = f"/ws/conversations/{group.pk}/", {"chatire.write": write}
+    tokens = [await in_thread(token_for, one) for one in (alice, bob, bob)]
+    sockets = [Socket(token, path, extensions=extensions) for token in tokens]
+    for socket in sockets:
+        await socket.__aenter__()
+    await frames(b'"id":"subscribe"')
+    await in_thread(
+        send_message, user=alice, conversation_id=group.pk, client_id="1", content="hello"
+    )
+    first, *others = await frames(b'"message.created"')
+    assert all(other is first for other in others)
+    for socket in sockets:
+        await socket.__aexit__()
 
 
 async def test_what_is_said_over_the_socket_is_stored_and_acknowledged(
@@ -180,7 +213,7 @@ async def test_a_stranger_is_told_nothing(
         for command, fields in (
             ("subscribe", {}),
             ("message.send", {"client_id": "1", "content": "let me in"}),
-            ("read", {"seq": 1}),
+            ("read", {"number": 1}),
             ("typing", {"active": True}),
         ):
             answer = await socket.command(command, conversation=key(group), **fields)
@@ -715,11 +748,11 @@ async def test_being_added_shows_without_a_reload(
     async with Socket(await in_thread(token_for, charlie)) as socket:
         await socket.until("hello")
         await in_thread(add_member, user=alice, conversation_id=group.pk, person=charlie.pk)
-        touched = await socket.until("conversation.touched")
-        assert touched["conversation"] == key(group)
+        told = await socket.until("mine.updated")
+        assert [mine["conversation"] for mine in told["mine"]] == [key(group)]
 
 
-async def test_lists_stay_live_without_subscribing_and_count_what_is_unread(
+async def test_lists_stay_live_without_subscribing(
     alice: User, bob: User, group: Conversation, token_for: Token
 ) -> None:
     async with Socket(await in_thread(token_for, bob)) as socket:
@@ -730,12 +763,29 @@ async def test_lists_stay_live_without_subscribing_and_count_what_is_unread(
                 user=alice,
                 conversation_id=group.pk,
                 client_id=str(number),
-                content="x",
+                content=f"x{number}",
             )
-        await socket.until("conversation.touched", unread=3)
-        seq = (await in_thread(Conversation.objects.get, pk=group.pk)).seq
-        await socket.command("read", conversation=key(group), seq=seq)
-        await socket.until("conversation.touched", unread=0)
+        rooms: list[Any] = []
+        while not rooms or rooms[-1]["number"] < 3:
+            rooms += (await socket.until("rooms.touched"))["rooms"]
+        assert (rooms[-1]["conversation"], rooms[-1]["preview"]) == (key(group), "x2")
+        assert rooms[-1]["read"] is None
+        answer = await socket.command("read", conversation=key(group), number=2)
+        assert (answer["mine"]["read"], answer["mine"]["unread"]) == (2, 1)
+        told = await socket.until("mine.updated")
+        assert told["mine"] == [answer["mine"]]
+
+
+async def test_what_one_writes_elsewhere_is_read_here(
+    bob: User, group: Conversation, token_for: Token
+) -> None:
+    async with Socket(await in_thread(token_for, bob)) as socket:
+        await socket.until("hello")
+        await in_thread(
+            send_message, user=bob, conversation_id=group.pk, client_id="1", content="x"
+        )
+        (room,) = (await socket.until("rooms.touched"))["rooms"]
+        assert (room["number"], room["read"]) == (1, 1)
 
 
 async def test_a_deleted_conversation_is_announced_once(

@@ -1,4 +1,4 @@
-import { Ellipsis, Link2, Pencil, Trash2 } from "lucide-react";
+import { Bell, BellOff, Ellipsis, Link2, Pencil, Pin, PinOff, Trash2 } from "lucide-react";
 import { DropdownMenu } from "radix-ui";
 import {
   type FormEvent,
@@ -14,6 +14,7 @@ import {
   expected,
   type Followed,
   isFinal,
+  isMuted,
   type MemberState,
   type MessageState,
   type Outgoing,
@@ -40,7 +41,7 @@ export function ConversationPage({ id }: { id: string }): ReactElement {
 }
 
 function Loading({ id }: { id: string }): ReactElement {
-  const title = useKnown((state) => state.list.items[id]?.title);
+  const title = useKnown((state) => state.feed.rooms[id]?.title);
   return (
     <main className="flex min-h-0 flex-1 flex-col">
       <header className="flex h-14 shrink-0 items-center gap-1 border-line border-b px-3">
@@ -145,7 +146,12 @@ function Conversation({ followed }: { followed: Followed }): ReactElement {
 
   return (
     <main className="flex min-h-0 flex-1 flex-col">
-      <Header id={id} title={title} members={shared ? members : []} />
+      <Header
+        id={id}
+        title={title}
+        members={shared ? members : []}
+        others={data.people.count - members.filter((member) => member.user).length}
+      />
       <MessageList
         followed={followed}
         turns={reading.turns}
@@ -201,9 +207,14 @@ function mentioned(content: string, members: MemberState[]): string | null {
 }
 
 function useTitle(title: string): void {
-  const unread = useKnown((state) =>
-    Object.values(state.list.items).reduce((sum, item) => sum + item.unread, 0),
-  );
+  const rooms = useKnown((state) => state.feed.rooms);
+  const unread = useMemo(() => {
+    const now = Date.now();
+    return Object.values(rooms).reduce(
+      (sum, { mine }) => sum + (isMuted(mine, now) ? 0 : mine.unread),
+      0,
+    );
+  }, [rooms]);
   useEffect(() => {
     document.title = `${unread ? `(${unread}) ` : ""}${title} — Chatire`;
   }, [title, unread]);
@@ -212,7 +223,7 @@ function useTitle(title: string): void {
 /** What one looks at needs no notification any more. */
 function useNotificationsRead(id: string): void {
   const client = useClient();
-  const some = useKnown((state) => state.notifications.unread > 0);
+  const some = useKnown((state) => state.feed.inbox.unread > 0);
   useEffect(() => {
     if (!some || document.visibilityState !== "visible") return;
     // Otherwise they stay in the inbox.
@@ -228,16 +239,20 @@ function Header({
   id,
   title,
   members,
+  others,
 }: {
   id: string;
   title: string;
   members: MemberState[];
+  /** How many people more there are, whose names are not known. */
+  others: number;
 }): ReactElement {
   const client = useClient();
   const [, navigate] = useLocation();
   const opener = useRef<HTMLButtonElement>(null);
   const [dialog, setDialog] = useState<"rename" | "delete" | null>(null);
   const [problem, setProblem] = useState("");
+  const [refused, setRefused] = useState("");
   const close = () => {
     setDialog(null);
     setProblem("");
@@ -256,7 +271,15 @@ function Header({
       <div className="min-w-0 flex-1 px-1">
         <h1 className="truncate font-medium leading-tight">{title}</h1>
         {members.length > 0 && (
-          <p className="truncate text-muted text-xs">{members.map(nameOf).join(", ")}</p>
+          <p className="truncate text-muted text-xs">
+            {members.map(nameOf).join(", ")}
+            {others > 0 && ` and ${others} more`}
+          </p>
+        )}
+        {refused && (
+          <p role="alert" className="truncate text-danger text-xs">
+            {refused}
+          </p>
         )}
       </div>
       <DropdownMenu.Root>
@@ -267,6 +290,7 @@ function Header({
         </DropdownMenu.Trigger>
         <DropdownMenu.Portal>
           <DropdownMenu.Content align="end" sideOffset={4} className={`${MENU} w-48`}>
+            <MineItems id={id} onRefused={setRefused} />
             <DropdownMenu.Item className={ITEM} onSelect={() => setDialog("rename")}>
               <Pencil aria-hidden /> Rename
             </DropdownMenu.Item>
@@ -327,6 +351,40 @@ function Header({
         </div>
       </Modal>
     </header>
+  );
+}
+
+/** What one may set for oneself alone. */
+function MineItems({
+  id,
+  onRefused,
+}: {
+  id: string;
+  onRefused: (problem: string) => void;
+}): ReactElement | null {
+  const client = useClient();
+  const mine = useKnown((state) => state.feed.rooms[id]?.mine);
+  if (!mine) return null;
+  const muted = isMuted(mine, Date.now());
+  const pinned = mine.pinned !== null;
+  const change = (fields: Parameters<typeof client.changeMine>[1]) => {
+    onRefused("");
+    client.changeMine(id, fields).catch((error: unknown) => onRefused(expected(error).message));
+  };
+  return (
+    <>
+      <DropdownMenu.Item className={ITEM} onSelect={() => change({ pinned: pinned ? null : 0 })}>
+        {pinned ? <PinOff aria-hidden /> : <Pin aria-hidden />}
+        {pinned ? "Unpin" : "Pin"}
+      </DropdownMenu.Item>
+      <DropdownMenu.Item
+        className={ITEM}
+        onSelect={() => change(muted ? { level: "all", muted_until: null } : { level: "none" })}
+      >
+        {muted ? <Bell aria-hidden /> : <BellOff aria-hidden />}
+        {muted ? "Unmute" : "Mute"}
+      </DropdownMenu.Item>
+    </>
   );
 }
 

@@ -1,41 +1,46 @@
-import { type ReactElement, useMemo } from "react";
+import { BellOff, type LucideIcon, Pin } from "lucide-react";
+import { type ReactElement, useMemo, useState } from "react";
 import { Link, useLocation } from "wouter";
-import { type ConversationItem, sortedList } from "../../client";
+import { isMuted, type Room, sortedRooms } from "../../client";
 import { Button } from "../../ui/controls";
 import { briefly } from "../../ui/times";
 import { useClient, useKnown } from "../useClient";
 
-/** The conversations one is in, newest activity first. */
+/** How many conversations show before one asks for more. */
+const SHOWN = 100;
+
+/** The conversations one is in: those that are pinned, then the newest activity. */
 export function ConversationList({ onLeave }: { onLeave: (() => void) | undefined }): ReactElement {
   const client = useClient();
-  const list = useKnown((state) => state.list);
-  const items = useMemo(() => sortedList({ list }), [list]);
+  const rooms = useKnown((state) => state.feed.rooms);
+  const loaded = useKnown((state) => state.feed.epoch !== null);
+  const failed = useKnown((state) => state.feedFailed);
+  const [most, setMost] = useState(SHOWN);
+  const sorted = useMemo(() => sortedRooms(rooms), [rooms]);
   const [path] = useLocation();
   return (
     <nav aria-label="Conversations" className="min-h-0 flex-1 overflow-y-auto px-3 py-1">
-      {list.next === undefined && !list.failed && (
-        <p className="px-2 py-3 text-muted text-sm">Loading…</p>
-      )}
-      {list.next === undefined && list.failed && (
+      {!loaded && !failed && <p className="px-2 py-3 text-muted text-sm">Loading…</p>}
+      {!loaded && failed && (
         <div className="px-2 py-3 text-muted text-sm">
           Your conversations could not be loaded.
-          <Button className="mt-2 w-full" onClick={() => void client.list.refresh()}>
+          <Button className="mt-2 w-full" onClick={() => void client.sync.refresh()}>
             Try again
           </Button>
         </div>
       )}
-      {list.next !== undefined && items.length === 0 && (
+      {loaded && sorted.length === 0 && (
         <p className="px-2 py-3 text-muted text-sm">Your conversations will be here.</p>
       )}
       <ul className="space-y-0.5">
-        {items.map((item) => (
-          <li key={item.id}>
-            <Entry item={item} current={path === `/c/${item.id}`} onLeave={onLeave} />
+        {sorted.slice(0, most).map((room) => (
+          <li key={room.id}>
+            <Entry room={room} current={path === `/c/${room.id}`} onLeave={onLeave} />
           </li>
         ))}
       </ul>
-      {list.next && (
-        <Button className="my-2 w-full" onClick={() => void client.list.more()}>
+      {sorted.length > most && (
+        <Button className="my-2 w-full" onClick={() => setMost(most + SHOWN)}>
           Show older
         </Button>
       )}
@@ -44,33 +49,36 @@ export function ConversationList({ onLeave }: { onLeave: (() => void) | undefine
 }
 
 function Entry({
-  item,
+  room,
   current,
   onLeave,
 }: {
-  item: ConversationItem;
+  room: Room;
   current: boolean;
   onLeave: (() => void) | undefined;
 }): ReactElement {
-  const unread = current ? 0 : item.unread;
+  const muted = isMuted(room.mine, Date.now());
+  const unread = current || muted ? 0 : room.mine.unread;
   return (
     <Link
-      href={`/c/${item.id}`}
+      href={`/c/${room.id}`}
       onClick={onLeave}
       aria-current={current ? "page" : undefined}
       className="block rounded-lg px-2.5 py-2 hover:bg-hover aria-[current=page]:bg-bubble"
     >
       <span className="flex items-baseline gap-2">
         <span className={`min-w-0 flex-1 truncate ${unread ? "font-semibold" : "font-medium"}`}>
-          {item.title || "New conversation"}
+          {room.title || "New conversation"}
         </span>
-        <time dateTime={item.active_at} className="shrink-0 text-muted text-xs">
-          {briefly(item.active_at)}
+        {room.mine.pinned !== null && <Mark label="Pinned" icon={Pin} />}
+        {muted && <Mark label="Muted" icon={BellOff} />}
+        <time dateTime={room.active_at} className="shrink-0 text-muted text-xs">
+          {briefly(room.active_at)}
         </time>
       </span>
       <span className="flex items-center gap-2">
         <span className="min-w-0 flex-1 truncate text-muted text-sm">
-          {plain(item.preview) || "Nothing said yet"}
+          {plain(room.preview) || "Nothing said yet"}
         </span>
         {unread > 0 && (
           <span className="shrink-0 rounded-full bg-accent px-1.5 font-medium text-on-accent text-xs leading-5">
@@ -80,6 +88,15 @@ function Entry({
         )}
       </span>
     </Link>
+  );
+}
+
+function Mark({ label, icon: Icon }: { label: string; icon: LucideIcon }): ReactElement {
+  return (
+    <span className="shrink-0 self-center text-muted">
+      <Icon className="size-3.5" aria-hidden />
+      <span className="sr-only">{label}</span>
+    </span>
   );
 }
 

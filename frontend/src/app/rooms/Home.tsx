@@ -1,4 +1,3 @@
-import { useQuery } from "@tanstack/react-query";
 import { type ReactElement, useEffect, useState } from "react";
 import { useLocation } from "wouter";
 import { type AssistantState, expected } from "../../client";
@@ -6,7 +5,7 @@ import { Avatar, Button } from "../../ui/controls";
 import { SidebarButton } from "../../ui/SidebarButton";
 import { Composer } from "../conversation/Composer";
 import { useDraft } from "../conversation/drafts";
-import { useClient, useMe } from "../useClient";
+import { useClient, useKnown, useMe } from "../useClient";
 
 const LAST = "chatire.assistant";
 
@@ -20,16 +19,13 @@ export function Home(): ReactElement {
   const [model, setModel] = useState("");
   const [opening, setOpening] = useState(false);
   const [problem, setProblem] = useState("");
-  const assistants = useQuery({
-    queryKey: ["assistants"],
-    queryFn: () => client.api.assistants(),
-    staleTime: 60_000,
-  });
+  const assistants = useKnown((state) => state.feed.assistants);
+  const failed = useKnown((state) => state.feedFailed);
   useEffect(() => {
     document.title = "New chat — Chatire";
   }, []);
 
-  const assistant = assistants.data?.find((one) => one.slug === chosen) ?? assistants.data?.[0];
+  const assistant = assistants?.find((one) => one.slug === chosen) ?? assistants?.[0];
   const models = assistant ? modelsOf(assistant) : [];
 
   const send = (content: string) => {
@@ -62,21 +58,21 @@ export function Home(): ReactElement {
         <h1 className="text-center font-serif text-2xl tracking-tight sm:text-3xl">
           What would you like to talk about?
         </h1>
-        {assistants.isError && (
+        {!assistants && failed && (
           <div className="mt-6 text-center text-muted">
             The assistants could not be loaded.
             <div className="mt-2">
-              <Button onClick={() => void assistants.refetch()}>Try again</Button>
+              <Button onClick={() => void client.sync.refresh()}>Try again</Button>
             </div>
           </div>
         )}
-        {assistants.data?.length === 0 && (
+        {assistants?.length === 0 && (
           <p className="mt-6 text-center text-muted">There is no assistant yet.</p>
         )}
         {assistant && (
           <fieldset className="mt-8 grid w-full max-w-[46rem] gap-3 sm:grid-cols-2">
             <legend className="sr-only">Assistant</legend>
-            {assistants.data?.map((one) => (
+            {assistants?.map((one) => (
               <Choice
                 key={one.id}
                 assistant={one}

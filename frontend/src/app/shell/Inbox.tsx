@@ -11,7 +11,7 @@ import { useClient, useKnown } from "../useClient";
 
 /** What happened while one looked elsewhere. */
 export function Inbox(): ReactElement {
-  const unread = useKnown((state) => state.notifications.unread);
+  const unread = useKnown((state) => state.feed.inbox.unread);
   const [open, setOpen] = useState(false);
   return (
     <Popover.Root open={open} onOpenChange={setOpen}>
@@ -48,11 +48,11 @@ export function Inbox(): ReactElement {
 
 function Entries({ unread, onLeave }: { unread: number; onLeave: () => void }): ReactElement {
   const client = useClient();
-  const version = useKnown((state) => state.notifications.version);
+  const { newest, version } = useKnown((state) => state.feed.inbox);
   const { data, isPending, isError } = useQuery({
     queryKey: ["notifications", version],
     queryFn: () => client.api.notifications(),
-    placeholderData: (previous) => previous,
+    placeholderData: (previous) => newest?.slice() ?? previous,
   });
   const [problem, setProblem] = useState("");
   const readAll = () => {

@@ -1,0 +1,73 @@
+"""What one alone sees of a conversation: the read mark, what one is told of, pins.
+
+None of it locks the conversation or is told to anyone else.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from accounts.models import User
+from chat.feed import take_seqs
+from chat.models import Conversation, ReadState
+from chat.selectors.rooms import mine_states
+from core.errors import Invalid, NotFound
+from core.publishing import publish_on_commit, to_user
+from protocol.events import MineUpdated
+from protocol.states import MineState
+
+
+class _Unchanged(Exception):
+    """There is nothing to change, and no number to take for it."""
+
+
+def mark_read(*, user: User, conversation_id: UUID, number: int) -> MineState:
+    """Mark everything up to `number` as read; going back, or past the end, changes nothing more.
+
+    Raises NotFound.
+    """
+    newest = Conversation.objects.filter(pk=conversation_id).values_list("number", flat=True)
+    mark = min(number, newest.first() or 0)
+    return _change(user, conversation_id, {"read__lt": mark}, {"read": mark})
+
+
+def change_mine(
+    *,
+    user: User,
+    conversation_id: UUID,
+    **values: Any,
+) -> MineState:
+    """Set one's `level`, `muted_until` or `pinned`: what one is notified of, and its place.
+
+    Raises NotFound; Invalid for a level that is null.
+    """
+    if "level" in values and values["level"] is None:
+        raise Invalid("A level is one of all, mentions, none.", field="level")
+    if not values:
+        return _mine(user, conversation_id)
+    return _change(user, conversation_id, {}, values)
+
+
+def _change(
+    user: User, conversation_id: UUID, where: dict[str, Any], values: dict[str, Any]
+) -> MineState:
+    rows = ReadState.objects.filter(user=user, conversation=conversation_id, gone=False, **where)
+    try:
+        with transaction.atomic():
+            seq = take_seqs([user.pk])[user.pk]
+            if not rows.update(**values, seq=seq):
+                raise _Unchanged
+            mine = _mine(user, conversation_id)
+            event = MineUpdated(seq=seq, mine=[mine], gone=[])
+            publish_on_commit([to_user(user.pk, event)])
+    except _Unchanged:
+        return _mine(user, conversation_id)
+    return mine
+
+
+def _mine(user: User, conversation_id: UUID) -> MineState:
+    found = mine_states([user.pk], [conversation_id])
+    if not found:
+        raise NotFound
+    return found[0][1]

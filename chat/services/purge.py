@@ -1,0 +1,45 @@
+"""What is deleted after the fact, by jobs: what was said in conversations that are gone."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from chat.models import Conversation, ReadState
+from chat.selectors.rooms import AT_HOLDS
+
+# Messages in one transaction.
+_AT_ONCE = 1000
+
+# The newest first: a message may be the parent of later ones only.
+_PURGE = """
+WITH gone AS (
+    DELETE FROM chat_message WHERE id IN (
+        SELECT m.id FROM chat_message m JOIN chat_conversation c ON c.id = m.conversation_id
+        WHERE c.id = %s AND c.deleted_at IS NOT NULL
+        ORDER BY m.created_seq DESC LIMIT %s
+    ) RETURNING id
+), chunks AS (
+    DELETE FROM chat_replychunk WHERE message_id IN (SELECT id FROM gone)
+)
+SELECT count(*) FROM gone
+"""
+
+
+def purge_some(*, conversation_id: UUID) -> bool:
+    """Delete some of what was said in a deleted conversation; False if that was the last."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PURGE, [conversation_id, _AT_ONCE])
+        (count,) = cursor.fetchone()
+    return bool(count == _AT_ONCE)
+
+
+def forget_deleted() -> int:
+    """Drop the rows of conversations deleted before any client's `at`; return how many."""
+    before = timezone.now() - timedelta(seconds=AT_HOLDS)
+    old = Conversation.objects.filter(deleted_at__lt=before)
+    with transaction.atomic():
+        ReadState.objects.filter(conversation__in=old).delete()
+        count, _ = old.delete()
+    return count

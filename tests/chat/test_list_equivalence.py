@@ -1,0 +1,305 @@
+"""A list kept by what one is told == a list asked for == a recount of every row.
+
+Two people with three devices each do what they like to three conversations; frames come late,
+in another order, twice or, with a connection, not at all.
+"""
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from accounts.models import User
+from chat import unread
+from chat.models import Assistant, Conversation, Member, Message, ReadState
+from chat.selectors import rooms
+from chat.selectors.rooms import person_changes
+from chat.services import conversations, members, messages, mine, replies
+from chat.services.replies import Outcome
+from chat.socket.roster import rooms_touched
+from chat.unread import Touch
+from core import publishing
+from core.publishing import Publication, user_group
+from tests.faults.known import Frame, KnownRooms
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Device:
+    """One client's list; what it is told waits until it is delivered."""
+
+    def __init__(self, user: User, source: random.Random) -> None:
+        self.user = user
+        self.known = KnownRooms()
+        self._source = source
+        self._waiting: list[Frame] = []
+        self._connected = False
+
+    def tell(self, frame: Frame) -> None:
+        """Send it a frame, which a broken connection loses."""
+        if self._connected:
+            self._waiting.append(frame)
+
+    def deliver(self, *, everything: bool = False) -> None:
+        """Let some of what waits arrive, not always in order, and sometimes again."""
+        while self._waiting and (everything or self._source.random() < 0.7):
+            place = self._source.randrange(min(len(self._waiting), 3))
+            frame = self._waiting.pop(place)
+            for _ in range(1 + (self._source.random() < 0.1)):
+                self.known.event(frame)
+
+    def disconnect(self) -> None:
+        """Lose the connection, and what was on its way."""
+        self._waiting.clear()
+        self._connected = False
+
+    def sync(self) -> None:
+        """Connect, and ask for what is missing, page by page; frames arrive meanwhile."""
+        connected, self._connected = self._connected, True
+        if connected and not self.known.wants_sync:
+            return
+        while True:
+            asked = self.known.ask()
+            answer = json.loads(person_changes(user=self.user, **asked).model_dump_json())
+            self.deliver()
+            self.known.load(answer)
+            if answer["complete"]:
+                break
+
+    def settle(self) -> None:
+        """Come to know everything."""
+        self.sync()
+        self.deliver(everything=True)
+        self.sync()
+        assert not self.known.wants_sync
+
+
+class World:
+    """Alice, bob, three conversations of theirs, and what is published."""
+
+    def __init__(self, alice: User, bob: User, assistant: Assistant, seed: int) -> None:
+        self.people = [alice, bob]
+        self.source = random.Random(seed)
+        self.devices = [Device(user, self.source) for user in self.people for _ in range(3)]
+        self.assistant = assistant
+        self.rooms: list[UUID] = []
+
+    def published(self, *publications: Publication) -> None:
+        """Pass on what concerns lists, as sockets and rosters do."""
+        for publication in publications:
+            message = publication.message
+            if message["type"] == "room.deleted":
+                for device in self.devices:
+                    self._ended(device, message)
+            elif publication.group.startswith("user."):
+                for device in self.devices:
+                    if publication.group == user_group(device.user.pk):
+                        frame = json.loads(message["frame"])
+                        if frame["type"] == "mine.updated":
+                            device.tell(frame)
+
+    def _ended(self, device: Device, message: dict[str, Any]) -> None:
+        conversation = str(UUID(hex=message["conversation"]))
+        device.tell({"type": "mine.updated", "seq": 0, "mine": [], "gone": [conversation]})
+
+    def touched(self, touch: Touch) -> None:
+        """Pass a touch on to whoever is in the conversation."""
+        inside = set(
+            ReadState.objects.filter(conversation=touch.conversation, gone=False).values_list(
+                "user_id", flat=True
+            )
+        )
+        for device in self.devices:
+            if device.user.pk in inside:
+                frame = rooms_touched([touch], device.user.pk.hex)
+                device.tell(json.loads(frame.model_dump_json()))
+
+    def check(self) -> None:
+        """Every device shows what is fetched afresh, which is what a recount gives."""
+        for user in self.people:
+            asking = Device(user, self.source)
+            asking.sync()
+            fresh = asking.known
+            assert set(fresh.rooms) == {
+                str(one)
+                for one in Member.objects.present()
+                .filter(user=user)
+                .values_list("conversation_id", flat=True)
+            }
+            view = fresh.view()
+            for state in ReadState.objects.filter(user=user, gone=False, conversation__in=view):
+                counted = Message.objects.live().filter(
+                    conversation=state.conversation_id, number__gt=state.read
+                )
+                shown = view[str(state.conversation_id)]
+                assert (shown["unread"], shown["read"]) == (counted.count(), state.read)
+            for device in self.devices:
+                if device.user == user:
+                    device.settle()
+                    assert device.known.view() == view
+
+    # --- What happens ------------------------------------------------------------------------
+
+    def act(self) -> None:
+        """Do something that is possible just now."""
+        source = self.source
+        user, other = source.sample(self.people, 2)
+        if len(self.rooms) < 3:
+            self.open(user, other)
+            return
+        conversation = source.choice(self.rooms)
+        present = Member.objects.present().filter(conversation=conversation)
+        own = present.filter(user=user).first()
+        acts: list[Callable[[], object]] = [lambda: self.sign(source.choice(self.devices))]
+        if own is None:
+            acts.append(lambda: self.bring_back(conversation, user))
+        else:
+            number = Conversation.objects.get(pk=conversation).number
+            acts += [lambda: self.say(user, conversation)] * 4
+            acts += [
+                lambda: mine.mark_read(
+                    user=user,
+                    conversation_id=conversation,
+                    number=source.randint(0, number + 1),
+                ),
+                lambda: mine.change_mine(
+                    user=user,
+                    conversation_id=conversation,
+                    pinned=source.choice([None, 1, 2]),
+                    level=source.choice(["all", "none"]),
+                ),
+                lambda: self.delete_one(conversation),
+                lambda: self.reword_one(user, conversation),
+                lambda: self.ask(user, conversation),
+                lambda: self.finish_one(conversation),
+            ]
+            if own.role == Member.Role.OWNER:
+                acts += [
+                    lambda: conversations.rename_conversation(
+                        user=user,
+                        conversation_id=conversation,
+                        title=source.choice(["a", "b"]),
+                    ),
+                    lambda: self.remove(user, conversation, other),
+                ]
+                if source.random() < 0.2:
+                    acts.append(lambda: self.end(user, conversation))
+        source.choice(acts)()
+
+    def open(self, user: User, other: User) -> None:
+        opened = conversations.create_conversation(
+            user=user, kind="group", assistant="assistant", members=[other.pk]
+        )
+        self.rooms.append(opened.pk)
+
+    def end(self, user: User, conversation: UUID) -> None:
+        self.rooms.remove(conversation)
+        conversations.delete_conversation(user=user, conversation_id=conversation)
+
+    def say(self, user: User, conversation: UUID, **options: Any) -> object:
+        return messages.send_message(
+            user=user,
+            conversation_id=conversation,
+            client_id=uuid4().hex,
+            content=self.source.choice(["x", "yes", "no 🙂"]),
+            **options,
+        )
+
+    def ask(self, user: User, conversation: UUID) -> None:
+        waiting = Message.objects.active().filter(conversation=conversation).count()
+        if waiting < replies.MAX_WAITING_REPLIES:
+            self.say(user, conversation, assistant="assistant")
+
+    def finish_one(self, conversation: UUID) -> None:
+        reply = Message.objects.active().filter(conversation=conversation).order_by("?").first()
+        if reply is None:
+            return
+        claim = replies.claim_reply(message_id=reply.pk, conversation_id=conversation)
+        if claim is not None:
+            replies.finish_reply(
+                message_id=reply.pk,
+                conversation_id=conversation,
+                attempt=claim.attempt,
+                outcome=Outcome(
+                    status=self.source.choice(["complete", "failed"]),
+                    content=self.source.choice(["", "said"]),
+                ),
+            )
+
+    def delete_one(self, conversation: UUID) -> None:
+        message = Message.objects.live().filter(conversation=conversation).order_by("?").first()
+        owner = Member.objects.get(conversation=conversation, role=Member.Role.OWNER).user
+        if message is not None and owner is not None:
+            messages.delete_message(user=owner, message_id=message.pk)
+
+    def reword_one(self, user: User, conversation: UUID) -> None:
+        said = Message.objects.live().filter(conversation=conversation, author_user=user)
+        message = said.order_by("?").first()
+        if message is not None:
+            messages.edit_message(
+                user=user,
+                message_id=message.pk,
+                client_id=uuid4().hex,
+                content=self.source.choice(["p", "q"]),
+            )
+
+    def remove(self, user: User, conversation: UUID, other: User) -> None:
+        member = Member.objects.present().filter(conversation=conversation, user=other).first()
+        if member is not None:
+            members.remove_member(user=user, conversation_id=conversation, member_id=member.pk)
+
+    def bring_back(self, conversation: UUID, user: User) -> None:
+        owner = Member.objects.get(conversation=conversation, role=Member.Role.OWNER).user
+        assert owner is not None
+        members.add_member(user=owner, conversation_id=conversation, person=user.pk)
+
+    def sign(self, device: Device) -> None:
+        """Something about a connection."""
+        self.source.choice(
+            [
+                device.disconnect,
+                device.sync,
+                device.deliver,
+                lambda: setattr(device, "known", KnownRooms()),
+            ]
+        )()
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(
+    max_examples=12,
+    deadline=None,
+    # A seed that fails says as much as a smaller one would.
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_whatever_happens_every_device_counts_what_a_recount_gives(
+    alice: User, bob: User, assistant: Assistant, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    _clear()
+    world = World(alice, bob, assistant, seed)
+    with monkeypatch.context() as patched:
+        patched.setattr(publishing, "publish_now", world.published)
+        patched.setattr(unread, "_touch", world.touched)
+        patched.setattr(rooms, "FIRST_ROOMS", 2)
+        patched.setattr(rooms, "MAX_ROOMS", 2)
+        for device in world.devices:
+            device.sync()
+        for _ in range(40):
+            world.act()
+            for device in world.devices:
+                device.deliver()
+            if world.source.random() < 0.3:
+                world.check()
+        world.check()
+
+
+def _clear() -> None:
+    ReadState.objects.all().delete()
+    Message.objects.all().update(parent=None)
+    Conversation.objects.all().delete()
