@@ -96,7 +96,7 @@ async def test_the_first_exchange_gets_a_title_and_a_notification(stack: Stack) 
         updated = await browser.heard("conversation.updated", conversation=chat)
         assert updated["state"]["title"]
         created = await browser.heard("notification.created")
-        assert created["mine"]["unread"] == 1
+        assert created["unread"] == 1
         inbox = (await guest.http.get("/api/notifications/")).json()["results"]
         assert [row["action"] for row in inbox] == ["reply.finished"]
 
