@@ -7,6 +7,7 @@ in another order, twice or, with a connection, not at all.
 import json
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,6 +26,7 @@ from chat.socket.roster import rooms_touched
 from chat.unread import Touch
 from core import publishing
 from core.publishing import Publication, user_group
+from tests.chat.recordings import play_to_the_frontend
 from tests.faults.known import Frame, KnownRooms
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,6 +38,8 @@ class Device:
     def __init__(self, user: User, source: random.Random) -> None:
         self.user = user
         self.known = KnownRooms()
+        # All that it was told, for other reducers.
+        self.inputs: list[Frame] = []
         self._source = source
         self._waiting: list[Frame] = []
         self._connected = False
@@ -52,6 +56,7 @@ class Device:
             frame = self._waiting.pop(place)
             for _ in range(1 + (self._source.random() < 0.1)):
                 self.known.event(frame)
+                self.inputs.append({"type": "event", "event": frame})
 
     def disconnect(self) -> None:
         """Lose the connection, and what was on its way."""
@@ -65,11 +70,19 @@ class Device:
             return
         while True:
             asked = self.known.ask()
+            self.inputs.append({"type": "asking"})
             answer = json.loads(person_changes(user=self.user, **asked).model_dump_json())
             self.deliver()
             self.known.load(answer)
+            self.inputs.append({"type": "changes", "changes": answer})
             if answer["complete"]:
                 break
+
+    def forget(self) -> None:
+        """Load the page again."""
+        self.disconnect()
+        self.known = KnownRooms()
+        self.inputs.clear()
 
     def settle(self) -> None:
         """Come to know everything."""
@@ -95,17 +108,13 @@ class World:
             message = publication.message
             if message["type"] == "room.deleted":
                 for device in self.devices:
-                    self._ended(device, message)
+                    device.tell(json.loads(message["frame"]))
             elif publication.group.startswith("user."):
                 for device in self.devices:
                     if publication.group == user_group(device.user.pk):
                         frame = json.loads(message["frame"])
                         if frame["type"] == "mine.updated":
                             device.tell(frame)
-
-    def _ended(self, device: Device, message: dict[str, Any]) -> None:
-        conversation = str(UUID(hex=message["conversation"]))
-        device.tell({"type": "mine.updated", "seq": 0, "mine": [], "gone": [conversation]})
 
     def touched(self, touch: Touch) -> None:
         """Pass a touch on to whoever is in the conversation."""
@@ -265,9 +274,40 @@ class World:
                 device.disconnect,
                 device.sync,
                 device.deliver,
-                lambda: setattr(device, "known", KnownRooms()),
+                device.forget,
             ]
         )()
+
+
+@pytest.fixture
+def new_world(
+    alice: User, bob: User, assistant: Assistant, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[int], World]:
+    """`new_world(seed)`: of all worlds so far, the one that hears what is published."""
+
+    def new(seed: int) -> World:
+        _clear()
+        world = World(alice, bob, assistant, seed)
+        monkeypatch.setattr(publishing, "publish_now", world.published)
+        monkeypatch.setattr(unread, "_touch", world.touched)
+        return world
+
+    monkeypatch.setattr(rooms, "FIRST_ROOMS", 2)
+    monkeypatch.setattr(rooms, "MAX_ROOMS", 2)
+    return new
+
+
+def live(world: World, steps: int) -> None:
+    """Let things happen, and look now and then whether everyone knows of them."""
+    for device in world.devices:
+        device.sync()
+    for _ in range(steps):
+        world.act()
+        for device in world.devices:
+            device.deliver()
+        if world.source.random() < 0.3:
+            world.check()
+    world.check()
 
 
 @given(seed=st.integers(0, 2**32))
@@ -279,24 +319,27 @@ class World:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_whatever_happens_every_device_counts_what_a_recount_gives(
-    alice: User, bob: User, assistant: Assistant, monkeypatch: pytest.MonkeyPatch, seed: int
+    new_world: Callable[[int], World], seed: int
 ) -> None:
-    _clear()
-    world = World(alice, bob, assistant, seed)
-    with monkeypatch.context() as patched:
-        patched.setattr(publishing, "publish_now", world.published)
-        patched.setattr(unread, "_touch", world.touched)
-        patched.setattr(rooms, "FIRST_ROOMS", 2)
-        patched.setattr(rooms, "MAX_ROOMS", 2)
-        for device in world.devices:
-            device.sync()
-        for _ in range(40):
-            world.act()
-            for device in world.devices:
-                device.deliver()
-            if world.source.random() < 0.3:
-                world.check()
-        world.check()
+    live(new_world(seed), 40)
+
+
+def test_the_frontends_reducer_comes_to_the_same_lists(
+    new_world: Callable[[int], World], tmp_path: Path
+) -> None:
+    cases: list[Frame] = []
+    for seed in range(6):
+        world = new_world(seed)
+        live(world, 40)
+        cases += [
+            {
+                "name": f"random sequence {seed}, device {number}",
+                "inputs": device.inputs,
+                "expected": device.known.view(),
+            }
+            for number, device in enumerate(world.devices)
+        ]
+    play_to_the_frontend("list_equivalence.test.ts", cases, tmp_path)
 
 
 def _clear() -> None:

@@ -10,8 +10,6 @@ import json
 import os
 import pkgutil
 import random
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,7 @@ from core import publishing
 from core.publishing import ROSTERS, Publication, to_conversation, user_group
 from protocol import limits
 from protocol.events import ReplyDelta
+from tests.chat.recordings import play_to_the_frontend
 from tests.faults.known import Frame, Known
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -772,12 +771,6 @@ def test_whatever_happens_and_whoever_reconnects_all_know_the_same(
 def test_the_frontends_reducer_comes_to_the_same_states(
     open_world: Callable[..., World], tmp_path: Path
 ) -> None:
-    # A Node.js that came as a wheel goes before the machine's.
-    path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
-    npm = shutil.which("npm", path=path)
-    if npm is None or not (FRONTEND / "node_modules").is_dir():
-        assert "CI" not in os.environ
-        pytest.skip("the frontend's packages are not installed")
     cases: list[Frame] = []
     for scenario in SCENARIOS:
         before, events, after = record(open_world(kind_of(scenario)), scenario)
@@ -792,18 +785,4 @@ def test_the_frontends_reducer_comes_to_the_same_states(
             for number, (client, fetched) in enumerate(play(world, random.Random(seed), 30)):
                 name = f"random sequence {seed}, client {number}"
                 cases.append({"name": name, "inputs": client.inputs, "expected": fetched})
-    recorded = tmp_path / "recorded.json"
-    recorded.write_text(json.dumps(cases))
-
-    done = subprocess.run(
-        [npm, "exec", "--offline", "vitest", "run", "tests/equivalence.test.ts"],
-        cwd=FRONTEND,
-        env={**os.environ, "PATH": path, "EQUIVALENCE": str(recorded), "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert f"{len(cases) + 1} passed" in done.stdout
+    play_to_the_frontend("equivalence.test.ts", cases, tmp_path)

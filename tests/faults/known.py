@@ -316,11 +316,14 @@ class KnownRooms:
                 self.event(frame)
 
     def event(self, frame: Frame) -> None:
-        """Take in `rooms.touched` or `mine.updated`."""
+        """Take in `rooms.touched`, `mine.updated` or `conversation.deleted`."""
         self._missed.append(frame)
         if frame["type"] == "rooms.touched":
             for touch in frame["rooms"]:
                 self._touch(touch)
+            return
+        if frame["type"] == "conversation.deleted":
+            self.rooms.pop(frame["conversation"], None)
             return
         for gone in frame["gone"]:
             self.rooms.pop(gone, None)
