@@ -4,9 +4,10 @@ One input has one type, whether it comes by REST, by socket or by address.
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, ValidationError
 
 from protocol.limits import MAX_CONTENT, MAX_MEMBERS, MAX_TITLE
 
@@ -32,6 +33,13 @@ def _digits(value: Any) -> Any:
     if isinstance(value, str) and not (value.isascii() and value.isdigit() and len(value) < 20):
         raise ValueError("must be a whole number from 0")
     return value
+
+
+def _to_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is beyond the calendar") from None
 
 
 def _not_blank(value: str) -> str:
@@ -61,6 +69,8 @@ Seq = Annotated[int, Field(ge=0, le=2**63 - 1, strict=True), BeforeValidator(_in
 # A whole number in an address, where everything is text: digits and nothing else.
 Whole = Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(_digits)]
 
+# With its offset, of which PostgreSQL takes fewer than others do.
+Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 # Opaque: what an answer about one's own list gave.
 RoomsCursor = Annotated[str, Field(min_length=1, max_length=6000), STORABLE]
 

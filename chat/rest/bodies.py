@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from protocol.fields import (
     STORABLE,
@@ -11,6 +11,7 @@ from protocol.fields import (
     Language,
     Level,
     ModelName,
+    Moment,
     Nickname,
     Role,
     RoomsCursor,
@@ -58,7 +59,7 @@ class MinePatch(Body):
     """What one may set for oneself alone; what is left out stays as it is."""
 
     level: Level | None = None
-    muted_until: AwareDatetime | None = None
+    muted_until: Moment | None = None
     pinned: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(
         default=None, description="Its place among the pinned, the smallest first; null: unpinned."
     )

@@ -1,16 +1,15 @@
 """What brings a client up to date: the rows after its `seq`, from one consistent read."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import F, Q
+from django.db.models import Model
 
 from accounts.models import User
-from chat.models import Conversation, Installation, Member, MemberQuerySet, Message
-from chat.selectors.conversations import visible_conversations
+from chat.models import Assistant, Conversation, Installation, Member, Message
 from chat.states import conversation_state, member_state, message_state
 from core.columns import Columns
 from core.errors import NotFound
@@ -29,6 +28,31 @@ JOIN chat_member m ON m.conversation_id = c.id AND m.left_at IS NULL
 WHERE c.id = %s AND m.user_id = %s
 """  # noqa: S608 - nothing but the names of columns
 
+_MESSAGE = Columns(Message, "m")
+_MEMBER = Columns(Member, "m")
+_USER = Columns(User, "u")
+_ASSISTANT = Columns(Assistant, "a")
+_MESSAGES = f"""
+SELECT {_MESSAGE}, {_USER}, {_ASSISTANT}
+FROM chat_message m
+LEFT JOIN accounts_user u ON u.id = m.author_user_id
+LEFT JOIN chat_assistant a ON a.id = m.author_assistant_id
+WHERE m.conversation_id = %s
+"""  # noqa: S608
+# Of a large room only who matters to everyone. One who was a manager once is among those that
+# have changed since they joined, which a first load need not know of.
+_MEMBERS = f"""
+SELECT {_MEMBER}, {_USER}, {_ASSISTANT}
+FROM chat_member m
+LEFT JOIN accounts_user u ON u.id = m.user_id
+LEFT JOIN chat_assistant a ON a.id = m.assistant_id
+WHERE m.conversation_id = %(conversation)s AND (
+    NOT %(large)s OR m.role = ANY(%(managers)s) OR m.assistant_id IS NOT NULL
+    OR m.user_id = %(user)s
+    OR %(since)s::bigint IS NOT NULL AND m.seq > m.joined_seq AND m.left_at IS NULL
+)
+"""  # noqa: S608
+
 _SNAPSHOTS = """
 SELECT m.id, m.attempt,
        coalesce(max(c.index) + 1, 0),
@@ -39,6 +63,11 @@ LEFT JOIN chat_replychunk c ON c.message_id = m.id AND c.attempt = m.attempt
 WHERE m.id = ANY(%s) AND m.status = 'streaming'
 GROUP BY m.id, m.attempt
 """
+
+
+# Stands for an epoch that is yet to be made.
+_NOBODYS = UUID(int=0)
+M = TypeVar("M", bound=Model)
 
 
 def installation_epoch() -> UUID:
@@ -60,25 +89,40 @@ def changes_since(*, user: User, conversation_id: UUID, since: int | None) -> Ch
 
     Raises NotFound. Not inside a transaction: it needs one of its own.
     """
+    if since is not None:
+        standing = _standing(user, conversation_id)
+        if since == standing.conversation.seq and not standing.streaming and standing.epoch:
+            return _changes(standing.epoch, standing.conversation, since)
+    with consistent_read():
+        standing = _standing(user, conversation_id)
+        conversation = standing.conversation
+        reset = since is not None and since > conversation.seq
+        if since is None or reset:
+            answer = _first_load(user, standing, since, reset=reset)
+        else:
+            answer = _later(user, standing, since)
+    if standing.epoch is None:
+        return answer.model_copy(update={"epoch": installation_epoch()})
+    return answer
+
+
+class _Standing(NamedTuple):
+    """A conversation, as somebody who is in it finds it."""
+
+    epoch: UUID | None  # none before anybody asked for it
+    streaming: bool
+    conversation: Conversation
+
+
+def _standing(user: User, conversation_id: UUID) -> _Standing:
+    """Raises NotFound."""
     with connection.cursor() as cursor:
         cursor.execute(_STANDING, [conversation_id, user.pk])
         found = cursor.fetchone()
     if found is None:
         raise NotFound
     epoch, streaming, *row = found
-    conversation = _CONVERSATION.read(row)
-    if since == conversation.seq and not streaming and epoch is not None:
-        return _changes(epoch, conversation, since)
-    epoch = installation_epoch()
-    with consistent_read():
-        visible = visible_conversations(user).filter(pk=conversation_id).first()
-        if visible is None:
-            raise NotFound
-        conversation = visible
-        reset = since is not None and since > conversation.seq
-        if since is None or reset:
-            return _first_load(user, epoch, conversation, since, reset=reset)
-        return _later(user, epoch, conversation, since)
+    return _Standing(epoch, streaming, _CONVERSATION.read(row))
 
 
 def _changes(epoch: UUID, conversation: Conversation, since: int | None, **values: Any) -> Changes:
@@ -102,18 +146,13 @@ def _changes(epoch: UUID, conversation: Conversation, since: int | None, **value
     )
 
 
-def _first_load(
-    user: User, epoch: UUID, conversation: Conversation, since: int | None, *, reset: bool
-) -> Changes:
-    newest = list(
-        Message.objects.with_authors()
-        .filter(conversation=conversation)
-        .order_by("-created_seq")[: limits.PAGE + 1]
-    )
+def _first_load(user: User, standing: _Standing, since: int | None, *, reset: bool) -> Changes:
+    conversation = standing.conversation
+    newest = _messages(conversation, "ORDER BY m.created_seq DESC LIMIT %s", limits.PAGE + 1)
     messages = newest[: limits.PAGE][::-1]
-    members = _members(user, conversation).present()
+    members = _members(user, conversation, None, "AND m.left_at IS NULL")
     return _changes(
-        epoch,
+        standing.epoch or _NOBODYS,
         conversation,
         since,
         reset=reset,
@@ -124,15 +163,12 @@ def _first_load(
     )
 
 
-def _later(user: User, epoch: UUID, conversation: Conversation, since: int) -> Changes:
-    most = limits.MAX_CHANGES
-    messages = list(
-        Message.objects.with_authors()
-        .filter(conversation=conversation, seq__gt=since)
-        .order_by("seq")[: most + 1]
-    )
-    known = _members(user, conversation, since).filter(seq__gt=since)
-    members = list(known.order_by("seq")[: most + 1])
+def _later(user: User, standing: _Standing, since: int) -> Changes:
+    conversation, most = standing.conversation, limits.MAX_CHANGES
+    changed = "AND m.seq > %s ORDER BY m.seq LIMIT %s"
+    messages = _messages(conversation, changed, since, most + 1)
+    changed = "AND m.seq > %(since)s ORDER BY m.seq LIMIT %(most)s"
+    members = _members(user, conversation, since, changed, most=most + 1)
     # Where one of the lists is cut, both are cut at the same seq, and the client asks on.
     cut = conversation.seq
     for rows in (messages, members):
@@ -145,35 +181,68 @@ def _later(user: User, epoch: UUID, conversation: Conversation, since: int) -> C
             cut = min(cut, message.seq - 1)
             break
     messages = [message for message in messages if message.seq <= cut]
+    streaming: Iterable[Message] = ()
+    if standing.streaming:
+        # Also replies whose row did not change: their text has grown since.
+        streaming = Message.objects.filter(
+            conversation=conversation, status=Message.Status.STREAMING, seq__lte=cut
+        )
     return _changes(
-        epoch,
+        standing.epoch or _NOBODYS,
         conversation,
         since,
         seq=cut,
         complete=cut == conversation.seq,
         messages=[message_state(message) for message in messages],
         members=[member_state(member) for member in members if member.seq <= cut],
-        # Also of replies whose row did not change: their text has grown since.
-        snapshots=_snapshots(
-            Message.objects.filter(
-                conversation=conversation, status=Message.Status.STREAMING, seq__lte=cut
-            )
-        ),
+        snapshots=_snapshots(streaming),
     )
 
 
-def _members(user: User, conversation: Conversation, since: int | None = None) -> MemberQuerySet:
-    """Those that a client is told of by name: of a large room only who matters to everyone.
+def _messages(conversation: Conversation, rest: str, *values: int) -> list[Message]:
+    """Those of a conversation, with their authors; `rest` is SQL of ours."""
+    with connection.cursor() as cursor:
+        cursor.execute(_MESSAGES + rest, [conversation.pk, *values])
+        rows = cursor.fetchall()
+    found = []
+    for row in rows:
+        message = _MESSAGE.read(row[: len(_MESSAGE)])
+        message.author_user, message.author_assistant = _who(row[len(_MESSAGE) :])
+        found.append(message)
+    return found
 
-    One who was a manager once is among those that have changed since they joined.
-    """
-    members = Member.objects.filter(conversation=conversation).select_related("user", "assistant")
-    if conversation.people <= limits.LARGE_ROOM:
-        return members
-    named = Q(role__in=Member.MANAGERS) | Q(assistant__isnull=False) | Q(user=user)
-    if since is not None:
-        named |= Q(seq__gt=F("joined_seq"), left_at=None)
-    return members.filter(named)
+
+def _members(
+    user: User, conversation: Conversation, since: int | None, rest: str, **values: int
+) -> list[Member]:
+    """Those that a client is told of by name; `rest` is SQL of ours."""
+    named = {
+        "conversation": conversation.pk,
+        "user": user.pk,
+        "since": since,
+        "large": conversation.people > limits.LARGE_ROOM,
+        "managers": list(Member.MANAGERS),
+        **values,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_MEMBERS + rest, named)
+        rows = cursor.fetchall()
+    found = []
+    for row in rows:
+        member = _MEMBER.read(row[: len(_MEMBER)])
+        member.user, member.assistant = _who(row[len(_MEMBER) :])
+        found.append(member)
+    return found
+
+
+def _who(row: Sequence[Any]) -> tuple[User | None, Assistant | None]:
+    user, assistant = row[: len(_USER)], row[len(_USER) :]
+    return _read(_USER, user), _read(_ASSISTANT, assistant)
+
+
+def _read(columns: Columns[M], row: Sequence[Any]) -> M | None:
+    """The row of a table that was joined; None where there was none to join."""
+    return None if all(value is None for value in row) else columns.read(row)
 
 
 def _snapshots(messages: Iterable[Message]) -> list[Snapshot]:

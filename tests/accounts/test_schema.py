@@ -28,7 +28,7 @@ def operations(document):
     return {
         operation["operationId"]: operation
         for path, methods in document["paths"].items()
-        if path.startswith(("/api/auth/", "/api/me/"))
+        if path.startswith(("/api/auth/", "/api/me/")) and path != "/api/me/changes/"
         for operation in methods.values()
     }
 

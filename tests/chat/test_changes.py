@@ -220,10 +220,10 @@ def test_the_read_sees_one_state_even_while_others_write(
 
     original = module._members
 
-    def interrupted(*asked: Any) -> object:
+    def interrupted(*asked: Any, **more: int) -> object:
         with ThreadPoolExecutor(1) as pool:
             pool.submit(elsewhere).result(10)
-        return original(*asked)
+        return original(*asked, **more)
 
     monkeypatch.setattr(module, "_members", interrupted)
     first = changes(alice, group, group.seq - 1)

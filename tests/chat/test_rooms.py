@@ -343,7 +343,16 @@ def test_one_sets_what_is_ones_own(api: Api, bob: User, group: Conversation) -> 
     # What is left out stays; null takes away.
     mine = api(bob).patch(url, {"pinned": None}).json()["mine"]
     assert (mine["level"], mine["pinned"], mine["muted_until"] is None) == ("mentions", None, False)
-    for wrong in ({"level": None}, {"level": "loud"}, {"pinned": -1}, {"muted_until": "soon"}):
+    far = {"muted_until": "4727-05-29T04:24:08-17:07"}
+    assert api(bob).patch(url, far).json()["mine"]["muted_until"] == "4727-05-29T21:31:08Z"
+    for wrong in (
+        {"muted_until": "9999-12-31T23:59:59-17:07"},
+        {"muted_until": "2026-01-01T00:00:00"},
+        {"level": None},
+        {"level": "loud"},
+        {"pinned": -1},
+        {"muted_until": "soon"},
+    ):
         assert api(bob).patch(url, wrong).status_code == 400
 
 
