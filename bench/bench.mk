@@ -1,5 +1,5 @@
 # The channel layer's benchmark, and the tests it borrows; included by the Makefile.
-.PHONY: bench-costs bench-fanout bench-layer bench-stops borrowed-tests borrowed-layer borrowed-notifs
+.PHONY: bench-capacity bench-costs bench-fanout bench-layer bench-stops borrowed-tests borrowed-layer borrowed-notifs
 
 bench-layer: ## compare the channel layer with channels_postgres and channels_redis, ten minutes
 	@$(BOOTSTRAP) dev
@@ -12,6 +12,10 @@ bench-costs: ## measure what streaming replies cost the database, three minutes
 bench-fanout: ## measure a message's way to a thousand sockets, and what they weigh, three minutes
 	@$(BOOTSTRAP) dev
 	$(BIN)/python -m bench.fanout $(ARGS)
+
+bench-capacity: ## count what a core carries: the processor time of one of everything, two minutes
+	@$(BOOTSTRAP) dev
+	$(BIN)/python -m bench.capacity
 
 bench-stops: ## measure how long a stop takes to reach the model's connection, a minute
 	@$(BOOTSTRAP) dev

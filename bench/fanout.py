@@ -42,8 +42,9 @@ class Sockets:
 
     def __init__(self, port: int, token: str, path: str) -> None:
         self._port = port
+        query = "&" if "?" in path else "?"
         self._request = (
-            f"GET {path}?token={token} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+            f"GET {path}{query}token={token} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
             "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         ).encode()
@@ -105,30 +106,32 @@ class Subject:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self._ws = psutil.Process(stack["ws"].pid)
+        # Those that are open.
+        self.sockets: Sockets | None = None
         with httpx.Client(base_url=stack.url, timeout=DEADLINE) as http:
             guest = http.post("/api/auth/guest/", json={}).raise_for_status().json()
             self._token = guest["access"]
             http.headers["Authorization"] = f"Bearer {self._token}"
             body = {"kind": "group", "title": "Fan-out"}
             answer = http.post("/api/conversations/", json=body).raise_for_status()
-            self._room = answer.json()["id"]
+            self.room = answer.json()["id"]
 
     def measure(self, sockets: int, messages: int) -> Sample:
         """Each figure's values."""
-        with self._open(WARM, "/ws/", HELLO):
+        with self.open(WARM, "/ws/", HELLO):
             pass
-        self._until_closed()
+        self.until_closed()
         before, began = self._rss(), time.monotonic()
-        with self._open(sockets, "/ws/", HELLO):
+        with self.open(sockets, "/ws/", HELLO):
             opened = sockets / (time.monotonic() - began)
             time.sleep(1.0)
             idle = (self._rss() - before) / sockets
-        self._until_closed()
+        self.until_closed()
         began = time.monotonic()
-        with self._open(sockets, f"/ws/conversations/{self._room}/", SUBSCRIBED) as room:
+        with self.open(sockets, f"/ws/conversations/{self.room}/", SUBSCRIBED) as room:
             followed = sockets / (time.monotonic() - began)
-            heard = [self._say(room) for _ in range(messages)][5:]
-        self._until_closed()
+            heard = [self.say(room) for _ in range(messages)][5:]
+        self.until_closed()
         return {
             "first_ms": [first for first, _ in heard],
             "spread_ms": [last - first for first, last in heard],
@@ -139,21 +142,33 @@ class Subject:
         }
 
     @contextlib.contextmanager
-    def _open(self, count: int, path: str, mark: bytes) -> Iterator[Sockets]:
+    def open(self, count: int, path: str, mark: bytes) -> Iterator[Sockets]:
         sockets = Sockets(self.stack.ws_port, self._token, path)
         sockets.open(count, mark)
+        self.sockets = sockets
         try:
             yield sockets
         finally:
+            self.sockets = None
             sockets.close()
 
-    def _say(self, room: Sockets) -> tuple[float, float]:
+    def client(self) -> httpx.Client:
+        """Somebody's requests over one connection."""
+        headers = {"Authorization": f"Bearer {self._token}"}
+        return httpx.Client(base_url=self.stack.url, headers=headers, timeout=DEADLINE)
+
+    def say_alone(self, http: httpx.Client) -> None:
+        """Post one message."""
+        body = {"client_id": uuid4().hex, "content": "Hello"}
+        http.post(f"/api/conversations/{self.room}/messages/", json=body).raise_for_status()
+
+    def say(self, room: Sockets) -> tuple[float, float]:
         """Post one message without waiting for the answer, which the sockets may precede."""
         time.sleep(PAUSE)
         mark = uuid4().hex
         body = f'{{"client_id":"{mark}","content":"Hello, {mark}"}}'.encode()
         request = (
-            f"POST /api/conversations/{self._room}/messages/ HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            f"POST /api/conversations/{self.room}/messages/ HTTP/1.1\r\nHost: 127.0.0.1\r\n"
             f"Authorization: Bearer {self._token}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         ).encode()
@@ -167,7 +182,7 @@ class Subject:
     def _rss(self) -> float:
         return self._ws.memory_info().rss / 1024
 
-    def _until_closed(self) -> None:
+    def until_closed(self) -> None:
         metrics, deadline = self.stack["ws"].health.replace("health/", "metrics"), DEADLINE
         deadline += time.monotonic()
         while b"chatire_sockets_open 0.0" not in httpx.get(metrics).content:
