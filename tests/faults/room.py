@@ -202,8 +202,9 @@ class Room:
         return sent
 
     def _device_of(self, person: int) -> Device:
-        each = 1 if self.is_group else 2
-        return self.devices[person * each + self._source.randrange(each)]
+        owner = self.people[person]
+        own = [one for one in self.devices if self.owners[one.name] is owner]
+        return self._source.choice(own)
 
     def _row(self, message_id: str) -> Frame | None:
         """A message as the best informed device knows it."""
