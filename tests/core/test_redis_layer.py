@@ -424,16 +424,14 @@ async def test_what_waited_before_there_was_a_taker_is_there_to_be_looked_at(
     assert layer.receive_nowait(channel) is None
 
 
-async def test_a_gap_reaches_a_taker_before_what_follows(
-    layer: RedisChannelLayer, servers: list[RedisServer]
-) -> None:
-    channel, taker = await taking(layer, "room")
-    for server in servers:
-        server.ask("CLIENT", "KILL", "TYPE", "pubsub")
-    await asyncio.wait_for(taker.looked.wait(), DEADLINE)
-    assert layer.receive_nowait(channel) == GAP
-    await layer.group_send("room", {"type": "push", "n": 1})
-    await taker.until_taken(1)
+async def test_a_gap_reaches_a_taker_before_what_follows(servers: list[RedisServer]) -> None:
+    async with a_layer(servers[0]) as layer:
+        channel, taker = await taking(layer, "room")
+        assert servers[0].ask("CLIENT", "KILL", "TYPE", "pubsub") == 1
+        await asyncio.wait_for(taker.looked.wait(), DEADLINE)
+        assert layer.receive_nowait(channel) == GAP
+        await layer.group_send("room", {"type": "push", "n": 1})
+        await taker.until_taken(1)
 
 
 @pytest.mark.parametrize("gap_type", ["layer.gap", None])
