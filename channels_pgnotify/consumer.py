@@ -24,9 +24,9 @@ class PushMixin:
     Frames and other messages keep their order, as far as the start of a handler goes. But a frame
     may be sent while a handler of the same consumer runs, as it may from another task.
 
-    A consumer that overrides `push` takes frames without a task's waking up for each. On
-    `PostgresChannelLayer` it is a single task, which awaits its client, and a second one only while
-    something else waits for it.
+    A consumer that overrides `push` takes frames without a task's waking up for each. On a layer
+    with `deliver_to`, as `PostgresChannelLayer` has it, it is a single task, which awaits its
+    client, and a second one only while something else waits for it.
     """
 
     push_type = "push"

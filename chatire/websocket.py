@@ -1,17 +1,103 @@
-"""Uvicorn's WebSocket protocol, with a straight way for finished frames, and a lighter one."""
+"""Uvicorn's protocols: HTTP with a deadline; WebSocket, lighter, with a straight way for frames."""
 
 import asyncio
 import logging
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Any, cast
 
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from protocol.limits import HANDSHAKE_SECONDS
 
 # Bytes the server buffers for one client before the sender has to wait; what waits beyond
 # that waits in our own queue, which knows what may give way.
 WRITE_BUFFER = 32 * 1024
 
 _logger = logging.getLogger("uvicorn.error.websocket")
+
+
+class HeaderDeadline(asyncio.Protocol):
+    """A base before Uvicorn's own: it drops whoever takes too long over the head of a request.
+
+    There are HANDSHAKE_SECONDS for it from when the connection was made, and again from each
+    answer. Uvicorn itself waits for ever, unless nothing at all follows an answer.
+    """
+
+    # Uvicorn's.
+    transport: asyncio.Transport
+    cycle: Any
+    # In seconds of the loop's time.
+    due: float
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for a request."""
+        super().connection_made(transport)
+        _waiting.add(self)
+
+    def on_response_complete(self) -> None:
+        """Wait for the next one, which may be there already."""
+        _waiting.add(self)
+        super().on_response_complete()  # type: ignore[misc]
+
+    def handle_websocket_upgrade(self, *args: Any) -> None:
+        """Leave the connection to its socket."""
+        _waiting.discard(self)
+        super().handle_websocket_upgrade(*args)  # type: ignore[misc]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        _waiting.discard(self)
+        super().connection_lost(exc)
+
+    @property
+    def answering(self) -> bool:
+        """Whether a request is there, and its answer is not finished."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+
+class HandshakeProtocol(HeaderDeadline, AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """Chosen by `uvicorn --http chatire.websocket:HandshakeProtocol`; as fast as what is there."""
+
+
+class _Waiting:
+    """The connections whose request has not come, with one timer for them all."""
+
+    def __init__(self) -> None:
+        # All have the same time, so the first is due first.
+        self._connections: OrderedDict[HeaderDeadline, None] = OrderedDict()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, connection: HeaderDeadline) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            # The connections of a loop that has ended are gone with it.
+            self._loop, self._timer = loop, None
+            self._connections.clear()
+        connection.due = loop.time() + HANDSHAKE_SECONDS
+        self._connections[connection] = None
+        self._connections.move_to_end(connection)
+        if self._timer is None:
+            self._timer = loop.call_at(connection.due, self._drop_late, loop)
+
+    def discard(self, connection: HeaderDeadline) -> None:
+        self._connections.pop(connection, None)
+
+    def _drop_late(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        while self._connections:
+            connection = next(iter(self._connections))
+            if connection.due > loop.time():
+                self._timer = loop.call_at(connection.due, self._drop_late, loop)
+                return
+            del self._connections[connection]
+            # After its answer it is back.
+            if not connection.answering:
+                connection.transport.abort()
+
+
+_waiting = _Waiting()
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):

@@ -9,6 +9,7 @@ told when to come again, at once, instead of being left hanging.
 import asyncio
 import random
 from collections.abc import Callable
+from heapq import heappop, heappush
 from weakref import WeakKeyDictionary
 
 from prometheus_client import Counter, Gauge
@@ -39,7 +40,7 @@ class Admission:
         self._longest_wait = longest_wait
         self._places = asyncio.Semaphore(at_once)
         self._took = _FIRST_GUESS
-        # Those that were sent back come on top of those that wait.
+        # Those that were sent back come on top of those that wait: when, as a heap.
         self._coming: list[float] = []
         self.waiting = 0
 
@@ -72,10 +73,11 @@ class Admission:
 
     def _after_ms(self, now: float) -> int:
         """When there is likely room: spread over what all who were sent back will take."""
-        self._coming = [moment for moment in self._coming if moment > now]
+        while self._coming and self._coming[0] <= now:
+            heappop(self._coming)
         window = (self.waiting + len(self._coming)) * self._took / self._at_once
         after = max(self._longest_wait, 0) + random.uniform(0, window)  # noqa: S311
-        self._coming.append(now + after)
+        heappush(self._coming, now + after)
         return int(after * 1000)
 
 

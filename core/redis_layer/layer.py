@@ -13,7 +13,7 @@ from channels_redis.utils import _consistent_hash, decode_hosts
 from channels_pgnotify import lifecycle
 from channels_pgnotify.codec import check_size
 from channels_pgnotify.errors import ListenError, PublishError
-from channels_pgnotify.mailbox import GAP, Event, Mailbox
+from channels_pgnotify.mailbox import GAP, Event, Item, Mailbox, Taker
 from core.redis_layer.host import Host, LoopPublisher
 from core.redis_layer.host import Message as Published
 from core.redis_layer.missed import Missed
@@ -22,7 +22,6 @@ from core.redis_layer.subscription import Subscription
 logger = structlog.get_logger(__name__)
 
 Message = dict[str, Any]
-Item = tuple[str, Message]
 
 # Seconds that what `check` publishes may take to arrive.
 CHECK_SECONDS = 5.0
@@ -144,6 +143,30 @@ class RedisChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         if part is not None:
             part.forget(channel)
 
+    def deliver_to(self, channel: str, taker: Taker) -> None:
+        """Hand what arrives for a channel of this event loop to `taker` at once.
+
+        What it does not take waits, as ever bounded, for `receive_nowait`.
+        """
+        part = self._here()
+        mailbox = part.mailboxes.get(channel) or part.open(channel)
+        mailbox.taker = taker
+        if len(mailbox):
+            taker.look()
+
+    def receive_nowait(self, channel: str) -> Message | None:
+        """The next message that waits for a channel of this event loop, or None."""
+        part = self._here()
+        mailbox = part.mailboxes.get(channel)
+        item: Item | None = GAP
+        while mailbox is not None and item is not None:
+            item = mailbox.get_nowait(part.loop.time)
+            if isinstance(item, Event):
+                return item.message()
+            if item is GAP and self.gap_type is not None:
+                return {"type": self.gap_type}
+        return None
+
     # --- Groups extension --------------------------------------------------------------------
 
     async def group_add(self, group: str, channel: str) -> None:
@@ -167,7 +190,7 @@ class RedisChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         """Send to every channel in the group, in all processes. Raises PublishError."""
         await self.group_send_many([(group, message)])
 
-    async def group_send_many(self, items: Iterable[Item]) -> None:
+    async def group_send_many(self, items: Iterable[tuple[str, Message]]) -> None:
         """Send several (group, message) pairs, in order, in one round trip to each host.
 
         Raises PublishError if a host did not take all that is its own; it is not sent again.
@@ -178,7 +201,7 @@ class RedisChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         """`group_send` for synchronous code, without an event loop."""
         self.group_send_many_sync([(group, message)])
 
-    def group_send_many_sync(self, items: Iterable[Item]) -> None:
+    def group_send_many_sync(self, items: Iterable[tuple[str, Message]]) -> None:
         """`group_send_many` for synchronous code, without an event loop."""
         published = [(self._group_key(group), self._body(sent)) for group, sent in items]
         failed = None
@@ -460,7 +483,8 @@ class _LoopPart:
     def _sweep(self) -> None:
         """Forget the channels that nobody has read for long."""
         for channel, mailbox in list(self.mailboxes.items()):
-            mailbox.idle_ticks = 0 if mailbox.read or mailbox.awaited else mailbox.idle_ticks + 1
+            in_use = mailbox.read or mailbox.awaited or mailbox.taker is not None
+            mailbox.idle_ticks = 0 if in_use else mailbox.idle_ticks + 1
             mailbox.read = False
             life = GROUP_EXPIRY if mailbox.groups else self._layer.expiry
             if mailbox.idle_ticks * self._layer.heartbeat > life:

@@ -138,13 +138,13 @@ def caddy(stack: Stack, folder: Path, port: int, tls: tuple[Path, Path]) -> Prox
     site = substitute(
         documented,
         {
+            "{\n\tservers {": "{\n\tadmin off\n\tauto_https disable_redirects\n\tservers {",
             f"{HOST} {{": f"{NAME}:{port} {{\n\tbind 127.0.0.1\n\ttls {tls[0]} {tls[1]}",
             "127.0.0.1:8081": f"127.0.0.1:{stack.ws_port}",
             "127.0.0.1:8000": f"127.0.0.1:{stack.web_port}",
         },
     )
-    own = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
-    (folder / "Caddyfile").write_text(own + site)
+    (folder / "Caddyfile").write_text(site)
     environment = {**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder)}
     return Proxy([str(program("caddy")), "run"], folder, port, environment)
 

@@ -1,12 +1,16 @@
 """docs/deployment.md carried out: its image, its variables, PgBouncer, and each of its proxies."""
 
+import asyncio
+import contextlib
 import os
 import re
 import secrets
 import shlex
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -127,6 +131,22 @@ async def test_people_chat_through_the_documented_proxy(proxy: Proxy) -> None:
             logged = proxy.access_log.read_text()
             assert "/ws/" in logged
             assert alice.token not in logged
+
+
+@pytest.mark.usefixtures("_trusted")
+async def test_whoever_is_slow_to_say_a_request_keeps_nobody_else_waiting(proxy: Proxy) -> None:
+    address = urlsplit(proxy.url)
+    secure = ssl.create_default_context()
+    async with contextlib.AsyncExitStack() as leaving:
+        # More than `web` has threads.
+        for _ in range(40):
+            _, writer = await asyncio.open_connection(address.hostname, address.port, ssl=secure)
+            leaving.callback(writer.transport.abort)
+            writer.write(f"GET /api/config/ HTTP/1.1\r\nHost: {NAME}\r\nX-Slow: ".encode())
+            await writer.drain()
+        async with httpx.AsyncClient(base_url=proxy.url, timeout=30) as other:
+            for _ in range(10):
+                assert (await other.get("/api/config/")).status_code == 200
 
 
 @pytest.mark.usefixtures("_trusted")

@@ -1,24 +1,31 @@
-"""The server's side of a socket: the straight way, and a client that does not read."""
+"""The server's side of a socket: the straight way, and clients that do not read or do not ask."""
 
 import asyncio
 import json
+import re
+import shlex
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+import uvicorn
 from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from chat.socket.connection import Connection, State
 from chat.socket.send_queue import framed
-from chatire.websocket import SocketProtocol
+from chatire.websocket import HandshakeProtocol, HeaderDeadline, SocketProtocol
+from tests.acceptance.stack import procfile
 
 DEADLINE = 10.0  # seconds
 LARGE = "x" * 100_000
+HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -26,14 +33,22 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Application:
-    """Accepts sockets and leaves them to the test."""
+    """Accepts sockets and leaves them to the test; answers a request when it `may_answer`."""
 
     def __init__(self) -> None:
+        self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
         self.opened: asyncio.Queue[tuple[Scope, Receive, Send]] = asyncio.Queue()
         self.before: bool | None = None
         self.leave = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            self.asked.set()
+            await self.may_answer.wait()
+            headers = [(b"content-length", b"8")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"answered"})
+            return
         await receive()
         self.before = scope["extensions"]["chatire.write"](framed("too early"))
         await send({"type": "websocket.accept"})
@@ -48,21 +63,53 @@ async def application() -> AsyncIterator[Application]:
     made.leave.set()
 
 
-@pytest.fixture
-async def port(application: Application) -> AsyncIterator[int]:
-    """A server's."""
-    config = Config(application, ws_per_message_deflate=False, ws_ping_interval=None)
+@asynccontextmanager
+async def serving(application: Application, protocol: Callable[..., Any]) -> AsyncIterator[int]:
+    """A server's port."""
+    config = Config(
+        application,
+        ws=SocketProtocol,
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,
+        timeout_keep_alive=600,
+    )
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SocketProtocol(config, state, {}), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
     application.leave.set()
+    application.may_answer.set()
     server.close()
     for connection in list(state.connections):
         connection.transport.abort()
     if state.tasks:
         await asyncio.wait(state.tasks, timeout=DEADLINE)
+
+
+@pytest.fixture
+async def port(application: Application) -> AsyncIterator[int]:
+    """Of a server of nothing but sockets."""
+    async with serving(application, SocketProtocol) as port:
+        yield port
+
+
+class OnH11(HeaderDeadline, H11Protocol):
+    """Where httptools is missing."""
+
+
+class OnHttptools(HeaderDeadline, HttpToolsProtocol):
+    """Where it is not."""
+
+
+@pytest.fixture(params=[OnHttptools, OnH11])
+async def impatient_port(
+    application: Application, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[int]:
+    """Of a server that waits for a request as long as a test can wait."""
+    monkeypatch.setattr("chatire.websocket.HANDSHAKE_SECONDS", 0.3)
+    async with serving(application, request.param) as port:
+        yield port
 
 
 @asynccontextmanager
@@ -223,3 +270,145 @@ async def test_a_client_that_takes_nothing_for_thirty_seconds_is_dropped(
         await until_gone(receive)
         assert connection.state is State.CLOSING
         connection.ended()
+
+
+@asynccontextmanager
+async def client_of(
+    port: int, *said: bytes
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection that has said this."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.writelines(said)
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+async def until_dropped(reader: asyncio.StreamReader) -> bytes:
+    """What comes before the server drops the connection."""
+    heard = b""
+    async with asyncio.timeout(DEADLINE):
+        with suppress(ConnectionResetError):
+            while more := await reader.read(65536):
+                heard += more
+    return heard
+
+
+async def one_is_dropped(port: int) -> None:
+    """Return once a connection that was made now, and says nothing, was dropped."""
+    async with client_of(port) as (reader, _):
+        assert await until_dropped(reader) == b""
+
+
+@pytest.mark.parametrize("said", [b"", b"G", HEAD, HEAD + b"Upgrade: websocket\r\n"])
+async def test_whoever_never_ends_the_head_of_a_request_is_dropped(
+    application: Application, impatient_port: int, said: bytes
+) -> None:
+    async with client_of(impatient_port, said) as (reader, _):
+        assert await until_dropped(reader) == b""
+    assert not application.asked.is_set()
+
+
+async def test_a_head_that_comes_byte_by_byte_is_given_no_more_time(impatient_port: int) -> None:
+    async with client_of(impatient_port, HEAD) as (reader, writer):
+        dropped = asyncio.create_task(until_dropped(reader))
+        while not dropped.done():
+            writer.write(b"x")
+            await asyncio.wait([dropped], timeout=0.01)
+        assert await dropped == b""
+
+
+async def test_connections_are_dropped_each_in_its_turn(impatient_port: int) -> None:
+    async with client_of(impatient_port) as (first, _):
+        async with client_of(impatient_port):
+            pass
+        async with client_of(impatient_port, HEAD) as (second, _):
+            await until_dropped(first)
+            await one_is_dropped(impatient_port)
+            assert second.at_eof() or await until_dropped(second) == b""
+    # And when there was none for a while.
+    await one_is_dropped(impatient_port)
+
+
+async def test_whoever_asks_again_and_again_makes_no_one_else_wait(
+    application: Application, impatient_port: int
+) -> None:
+    application.may_answer.set()
+    async with client_of(impatient_port, HEAD, b"\r\n") as (asking, writer):
+        await asyncio.wait_for(asking.readuntil(b"answered"), DEADLINE)
+        silent = asyncio.create_task(one_is_dropped(impatient_port))
+        while not silent.done():
+            writer.writelines([HEAD, b"\r\n"])
+            await asyncio.wait_for(asking.readuntil(b"answered"), DEADLINE)
+            await asyncio.wait([silent], timeout=0.01)
+        await silent
+
+
+def test_what_waited_in_an_event_loop_that_has_ended_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def one_is_answered() -> None:
+        application = Application()
+        application.may_answer.set()
+        async with (
+            serving(application, HandshakeProtocol) as port,
+            client_of(port, HEAD, b"\r\n") as (reader, _),
+        ):
+            await asyncio.wait_for(reader.readuntil(b"answered"), DEADLINE)
+
+    async def another_is_dropped() -> None:
+        async with serving(Application(), HandshakeProtocol) as port:
+            await one_is_dropped(port)
+
+    asyncio.run(one_is_answered())
+    monkeypatch.setattr("chatire.websocket.HANDSHAKE_SECONDS", 0.3)
+    asyncio.run(another_is_dropped())
+
+
+async def test_a_request_may_take_as_long_as_its_answer_takes(
+    application: Application, impatient_port: int
+) -> None:
+    async with client_of(impatient_port, HEAD, b"\r\n") as (reader, _):
+        await asyncio.wait_for(application.asked.wait(), DEADLINE)
+        await one_is_dropped(impatient_port)
+        application.may_answer.set()
+        answer = await asyncio.wait_for(reader.readuntil(b"answered"), DEADLINE)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        # Now for the next one.
+        assert await until_dropped(reader) == b""
+
+
+async def test_what_follows_an_answer_has_its_time_from_then_on(
+    application: Application, impatient_port: int
+) -> None:
+    application.may_answer.set()
+    body = b"Content-Length: 100000\r\n\r\n"
+    async with client_of(impatient_port, HEAD, b"\r\n") as (reader, writer):
+        await asyncio.wait_for(reader.readuntil(b"answered"), DEADLINE)
+        writer.writelines([HEAD, body])
+        await asyncio.wait_for(reader.readuntil(b"answered"), DEADLINE)
+        dropped = asyncio.create_task(until_dropped(reader))
+        while not dropped.done():
+            writer.write(b"x")
+            await asyncio.wait([dropped], timeout=0.01)
+
+
+async def test_an_open_socket_is_not_waited_for(
+    application: Application, impatient_port: int
+) -> None:
+    async with opened(application, impatient_port) as (client, scope, _, _send):
+        await one_is_dropped(impatient_port)
+        assert scope["extensions"]["chatire.write"](framed("still here"))
+        assert await heard(client) == "still here"
+
+
+def test_the_procfile_starts_a_server_with_these_protocols() -> None:
+    command = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", procfile()["ws"])
+    context = uvicorn.main.make_context("uvicorn", shlex.split(command)[3:])
+    config = Config(**{name: context.params[name] for name in ("app", "http", "ws")})
+    config.load()
+    assert (config.http_protocol_class, config.ws_protocol_class) == (
+        HandshakeProtocol,
+        SocketProtocol,
+    )

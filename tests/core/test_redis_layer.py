@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from asgiref.testing import ApplicationCommunicator
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.layers import channel_layers
 from django.conf import LazySettings
 
-from channels_pgnotify import ListenError, MessageTooLarge, PublishError
+from channels_pgnotify import ListenError, MessageTooLarge, PublishError, PushMixin
 from chatire.stack.ports import free_port
 from core.publishing import Publication, publish_now, publish_now_async
 from core.redis_layer import RedisChannelLayer, host, missed, subscription
@@ -344,6 +347,155 @@ async def test_a_slow_reader_is_told_of_its_gap_and_no_other(servers: list[Redis
         assert [one.get("n", one) for one in await heard(layer, slow, 4)] == [0, 1, 2, GAP]
         await layer.group_send("room", {"type": "push", "n": 9})
         assert (await heard(layer, slow))[0]["n"] == 9
+
+
+class Taker:
+    """Takes every message as long as it is `ready`."""
+
+    def __init__(self) -> None:
+        self.taken: list[dict[str, Any]] = []
+        self.ready = True
+        self.looked, self.took = asyncio.Event(), asyncio.Event()
+
+    def take(self, message: dict[str, Any]) -> bool:
+        if self.ready:
+            self.taken.append(message)
+            self.took.set()
+        return self.ready
+
+    def look(self) -> None:
+        self.looked.set()
+
+    async def until_taken(self, number: int) -> None:
+        async with asyncio.timeout(DEADLINE):
+            while not self.taken or self.taken[-1]["n"] != number:
+                self.took.clear()
+                await self.took.wait()
+
+
+async def taking(layer: RedisChannelLayer, group: str) -> tuple[str, Taker]:
+    """A member of the group, and who takes what arrives for it."""
+    channel, taker = await member_of(layer, group), Taker()
+    layer.deliver_to(channel, taker)
+    return channel, taker
+
+
+async def test_takers_get_one_and_the_same_message_in_order(layer: RedisChannelLayer) -> None:
+    takers = [(await taking(layer, "room"))[1] for _ in range(3)]
+    await layer.group_send_many(numbered("room", 20))
+    await asyncio.to_thread(layer.group_send_sync, "room", {"type": "push", "n": 20})
+    for taker in takers:
+        await taker.until_taken(20)
+        assert [message["n"] for message in taker.taken] == list(range(21))
+    for one, *others in zip(*(taker.taken for taker in takers), strict=True):
+        assert all(other is one for other in others)
+
+
+async def test_what_a_taker_refuses_waits_and_nothing_overtakes_it(
+    layer: RedisChannelLayer,
+) -> None:
+    channel, taker = await taking(layer, "room")
+    witness = await member_of(layer, "room")
+    taker.ready = False
+    await layer.group_send("room", {"type": "push", "n": 0})
+    await heard(layer, witness)
+    taker.ready = True
+    await layer.group_send("room", {"type": "push", "n": 1})
+    await heard(layer, witness)
+    assert (taker.looked.is_set(), taker.taken) == (True, [])
+    assert [layer.receive_nowait(channel) for _ in range(3)] == [
+        *(message for _, message in numbered("room", 2)),
+        None,
+    ]
+    await layer.group_send("room", {"type": "push", "n": 2})
+    await taker.until_taken(2)
+
+
+async def test_what_waited_before_there_was_a_taker_is_there_to_be_looked_at(
+    layer: RedisChannelLayer,
+) -> None:
+    channel, taker = await layer.new_channel(), Taker()
+    await layer.send(channel, {"type": "push", "n": 1})
+    layer.deliver_to(channel, taker)
+    assert (taker.looked.is_set(), taker.taken) == (True, [])
+    assert layer.receive_nowait(channel) == {"type": "push", "n": 1}
+    assert layer.receive_nowait(channel) is None
+    layer.close_channel(channel)
+    assert layer.receive_nowait(channel) is None
+
+
+async def test_a_gap_reaches_a_taker_before_what_follows(servers: list[RedisServer]) -> None:
+    async with a_layer(servers[0]) as layer:
+        channel, taker = await taking(layer, "room")
+        assert servers[0].ask("CLIENT", "KILL", "TYPE", "pubsub") == 1
+        await asyncio.wait_for(taker.looked.wait(), DEADLINE)
+        assert layer.receive_nowait(channel) == GAP
+        await layer.group_send("room", {"type": "push", "n": 1})
+        await taker.until_taken(1)
+
+
+@pytest.mark.parametrize("gap_type", ["layer.gap", None])
+async def test_a_taker_that_left_too_much_waiting_has_a_gap_behind_it(
+    servers: list[RedisServer], gap_type: str | None
+) -> None:
+    async with a_layer(servers[0], gap_type=gap_type, capacity=1) as layer:
+        channel, taker = await taking(layer, "room")
+        witness = await member_of(layer, "room")
+        taker.ready = False
+        for item in numbered("room", 2):
+            await layer.group_send(*item)
+            await heard(layer, witness)
+        taker.ready = True
+        waiting = list(iter(lambda: layer.receive_nowait(channel), None))
+        assert waiting == [{"type": "push", "n": 0}, *([GAP] if gap_type else [])]
+        await layer.group_send("room", {"type": "push", "n": 2})
+        await taker.until_taken(2)
+
+
+async def test_a_channel_with_a_taker_is_not_forgotten(servers: list[RedisServer]) -> None:
+    async with a_layer(servers[0], heartbeat=10, expiry=20) as layer:
+        unread, (taken, _) = await layer.new_channel(), await taking(layer, "room")
+        await layer.group_discard("room", taken)
+        part = layer._here()
+        for _ in range(4):
+            assert set(part.mailboxes) == {unread, taken}
+            part._sweep()
+        assert set(part.mailboxes) == {taken}
+
+
+class Straight(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
+    """Takes frames at once."""
+
+    groups = ["room"]
+    taker: Taker
+
+    def push(self, message: dict[str, Any]) -> bool:
+        return self.taker.take(message)
+
+
+async def test_a_consumer_takes_frames_without_a_task_for_each(
+    layer: RedisChannelLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(channel_layers.backends, "default", layer)
+    Straight.taker = taker = Taker()
+    sockets = [
+        ApplicationCommunicator(Straight.as_asgi(), {"type": "websocket", "path": "/"})
+        for _ in range(3)
+    ]
+    for socket_ in sockets:
+        await socket_.send_input({"type": "websocket.connect"})
+        assert (await socket_.receive_output(DEADLINE))["type"] == "websocket.accept"
+    before = asyncio.all_tasks()
+    items = numbered("room", 2)
+    await asyncio.to_thread(layer.group_send_many_sync, items)
+    await taker.until_taken(1)
+    assert [message["n"] for message in taker.taken] == [0] * 3 + [1] * 3
+    assert len({id(message) for message in taker.taken}) == 2
+    assert asyncio.all_tasks() <= before
+    for socket_ in sockets:
+        await socket_.send_input({"type": "websocket.disconnect", "code": 1000})
+        await socket_.wait(DEADLINE)
+    assert not layer._here().mailboxes
 
 
 async def test_a_message_that_is_too_large_is_refused(layer: RedisChannelLayer) -> None:
