@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, Field
 
 from protocol.fields import (
     STORABLE,
+    Emoji,
     Kind,
     Language,
     Level,
@@ -19,7 +20,14 @@ from protocol.fields import (
     Whole,
 )
 from protocol.frames import Body
-from protocol.states import AssistantState, MemberState, MessageState, RoomState
+from protocol.states import (
+    AssistantState,
+    MemberState,
+    MessageState,
+    OwnTallyState,
+    PersonState,
+    RoomState,
+)
 
 MAX_PAGE = 200
 
@@ -107,6 +115,34 @@ class HistoryQuery(Body):
     )
 
 
+class ReactionEmoji(Body):
+    """An emoji in an address."""
+
+    emoji: Emoji
+
+
+class ReactionsQuery(Body):
+    """Which reactions are asked for."""
+
+    emoji: Emoji | None = None
+
+
+class ReactionItem(Body):
+    """Who gave what, and when."""
+
+    emoji: str
+    user: PersonState
+    created_at: AwareDatetime
+
+
+class ReactionPage(Body):
+    """Reactions, the first given first."""
+
+    next: str | None
+    previous: str | None
+    results: list[ReactionItem]
+
+
 class ConversationPage(Body):
     """Conversations, newest activity first."""
 
@@ -135,5 +171,6 @@ class MessagePageBody(Body):
     """Messages in conversation order, and whether there are more on either side."""
 
     results: list[MessageState]
+    tallies: list[OwnTallyState]
     more_before: bool
     more_after: bool

@@ -11,6 +11,7 @@ from django.db.models import F, Q
 from accounts.models import User
 from chat.models import Conversation, Installation, Member, MemberQuerySet, Message
 from chat.selectors.conversations import visible_conversations
+from chat.selectors.tallies import tallies_of, tallies_since
 from chat.states import conversation_state, member_state, message_state
 from core.columns import Columns
 from core.errors import NotFound
@@ -89,6 +90,7 @@ def _changes(epoch: UUID, conversation: Conversation, since: int | None, **value
         "complete": True,
         "messages": [],
         "members": [],
+        "tallies": [],
         "snapshots": [],
         "more_before": False,
     }
@@ -119,6 +121,7 @@ def _first_load(
         reset=reset,
         messages=[message_state(message) for message in messages],
         members=[member_state(member) for member in members],
+        tallies=tallies_of(user, [message.pk for message in messages]),
         snapshots=_snapshots(messages),
         more_before=len(newest) > limits.PAGE,
     )
@@ -133,8 +136,11 @@ def _later(user: User, epoch: UUID, conversation: Conversation, since: int) -> C
     )
     known = _members(user, conversation, since).filter(seq__gt=since)
     members = list(known.order_by("seq")[: most + 1])
-    # Where one of the lists is cut, both are cut at the same seq, and the client asks on.
+    tallies = tallies_since(user, conversation.pk, since, most=most)
+    # Where one of the lists is cut, all are cut at the same seq, and the client asks on.
     cut = conversation.seq
+    if len(tallies) >= most:
+        cut = tallies[-1].seq
     for rows in (messages, members):
         if len(rows) > most:
             cut = min(cut, rows[most - 1].seq)
@@ -153,6 +159,7 @@ def _later(user: User, epoch: UUID, conversation: Conversation, since: int) -> C
         complete=cut == conversation.seq,
         messages=[message_state(message) for message in messages],
         members=[member_state(member) for member in members if member.seq <= cut],
+        tallies=[tally for tally in tallies if tally.seq <= cut],
         # Also of replies whose row did not change: their text has grown since.
         snapshots=_snapshots(
             Message.objects.filter(
