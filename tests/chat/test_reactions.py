@@ -1,10 +1,10 @@
-"""Reactions: who may give them, what they cost, and that what is counted is what a recount gives."""
+"""Reactions: who may give them, what they cost, and that tallies are what a recount gives."""
 
 import contextlib
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -325,7 +325,7 @@ def _die_in(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 
 @pytest.fixture
-def three(alice: User, bob: User, charlie: User) -> Iterator[tuple[list[User], list[Message]]]:
+def three(alice: User, bob: User, charlie: User) -> tuple[list[User], list[Message]]:
     """Three people, and three messages to react to."""
     room = create_conversation(
         user=alice, kind="group", title="Three", members=[bob.pk, charlie.pk]
@@ -334,7 +334,7 @@ def three(alice: User, bob: User, charlie: User) -> Iterator[tuple[list[User], l
         send_message(user=alice, conversation_id=room.pk, client_id=f"{n}", content="so").message
         for n in range(3)
     ]
-    yield [alice, bob, charlie], said
+    return [alice, bob, charlie], said
 
 
 @pytest.mark.timeout(240)

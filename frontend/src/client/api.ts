@@ -218,9 +218,7 @@ export class Api {
   async react(message_id: string, emoji: string, on: boolean): Promise<OwnTallyState> {
     const params = { path: { message_id, emoji } };
     const path = "/api/messages/{message_id}/reactions/{emoji}/";
-    const request = on
-      ? this.#signed.PUT(path, { params })
-      : this.#signed.DELETE(path, { params });
+    const request = on ? this.#signed.PUT(path, { params }) : this.#signed.DELETE(path, { params });
     return (await answer(request)).tally;
   }
 

@@ -190,12 +190,7 @@ export class Client {
    * Give an emoji to a message, or take it back: shown at once, and asked for as soon as the server
    * can be reached. Throws ServerError when it refuses; then nothing of it is shown any more.
    */
-  async react(
-    conversation: string,
-    message: string,
-    emoji: string,
-    on: boolean,
-  ): Promise<void> {
+  async react(conversation: string, message: string, emoji: string, on: boolean): Promise<void> {
     const tell = (wanted: boolean | null) =>
       this.#following.apply(conversation, { type: "reacting", message, emoji, on: wanted });
     tell(on);

@@ -332,10 +332,7 @@ function firstOf(changes: Changes): number {
   );
 }
 
-function applyPage(
-  known: Conversation,
-  page: Extract<Input, { type: "page" }>,
-): Conversation {
+function applyPage(known: Conversation, page: Extract<Input, { type: "page" }>): Conversation {
   // Pages asked for before a first load started afresh no longer join on.
   if (page.before !== known.oldest) return known;
   const rows = page.messages.reduce(withMessage, known);
