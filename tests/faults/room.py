@@ -183,7 +183,7 @@ class Room:
                 await self._say_and_delete(speaker)
             if self.is_group and device.open:
                 await self._mark_read(device)
-            if device.open and source.random() < 0.5:
+            if self.is_group and device.open and source.random() < 0.5:
                 await self._react(device)
             await asyncio.sleep(source.uniform(0.05, 0.8))
 
