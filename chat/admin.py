@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.models import User
-from chat.models import Assistant, Conversation, Member, Message
+from chat.models import Assistant, Conversation, Member, Message, Reaction, Tally
 from chat.services.conversations import create_conversation
 from chat.services.staff import (
     add_member_as_staff,
@@ -165,4 +165,24 @@ class MemberAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # not 
     list_filter = ("role",)
     list_select_related = ("conversation", "user", "assistant")
     search_fields = ("conversation__id", "user__username")
+    show_full_result_count = False
+
+
+@admin.register(Reaction)
+class ReactionAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+    """Reactions, to look into."""
+
+    list_display = ("message", "user", "emoji", "given", "counted", "created_at")
+    list_select_related = ("message", "user")
+    search_fields = ("message__id", "user__username")
+    show_full_result_count = False
+
+
+@admin.register(Tally)
+class TallyAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+    """What was counted under messages."""
+
+    list_display = ("message", "conversation", "seq", "counted_at")
+    list_select_related = ("message", "conversation")
+    search_fields = ("message__id", "conversation__id")
     show_full_result_count = False

@@ -5,18 +5,18 @@ publish it whole after the commit. A message that can be read from now on gets t
 next `number`. Nothing else touches either.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models.functions import Left
+from django.db.models.functions import Left, Now
 from django.utils import timezone
 
 from accounts.models import User
 from chat import feed
-from chat.models import Conversation, CurrentTransaction, Member, Message, MessageQuerySet
+from chat.models import Conversation, CurrentTransaction, Member, Message, MessageQuerySet, Tally
 from chat.states import conversation_state, member_state, message_state
 from chat.unread import touch_on_commit
 from core.columns import Columns
@@ -38,9 +38,11 @@ from protocol.events import (
     MemberUpdated,
     MessageCreated,
     MessageUpdated,
+    TallyUpdated,
 )
 from protocol.frames import Event
 from protocol.limits import LARGE_ROOM, PREVIEW
+from protocol.states import ReactedState, ReactionState, TallyState
 
 PURGE_TASK = "chat.purge_conversation"
 
@@ -132,6 +134,37 @@ class Change:
             setattr(message, name, value)
         self.publish(self._changed_event(message))
         return message
+
+    def tallied(
+        self, reactions: Mapping[UUID, list[ReactionState]], by: list[ReactedState] | None
+    ) -> None:
+        """Store what was counted under these messages with one seq, and tell of it.
+
+        `by` is whose reactions changed, None if those are too many to say.
+        """
+        seq = self._next_seq()
+        Tally.objects.bulk_create(
+            [
+                Tally(
+                    message_id=message,
+                    conversation=self.conversation,
+                    reactions=[kind.model_dump(mode="json") for kind in kinds],
+                    seq=seq,
+                    counted_at=Now(),
+                )
+                for message, kinds in reactions.items()
+            ],
+            update_conflicts=True,
+            unique_fields=["message"],
+            update_fields=["reactions", "seq", "counted_at"],
+        )
+        tallies = [
+            TallyState(message=message, seq=seq, reactions=kinds)
+            for message, kinds in reactions.items()
+        ]
+        self.publish(
+            TallyUpdated(conversation=self.conversation.pk, seq=seq, tallies=tallies, by=by)
+        )
 
     def repeat(self, row: Message) -> None:
         """Tell of a row once more, as it stands: nothing of it has changed."""

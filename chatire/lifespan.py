@@ -11,6 +11,7 @@ from django.conf import settings
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from chat import unread
+from chat.services import reactions
 from chat.socket import registry
 from core import threads
 from core.health import database_answers, encode_health
@@ -53,6 +54,7 @@ async def lifespan(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     if hasattr(layer, "close"):
         await layer.close()
     await in_thread(unread.stop)
+    await in_thread(reactions.stop)
     await asyncio.to_thread(threads.shutdown)
     await send({"type": "lifespan.shutdown.complete"})
 

@@ -14,6 +14,7 @@ from protocol.errors import ErrorCode
 from protocol.fields import (
     ClientId,
     Content,
+    Emoji,
     Language,
     ModelName,
     RoomsCursor,
@@ -23,7 +24,7 @@ from protocol.fields import (
     member_errors,
 )
 from protocol.frames import COMMANDS, Ack, Body, Command, Frame, Told
-from protocol.states import Changes, MessageState, MineState, PersonChanges
+from protocol.states import Changes, MessageState, MineState, OwnTallyState, PersonChanges
 
 # --- Bodies that REST and the socket share ---------------------------------------------------
 
@@ -80,6 +81,16 @@ class MessageBody(Body):
 
 class MessageAck(MessageBody, Ack):
     """The message as it is now."""
+
+
+class TallyBody(Body):
+    """What is counted under a message, with one's own as it is about to be counted."""
+
+    tally: OwnTallyState
+
+
+class TallyAck(TallyBody, Ack):
+    """What is counted under the message, with one's own as it is about to be counted."""
 
 
 class MineBody(Body):
@@ -179,6 +190,18 @@ class DeleteMessage(Command):
 
     type: Literal["message.delete"]
     message: UUID
+
+
+class React(Command):
+    """Give an emoji to a message, or take it back."""
+
+    answer: ClassVar = TallyAck
+    rest: ClassVar = "PUT /api/messages/{message}/reactions/{emoji}/"
+
+    type: Literal["message.react"]
+    message: UUID
+    emoji: Emoji
+    on: bool
 
 
 class StopReply(Command):

@@ -12,6 +12,7 @@ from protocol.limits import (
     HEARTBEAT_SECONDS,
     MAX_CONTENT,
     MAX_FRAME_BYTES,
+    MAX_REACTIONS,
     MAX_SUBSCRIPTIONS,
     MAX_WAITING_COMMANDS,
     PROTOCOL,
@@ -23,7 +24,9 @@ from protocol.states import (
     MineState,
     NotificationState,
     PersonState,
+    ReactedState,
     RoomTouch,
+    TallyState,
 )
 
 
@@ -43,6 +46,10 @@ class Limits(Told):
     waiting_commands: int = Field(
         default=MAX_WAITING_COMMANDS,
         description="commands of one socket without an answer; beyond: `too_many_commands`",
+    )
+    reactions: int = Field(
+        default=MAX_REACTIONS,
+        description="kinds of reactions under one message; beyond: `too_many_reactions`",
     )
     frames_per_second: float = Field(
         default=FRAMES_PER_SECOND,
@@ -112,6 +119,14 @@ class MemberLeft(_Durable):
     type: Literal["member.left"] = "member.left"
     member: MemberState
     people: int
+
+
+class TallyUpdated(_Durable):
+    """Reactions were counted under some messages; at most once a second."""
+
+    type: Literal["tally.updated"] = "tally.updated"
+    tallies: list[TallyState]
+    by: list[ReactedState] | None = Field(description="whose changed; null: too many to say")
 
 
 class ConversationUpdated(_Durable):

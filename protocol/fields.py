@@ -3,6 +3,8 @@
 One input has one type, whether it comes by REST, by socket or by address.
 """
 
+import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -48,6 +50,28 @@ def _not_blank(value: str) -> str:
     return value
 
 
+# One emoji as Unicode's UTS 51 builds them: flags, keycaps, and others with a skin tone, tags and
+# what is joined to them. Or the name of one of an installation's own.
+_PICTURE = (
+    "[\u00a9\u00ae\u203c-\u3299\U0001f000-\U0001f1e5\U0001f200-\U0001faff][\U0001f3fb-\U0001f3ff]?"
+)
+_EMOJI = re.compile(
+    "[\U0001f1e6-\U0001f1ff]{2}|[0-9#*]\u20e3"
+    f"|{_PICTURE}[\U000e0020-\U000e007f]*(\u200d{_PICTURE})*"
+    "|:[a-z0-9_+-]{1,30}:"
+)
+
+
+def _emoji(value: Any) -> Any:
+    """Return an emoji in its one spelling. Variation selectors make two strings of one picture."""
+    if not isinstance(value, str):
+        return value
+    spelt = unicodedata.normalize("NFC", value).replace("\ufe0f", "")
+    if not _EMOJI.fullmatch(spelt):
+        raise ValueError("must be one emoji, or the name of one as :name:")
+    return spelt
+
+
 # Written after the bounds, which are so part of every schema; looked at before them.
 STORABLE = BeforeValidator(_storable)
 
@@ -71,6 +95,8 @@ Whole = Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(_digits)]
 
 # With its offset, of which PostgreSQL takes fewer than others do.
 Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+Emoji = Annotated[str, Field(min_length=1, max_length=32), BeforeValidator(_emoji), STORABLE]
+
 # Opaque: what an answer about one's own list gave.
 RoomsCursor = Annotated[str, Field(min_length=1, max_length=6000), STORABLE]
 

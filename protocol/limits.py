@@ -28,6 +28,8 @@ PAGE: Final = 50  # messages in a first load or a page of history
 MAX_CHANGES: Final = 500  # changed rows in one answer to `since`
 # Beyond so many people a first load has the managers only, and joins come as `members.changed`.
 LARGE_ROOM: Final = 100
+MAX_REACTIONS: Final = 20  # kinds under one message
+FACES: Final = 5  # people named by each kind of reaction; the rest over REST
 PREVIEW: Final = 140  # characters of the newest message in a list
 FIRST_ROOMS: Final = 50  # conversations in the first answer about one's own list
 MAX_ROOMS: Final = 500  # and in each further one

@@ -175,6 +175,36 @@ class NotificationState(Frame):
     created_at: datetime
 
 
+class ReactionState(Frame):
+    """How many people gave one emoji, and who they are: the first five."""
+
+    emoji: str
+    count: int
+    users: list[UUID]
+
+
+class TallyState(Frame):
+    """What was counted under a message, the emoji that was first given first."""
+
+    message: UUID
+    seq: int
+    reactions: list[ReactionState]
+
+
+class OwnTallyState(TallyState):
+    """The same for one person; `mine` are the emoji that they gave."""
+
+    mine: list[str]
+
+
+class ReactedState(Frame):
+    """All the emoji that a person has given to a message, now that some have changed."""
+
+    message: UUID
+    user: UUID
+    emojis: list[str]
+
+
 class Snapshot(Frame):
     """A streaming reply so far; the next delta of this attempt has `index`."""
 
@@ -201,6 +231,8 @@ class Changes(Frame):
     complete: bool
     messages: list[MessageState]
     members: list[MemberState]
+    # In a first load, those of its messages.
+    tallies: list[OwnTallyState]
     snapshots: list[Snapshot]
     # Are there messages older than these? Only in a first load.
     more_before: bool

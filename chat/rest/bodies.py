@@ -1,5 +1,6 @@
 """What REST takes and answers beyond the protocol's own states and the bodies of commands."""
 
+from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -7,6 +8,7 @@ from pydantic import Field
 
 from protocol.fields import (
     STORABLE,
+    Emoji,
     Kind,
     Language,
     Level,
@@ -20,7 +22,14 @@ from protocol.fields import (
     Whole,
 )
 from protocol.frames import Body
-from protocol.states import AssistantState, MemberState, MessageState, RoomState
+from protocol.states import (
+    AssistantState,
+    MemberState,
+    MessageState,
+    OwnTallyState,
+    PersonState,
+    RoomState,
+)
 
 MAX_PAGE = 200
 
@@ -108,6 +117,34 @@ class HistoryQuery(Body):
     )
 
 
+class ReactionEmoji(Body):
+    """An emoji in an address."""
+
+    emoji: Emoji
+
+
+class ReactionsQuery(Body):
+    """Which reactions are asked for."""
+
+    emoji: Emoji | None = None
+
+
+class ReactionItem(Body):
+    """Who gave what, and when."""
+
+    emoji: str
+    user: PersonState
+    created_at: datetime
+
+
+class ReactionPage(Body):
+    """Reactions, the first given first."""
+
+    next: str | None
+    previous: str | None
+    results: list[ReactionItem]
+
+
 class ConversationPage(Body):
     """Conversations, newest activity first."""
 
@@ -136,5 +173,6 @@ class MessagePageBody(Body):
     """Messages in conversation order, and whether there are more on either side."""
 
     results: list[MessageState]
+    tallies: list[OwnTallyState]
     more_before: bool
     more_after: bool

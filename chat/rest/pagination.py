@@ -1,4 +1,4 @@
-"""Pages of conversations, assistants and members."""
+"""Pages of conversations, assistants, members and reactions."""
 
 from datetime import datetime
 
@@ -35,3 +35,10 @@ class ByJoining(_ByTime):
 
     page_size = 100
     ordering = ("joined_at", "id")
+
+
+class ByReacting(_ByTime):
+    """The first given first."""
+
+    page_size = 100
+    ordering = ("created_at", "id")

@@ -19,6 +19,8 @@ urlpatterns = [
         views.MemberView.as_view(),
     ),
     path("messages/<uuid:message_id>/", views.MessageView.as_view()),
+    path("messages/<uuid:message_id>/reactions/", views.ReactionsView.as_view()),
+    path("messages/<uuid:message_id>/reactions/<str:emoji>/", views.ReactionView.as_view()),
     path("messages/<uuid:message_id>/stop/", views.StopView.as_view()),
     path("messages/<uuid:message_id>/regenerate/", views.RegenerateView.as_view()),
     path("messages/<uuid:message_id>/continue/", views.ContinueView.as_view()),

@@ -9,7 +9,7 @@ from rest_framework.views import APIView
 
 from accounts.authentication import person
 from chat.rest import bodies
-from chat.rest.pagination import ByActivity, ByCreation, ByJoining
+from chat.rest.pagination import ByActivity, ByCreation, ByJoining, ByReacting
 from chat.selectors.conversations import (
     active_assistants,
     members_of,
@@ -18,6 +18,7 @@ from chat.selectors.conversations import (
 from chat.selectors.messages import message_page, visible_message
 from chat.selectors.rooms import person_changes, room_state, room_states
 from chat.selectors.sync import changes_since
+from chat.selectors.tallies import reactions_to, tallies_of
 from chat.services.conversations import (
     create_conversation,
     delete_conversation,
@@ -26,8 +27,9 @@ from chat.services.conversations import (
 from chat.services.members import add_member, change_member, remove_member
 from chat.services.messages import SentMessage, delete_message, edit_message, send_message
 from chat.services.mine import change_mine, mark_read
+from chat.services.reactions import react
 from chat.services.reply_actions import continue_reply, regenerate, request_stop
-from chat.states import assistant_state, member_state, message_state
+from chat.states import assistant_state, member_state, message_state, person_state
 from core.rest import answer, parse, parse_query
 from core.schema import errors, query_parameters
 from protocol import limits
@@ -38,6 +40,7 @@ from protocol.commands import (
     NewMessage,
     ReadMark,
     SentMessageBody,
+    TallyBody,
 )
 from protocol.states import Changes, MemberState, MessageState, PersonChanges, RoomState
 
@@ -153,6 +156,7 @@ class MessagesView(APIView):
         return answer(
             bodies.MessagePageBody(
                 results=[message_state(message) for message in page.messages],
+                tallies=tallies_of(person(request), [message.pk for message in page.messages]),
                 more_before=page.more_before,
                 more_after=page.more_after,
             )
@@ -337,6 +341,56 @@ class MessageView(APIView):
         """Delete a message of one's own, or as a manager any: its place stays, its text is gone."""
         message = delete_message(user=person(request), message_id=message_id)
         return answer(MessageBody(message=message_state(message)))
+
+
+class ReactionsView(APIView):
+    """Who reacted to a message."""
+
+    @extend_schema(
+        operation_id="reactions_list",
+        parameters=[*ByReacting.parameters(), *query_parameters(bodies.ReactionsQuery)],
+        responses={200: bodies.ReactionPage, **errors(400, 401, 404)},
+    )
+    def get(self, request: Request, message_id: UUID) -> Response:
+        """List the reactions to a message, with one emoji or any, the first given first."""
+        query = parse_query(bodies.ReactionsQuery, request)
+        pages = ByReacting()
+        reactions = reactions_to(person(request), message_id, emoji=query.emoji)
+        rows = pages.paginate_queryset(reactions, request, self)
+        items = [
+            bodies.ReactionItem(
+                emoji=row.emoji, user=person_state(row.user), created_at=row.created_at
+            )
+            for row in rows or []
+        ]
+        return pages.get_paginated_response([item.model_dump(mode="json") for item in items])
+
+
+class ReactionView(APIView):
+    """One's own reaction to a message."""
+
+    @extend_schema(
+        operation_id="reactions_put",
+        request=None,
+        responses={200: TallyBody, **errors(400, 401, 404, 409)},
+    )
+    def put(self, request: Request, message_id: UUID, emoji: str) -> Response:
+        """Give an emoji to a message; again is once."""
+        return self._react(request, message_id, emoji, on=True)
+
+    @extend_schema(
+        operation_id="reactions_delete",
+        responses={200: TallyBody, **errors(400, 401, 404)},
+    )
+    def delete(self, request: Request, message_id: UUID, emoji: str) -> Response:
+        """Take it back."""
+        return self._react(request, message_id, emoji, on=False)
+
+    @staticmethod
+    def _react(request: Request, message_id: UUID, emoji: str, *, on: bool) -> Response:
+        spelt = parse(bodies.ReactionEmoji, {"emoji": emoji}).emoji
+        tally = react(user=person(request), message_id=message_id, emoji=spelt, on=on)
+        return answer(TallyBody(tally=tally))
 
 
 class StopView(APIView):

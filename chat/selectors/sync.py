@@ -10,6 +10,7 @@ from django.db.models import Model
 
 from accounts.models import User
 from chat.models import Assistant, Conversation, Installation, Member, Message
+from chat.selectors.tallies import tallies_of, tallies_since
 from chat.states import conversation_state, member_state, message_state
 from core.columns import Columns
 from core.errors import NotFound
@@ -133,6 +134,7 @@ def _changes(epoch: UUID, conversation: Conversation, since: int | None, **value
         "complete": True,
         "messages": [],
         "members": [],
+        "tallies": [],
         "snapshots": [],
         "more_before": False,
     }
@@ -158,6 +160,7 @@ def _first_load(user: User, standing: _Standing, since: int | None, *, reset: bo
         reset=reset,
         messages=[message_state(message) for message in messages],
         members=[member_state(member) for member in members],
+        tallies=tallies_of(user, [message.pk for message in messages]),
         snapshots=_snapshots(messages),
         more_before=len(newest) > limits.PAGE,
     )
@@ -169,8 +172,11 @@ def _later(user: User, standing: _Standing, since: int) -> Changes:
     messages = _messages(conversation, changed, since, most + 1)
     changed = "AND m.seq > %(since)s ORDER BY m.seq LIMIT %(most)s"
     members = _members(user, conversation, since, changed, most=most + 1)
-    # Where one of the lists is cut, both are cut at the same seq, and the client asks on.
+    tallies = tallies_since(user, conversation.pk, since, most=most)
+    # Where one of the lists is cut, all are cut at the same seq, and the client asks on.
     cut = conversation.seq
+    if len(tallies) >= most:
+        cut = tallies[-1].seq
     for rows in (messages, members):
         if len(rows) > most:
             cut = min(cut, rows[most - 1].seq)
@@ -195,6 +201,7 @@ def _later(user: User, standing: _Standing, since: int) -> Changes:
         complete=cut == conversation.seq,
         messages=[message_state(message) for message in messages],
         members=[member_state(member) for member in members if member.seq <= cut],
+        tallies=[tally for tally in tallies if tally.seq <= cut],
         snapshots=_snapshots(streaming),
     )
 

@@ -20,6 +20,10 @@ WITH gone AS (
         WHERE c.id = %s AND c.deleted_at IS NOT NULL
         ORDER BY m.created_seq DESC LIMIT %s
     ) RETURNING id
+), reactions AS (
+    DELETE FROM chat_reaction WHERE message_id IN (SELECT id FROM gone)
+), tallies AS (
+    DELETE FROM chat_tally WHERE message_id IN (SELECT id FROM gone)
 ), chunks AS (
     DELETE FROM chat_replychunk WHERE message_id IN (SELECT id FROM gone)
 )

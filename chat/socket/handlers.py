@@ -10,6 +10,7 @@ from chat.selectors.rooms import person_changes
 from chat.selectors.sync import changes_since
 from chat.services.messages import SentMessage, delete_message, edit_message, send_message
 from chat.services.mine import mark_read
+from chat.services.reactions import react
 from chat.services.reply_actions import continue_reply, regenerate, request_stop
 from chat.socket.roster import roster
 from chat.socket.subscriptions import Subscriptions
@@ -28,6 +29,7 @@ from protocol.commands import (
     NewMessage,
     Ping,
     Pong,
+    React,
     Read,
     ReadAck,
     RegenerateReply,
@@ -38,6 +40,7 @@ from protocol.commands import (
     SubscribeAck,
     Sync,
     SyncAck,
+    TallyAck,
     Typing,
     Unsubscribe,
 )
@@ -166,6 +169,19 @@ async def delete(socket: Socket, command: DeleteMessage) -> None:
     """Delete a message; its place stays."""
     message = await in_thread(delete_message, user=socket.user, message_id=command.message)
     socket.answer(MessageAck(id=command.id, message=message_state(message)))
+
+
+@handles(React)
+async def give_reaction(socket: Socket, command: React) -> None:
+    """Give an emoji to a message, or take it back."""
+    tally = await in_thread(
+        react,
+        user=socket.user,
+        message_id=command.message,
+        emoji=command.emoji,
+        on=command.on,
+    )
+    socket.answer(TallyAck(id=command.id, tally=tally))
 
 
 @handles(StopReply)

@@ -29,6 +29,7 @@ from chat.replies import reaper
 from chat.replies.active import Halt
 from chat.replies.flusher import Flusher
 from chat.replies.runner import Runner
+from chat.services import reactions
 from chat.services.reply_actions import STOP_SIGNAL
 from chatire.worker.connector import SteadyConnector
 from chatire.worker.probe import Health, serve_probe
@@ -117,6 +118,7 @@ class WorkerProcess:
                 loops = [
                     asyncio.create_task(self.flusher.run(), name="flusher"),
                     self._every(_REAP_SECONDS, self._take_over, "reaper"),
+                    self._every(_REAP_SECONDS, self._count_reactions, "reactions"),
                     self._every(_FORGOTTEN_SECONDS, self._find_forgotten, "forgotten"),
                     self._every(_CLEAN_UP_SECONDS, self._clean_up, "clean_up"),
                     self._every(_SESSIONS_SECONDS, _in_thread(delete_expired_sessions), "sessions"),
@@ -229,6 +231,7 @@ class WorkerProcess:
         if hasattr(layer, "close"):
             await layer.close()
         await asyncio.to_thread(unread.stop)
+        await asyncio.to_thread(reactions.stop)
         for connection in self._connections:
             connection.inc_thread_sharing()
             connection.close()
@@ -255,6 +258,9 @@ class WorkerProcess:
 
     async def _take_over(self) -> None:
         await in_thread(reaper.take_over, judge=self._judge())
+
+    async def _count_reactions(self) -> None:
+        await in_thread(reactions.count_missed)
 
     async def _clean_up(self) -> None:
         await in_thread(reaper.clean_up, judge=self._judge())

@@ -15,10 +15,12 @@ import {
   type Input,
   messageText,
   reduce,
+  shownReactions,
 } from "../src/client/reducer";
 
 interface Recording {
   name: string;
+  me: string;
   inputs: Input[];
   expected: Changes;
 }
@@ -40,6 +42,8 @@ function view(known: Conversation, oldest: number) {
     people: known.people.count,
     state,
     messages: shown,
+    tallies: shown.map((message) => known.tallies[message.id]),
+    reactions: shown.map((message) => shownReactions(known, message.id)),
     texts: shown.map((message) => messageText(message, known.streams[message.id])),
     // Those who left before a first load are not in it.
     members: Object.values(known.members)
@@ -53,8 +57,8 @@ test.skipIf(!recorded)("there are recordings", () => {
   expect(recordings).not.toEqual([]);
 });
 
-test.skipIf(!recorded).each(recordings)("$name", ({ inputs, expected }) => {
-  const empty = emptyConversation(expected.conversation.id);
+test.skipIf(!recorded).each(recordings)("$name", ({ me, inputs, expected }) => {
+  const empty = emptyConversation(expected.conversation.id, me);
   const told = inputs.reduce(reduce, empty);
   const fetched: Input[] = [{ type: "subscribing" }, { type: "changes", changes: expected }];
   const fresh = fetched.reduce(reduce, empty);

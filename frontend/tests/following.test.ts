@@ -3,7 +3,7 @@ import type { Api } from "../src/client/api";
 import { ServerError, Unreachable } from "../src/client/errors";
 import { emptyFeed, type FeedInput, reduceFeed } from "../src/client/feed";
 import { Following } from "../src/client/following";
-import type { Changes, Command, MessageState } from "../src/client/protocol";
+import type { Changes, Command, MessageState, OwnTallyState } from "../src/client/protocol";
 import { visibleMessages } from "../src/client/reducer";
 import { Retries } from "../src/client/retries";
 import type { Socket } from "../src/client/socket";
@@ -26,7 +26,11 @@ let status: string;
 let told: FeedInput[];
 /** What the server makes of either. */
 let answer: (since: number | null) => Promise<Changes>;
-let page: (before: number) => Promise<{ results: MessageState[]; more_before: boolean }>;
+let page: (before: number) => Promise<{
+  results: MessageState[];
+  tallies: OwnTallyState[];
+  more_before: boolean;
+}>;
 let acknowledge: () => Promise<object>;
 
 const pass = (ms = 0) => vi.advanceTimersByTimeAsync(ms);
@@ -41,8 +45,8 @@ beforeEach(() => {
   status = "open";
   answer = async (since) => room.changes(since);
   page = async (before) => {
-    const { messages: results, more_before } = room.history(before, 50);
-    return { results, more_before };
+    const { messages: results, tallies, more_before } = room.history(before, 50);
+    return { results, tallies, more_before };
   };
   acknowledge = async () => ({ mine: aRoom(ROOM).mine });
   const socket = {

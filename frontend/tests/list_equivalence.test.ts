@@ -38,9 +38,7 @@ test.skipIf(!recorded)("there are recordings", () => {
 
 test.skipIf(!recorded).each(recordings)("$name", ({ inputs, expected }) => {
   const told = inputs.reduce(reduceFeed, emptyFeed());
-  const rooms = Object.fromEntries(
-    Object.values(told.rooms).map((room) => [room.id, shown(room)]),
-  );
+  const rooms = Object.fromEntries(Object.values(told.rooms).map((room) => [room.id, shown(room)]));
   expect(rooms).toEqual(expected);
   expect([hasFeedGap(told), wantsRooms(told)]).toEqual([false, false]);
 });

@@ -6,6 +6,7 @@ import type {
   ConversationState,
   MemberState,
   MessageState,
+  OwnTallyState,
   Status,
 } from "../src/client/protocol";
 
@@ -52,6 +53,7 @@ export class Room {
   readonly events: ConversationEvent[] = [];
   readonly messages = new Map<string, MessageState>();
   readonly members = new Map<string, MemberState>();
+  readonly tallies = new Map<string, OwnTallyState>();
   readonly replies = new Map<string, Reply>();
   /** How many messages can be read, and people are present. */
   number = 0;
@@ -181,6 +183,21 @@ export class Room {
     return [...this.replies.keys()];
   }
 
+  /** These people have given an emoji to a message; `mine` are one's own. */
+  count(message: string, emoji: string, users: string[], me: string, told = true): void {
+    const seq = this.#next();
+    const reactions = users.length > 0 ? [{ emoji, count: users.length, users }] : [];
+    const mine = users.includes(me) ? [emoji] : [];
+    this.tallies.set(message, { message, seq, reactions, mine });
+    this.events.push({
+      type: "tally.updated",
+      conversation: ROOM,
+      seq,
+      tallies: [{ message, seq, reactions }],
+      by: told ? [{ message, user: me, emojis: mine }] : null,
+    });
+  }
+
   changes(since: number | null, most = 500): Changes {
     const reset = since !== null && since > this.state.seq;
     const all = [...this.messages.values()].sort((a, b) => a.created_seq - b.created_seq);
@@ -203,6 +220,9 @@ export class Room {
       complete: seq === this.state.seq,
       messages,
       members,
+      tallies: [...this.tallies.values()].filter(
+        (one) => one.seq <= seq && (from === null || one.seq > from),
+      ),
       snapshots: [...this.replies]
         .filter(([id]) => (this.messages.get(id)?.seq ?? 0) <= seq)
         .map(([message, { attempt, parts }]) => ({
@@ -218,11 +238,16 @@ export class Room {
     };
   }
 
-  history(before: number, limit: number): { messages: MessageState[]; more_before: boolean } {
+  history(
+    before: number,
+    limit: number,
+  ): { messages: MessageState[]; tallies: OwnTallyState[]; more_before: boolean } {
     const older = [...this.messages.values()]
       .filter((one) => one.created_seq < before)
       .sort((a, b) => a.created_seq - b.created_seq);
-    return { messages: older.slice(-limit), more_before: older.length > limit };
+    const messages = older.slice(-limit);
+    const tallies = messages.flatMap(({ id }) => this.tallies.get(id) ?? []);
+    return { messages, tallies, more_before: older.length > limit };
   }
 
   /** What a message says so far; a stream that has only begun repeats what the row says. */

@@ -145,6 +145,7 @@ export class FakeServer {
     frame_bytes: 65536,
     content: 32000,
     subscriptions: 200,
+    reactions: 20,
     waiting_commands: 32,
     frames_per_second: 50,
     frames_burst: 200,
@@ -384,7 +385,12 @@ export class FakeServer {
     }
     if (pathname === `${room}messages/`) {
       const page = this.room.history(Number(searchParams.get("before")), 50);
-      return json({ results: page.messages, more_before: page.more_before, more_after: true });
+      return json({
+        results: page.messages,
+        tallies: page.tallies,
+        more_before: page.more_before,
+        more_after: true,
+      });
     }
     if (pathname === `${room}read/`) return json(this.mark(ROOM, body));
     const [, , collection, id = "", action] = pathname.split("/");

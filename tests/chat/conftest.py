@@ -7,6 +7,7 @@ import pytest
 from accounts.models import User
 from chat import unread
 from chat.models import Assistant, Conversation
+from chat.services import reactions
 from chat.services.conversations import create_conversation
 
 
@@ -15,6 +16,7 @@ def _no_touches_across_tests() -> Iterator[None]:
     """The thread that counts unread messages ends with the test whose rows it counts."""
     yield
     unread.stop()
+    reactions.stop()
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
-from chat.models import Assistant, Conversation, Member, Message
+from chat.models import Assistant, Conversation, Member, Message, Reaction, Tally
 from chat.services.messages import send_message
+from chat.services.reactions import count_reactions, react
 
 pytestmark = pytest.mark.django_db
 
@@ -51,12 +52,22 @@ def change(staff: Client, group: Conversation, **changed: object) -> None:
     group.refresh_from_db()
 
 
-@pytest.mark.parametrize("model", ["assistant", "conversation", "member", "message"])
+@pytest.mark.parametrize(
+    "model", ["assistant", "conversation", "member", "message", "reaction", "tally"]
+)
 def test_every_list_and_form_opens(
     staff: Client, alice: User, chat: Conversation, model: str
 ) -> None:
-    send_message(user=alice, conversation_id=chat.pk, client_id="1", content="hello")
-    rows = {"assistant": Assistant, "conversation": Conversation, "member": Member}
+    said = send_message(user=alice, conversation_id=chat.pk, client_id="1", content="hello")
+    react(user=alice, message_id=said.message.pk, emoji="👍", on=True)
+    count_reactions(conversation_id=chat.pk)
+    rows = {
+        "assistant": Assistant,
+        "conversation": Conversation,
+        "member": Member,
+        "reaction": Reaction,
+        "tally": Tally,
+    }
     row = rows.get(model, Message).objects.first()
 
     assert staff.get(reverse(f"admin:chat_{model}_changelist")).status_code == 200

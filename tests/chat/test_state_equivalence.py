@@ -25,7 +25,16 @@ from accounts.models import User
 from chat import unread
 from chat.models import Assistant, Conversation, Member, Message, ReplyChunk
 from chat.selectors.sync import changes_since
-from chat.services import conversations, members, messages, mine, replies, reply_actions, staff
+from chat.services import (
+    conversations,
+    members,
+    messages,
+    mine,
+    reactions,
+    replies,
+    reply_actions,
+    staff,
+)
 from chat.services.replies import Claim, Outcome
 from core import publishing
 from core.publishing import ROSTERS, Publication, to_conversation, user_group
@@ -135,6 +144,15 @@ class World:
         self.flush(claim, "it ")
         return claim
 
+    def react(self, user: User, message: Message, emoji: str, *, on: bool = True) -> None:
+        """Give an emoji, or take it back; it is not counted yet."""
+        reactions.react(user=user, message_id=message.pk, emoji=emoji, on=on)
+
+    def count(self) -> None:
+        """Count all reactions, as is done once a second."""
+        while reactions.count_reactions(conversation_id=self.id):
+            pass
+
     def member(self, user: User) -> UUID:
         """A person's membership."""
         return Member.objects.get(conversation_id=self.id, user=user).pk
@@ -168,6 +186,9 @@ def open_world(
 
     monkeypatch.setattr(publishing, "publish_now", hear)
     monkeypatch.setattr(unread, "_touch", lambda touch: None)
+    # Counting is an act of its own here.
+    monkeypatch.setattr(reactions, "INTERVAL", 0.0)
+    monkeypatch.setattr(reactions._counting, "soon", lambda conversation: None)
     yield open_one
     connection.close()
 
@@ -418,6 +439,32 @@ SCENARIOS: dict[str, Any] = {
             user=world.bob, conversation_id=world.id, number=said.number
         ),
     ),
+    "count_reactions": _then(
+        lambda world: (said := world.say(), world.react(world.alice, said, "👍"))[0],
+        lambda world, said: (world.react(world.bob, said, "👍"), world.count()),
+    ),
+    "count_reactions under two messages": _then(
+        lambda world: [world.say(), world.say()],
+        lambda world, said: (
+            world.react(world.alice, said[0], "👍"),
+            world.react(world.alice, said[1], "🎉"),
+            world.react(world.bob, said[1], "❤"),
+            world.count(),
+        ),
+    ),
+    "count_reactions taken back": _then(
+        lambda world: (
+            said := world.say(),
+            world.react(world.alice, said, "👍"),
+            world.react(world.bob, said, "👍"),
+            world.count(),
+        )[0],
+        lambda world, said: (world.react(world.alice, said, "👍", on=False), world.count()),
+    ),
+    "count_reactions that were taken back before": _then(
+        lambda world: (said := world.say(), world.react(world.alice, said, "👍"))[0],
+        lambda world, said: (world.react(world.alice, said, "👍", on=False), world.count()),
+    ),
     "mark_read back": _then(
         lambda world: mine.mark_read(
             user=world.bob, conversation_id=world.id, number=world.say().number
@@ -451,9 +498,9 @@ def test_every_service_that_changes_a_conversation_is_among_the_scenarios() -> N
     }
 
 
-def loaded(answer: Frame) -> Known:
+def loaded(answer: Frame, me: str = "") -> Known:
     """A client that has just come."""
-    known = Known()
+    known = Known(me)
     known.subscribing()
     known.load(answer)
     return known
@@ -478,9 +525,10 @@ def record(world: World, scenario: str) -> tuple[Frame, list[Frame], Frame]:
 def test_the_events_of_a_change_lead_to_the_state_fetched_afresh(
     open_world: Callable[..., World], scenario: str
 ) -> None:
-    before, events, after = record(open_world(kind_of(scenario)), scenario)
+    world = open_world(kind_of(scenario))
+    before, events, after = record(world, scenario)
 
-    known = loaded(before)
+    known = loaded(before, str(world.alice.pk))
     for event in events:
         known.event(event)
 
@@ -501,7 +549,7 @@ def test_who_missed_the_events_is_brought_to_the_same_state(
     world = open_world(kind_of(scenario))
     before, events, after = record(world, scenario)
 
-    known = loaded(before)
+    known = loaded(before, str(world.alice.pk))
     known.subscribing()
     known.load(world.fetch(since=known.since))
     # Late ones change nothing any more.
@@ -546,8 +594,9 @@ def test_a_new_conversation_is_whole_by_its_first_events(
 class Client:
     """A reducer behind a bad network. `inputs` is what it was given, for the other reducer."""
 
-    def __init__(self) -> None:
-        self.known = Known()
+    def __init__(self, world: World) -> None:
+        self.me = str(world.alice.pk)
+        self.known = Known(self.me)
         self.inputs: list[Frame] = []
         self.connected = False
         self.missed = False
@@ -602,7 +651,7 @@ class Client:
     def forget(self) -> None:
         """Load the page again."""
         self.lose_connection()
-        self.known = Known()
+        self.known = Known(self.me)
         self.inputs.clear()
 
     def _take(self, frame: Frame) -> None:
@@ -663,6 +712,10 @@ def _act(world: World, source: random.Random) -> None:
     cut = ended.exclude(status=Message.Status.COMPLETE)
     if cut.exists() and room:
         acts.append(lambda: _continue_one(world, source.choice(list(cut))))
+    said = Message.objects.filter(conversation_id=world.id, deleted_at=None)
+    if said.exists():
+        acts += [lambda: _react(world, source, list(said))] * 3
+    acts.append(world.count)
     own = Message.objects.filter(conversation_id=world.id, author_user=world.alice)
     if own.exists() and room:
         acts.append(lambda: _edit(world, source.choice(list(own))))
@@ -673,6 +726,15 @@ def _claim(world: World, reply: Message) -> None:
     claim = replies.claim_reply(message_id=reply.pk, conversation_id=world.id)
     if claim is not None and claim.message.content:
         world.flush(claim, claim.message.content)
+
+
+def _react(world: World, source: random.Random, said: list[Message]) -> None:
+    """React several times, and mostly let it be counted."""
+    for _ in range(source.randint(1, 8)):
+        user, emoji = source.choice([world.alice, world.bob]), source.choice("👍🎉🙂")
+        world.react(user, source.choice(said), emoji, on=source.random() < 0.7)
+    if source.random() < 0.7:
+        world.count()
 
 
 def _join_or_leave(world: World) -> None:
@@ -708,7 +770,7 @@ class _Quiet(random.Random):
 
 def play(world: World, source: random.Random, steps: int) -> list[tuple[Client, Frame]]:
     """Let random things happen to a conversation under three clients; then let all catch up."""
-    clients = [Client() for _ in range(3)]
+    clients = [Client(world) for _ in range(3)]
     for client in clients:
         client.subscribe(world, _Quiet())
     for _ in range(steps):
@@ -773,10 +835,12 @@ def test_the_frontends_reducer_comes_to_the_same_states(
 ) -> None:
     cases: list[Frame] = []
     for scenario in SCENARIOS:
-        before, events, after = record(open_world(kind_of(scenario)), scenario)
+        world = open_world(kind_of(scenario))
+        before, events, after = record(world, scenario)
+        me = str(world.alice.pk)
         inputs = [{"type": "subscribing"}, {"type": "changes", "changes": before}]
         inputs += [{"type": "event", "event": event} for event in events]
-        cases.append({"name": scenario, "inputs": inputs, "expected": after})
+        cases.append({"name": scenario, "me": me, "inputs": inputs, "expected": after})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "MAX_CHANGES", 4)
         patch.setattr(limits, "PAGE", 6)
@@ -784,5 +848,12 @@ def test_the_frontends_reducer_comes_to_the_same_states(
             world = open_world("assistant" if seed % 2 else "group")
             for number, (client, fetched) in enumerate(play(world, random.Random(seed), 30)):
                 name = f"random sequence {seed}, client {number}"
-                cases.append({"name": name, "inputs": client.inputs, "expected": fetched})
+                cases.append(
+                    {
+                        "name": name,
+                        "me": client.me,
+                        "inputs": client.inputs,
+                        "expected": fetched,
+                    }
+                )
     play_to_the_frontend("equivalence.test.ts", cases, tmp_path)

@@ -54,12 +54,14 @@ class Device:
         conversation: str,
         ledger: Ledger,
         source: random.Random,
+        me: str = "",
         small_buffers: bool = False,
         wrong_clock: bool = False,
     ) -> None:
         self.name = name
         self.conversation = conversation
-        self.known = Known()
+        self.me = me
+        self.known = Known(me)
         self.rooms = KnownRooms()
         self.open = False
         self.subscribed = False
@@ -112,7 +114,7 @@ class Device:
 
     def forget(self) -> None:
         """Forget everything, as a page that is loaded again does."""
-        self.known = Known()
+        self.known = Known(self.me)
         self.rooms = KnownRooms()
         self._shown.clear()
         self.drop()

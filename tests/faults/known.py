@@ -51,9 +51,10 @@ class Stream:
 
 
 class Known:
-    """One conversation, as far as a client has been told of it."""
+    """One conversation, as far as a client of this person has been told of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, me: str = "") -> None:
+        self.me = me
         self._missed: list[Frame] | None = None
         self._empty()
 
@@ -64,6 +65,9 @@ class Known:
         self.ahead: set[int] = set()
         self.messages: dict[str, Frame] = {}
         self.members: dict[str, Frame] = {}
+        # What was counted under each message, and which of it is one's own: each as of its seq.
+        self.tallies: dict[str, Frame] = {}
+        self.own: dict[str, tuple[int, list[str]]] = {}
         self.people = 0
         self._people_seq = 0  # the change that they were counted at
         self.streams: dict[str, Stream] = {}
@@ -118,6 +122,8 @@ class Known:
             "people": self.people,
             "state": {k: v for k, v in state.items() if k not in {"seq", "active_at"}},
             "messages": shown,
+            "tallies": {key: row for key, row in self.tallies.items() if key in shown},
+            "own": {key: own[1] for key, own in self.own.items() if key in shown and own[1]},
             "texts": {key: self.text(key) for key in shown},
             # Those who left before a first load are not in it.
             "members": {key: row for key, row in self.members.items() if row["left_at"] is None},
@@ -156,6 +162,8 @@ class Known:
             self._message(message)
         for member in changes["members"]:
             self._member(member)
+        for tally in changes["tallies"]:
+            self._tally(tally)
         for snapshot in changes["snapshots"]:
             self._snapshot(snapshot)
         self._advance(max(self.seq, changes["seq"]))
@@ -184,6 +192,12 @@ class Known:
                 self._count(frame["people"], frame["seq"])
         elif kind == "members.changed":
             self._count(frame["people"], frame["seq"])
+        elif kind == "tally.updated":
+            for tally in frame["tallies"]:
+                self._tally(tally)
+            for reacted in frame["by"] or []:
+                if reacted["user"] == self.me:
+                    self._own(reacted["message"], frame["seq"], reacted["emojis"])
         elif kind == "conversation.updated":
             self._state(frame["state"])
         elif kind == "conversation.deleted":
@@ -217,6 +231,19 @@ class Known:
         held = self.members.get(member["id"])
         if held is None or held["seq"] < member["seq"]:
             self.members[member["id"]] = member
+
+    def _tally(self, tally: Frame) -> None:
+        row = {key: value for key, value in tally.items() if key != "mine"}
+        held = self.tallies.get(row["message"])
+        if held is None or held["seq"] < row["seq"]:
+            self.tallies[row["message"]] = row
+        if "mine" in tally:
+            self._own(row["message"], row["seq"], tally["mine"])
+
+    def _own(self, message: str, seq: int, emojis: list[str]) -> None:
+        held = self.own.get(message)
+        if held is None or held[0] < seq:
+            self.own[message] = (seq, emojis)
 
     def _count(self, people: int, seq: int) -> None:
         if seq >= self._people_seq:

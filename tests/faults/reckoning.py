@@ -92,6 +92,12 @@ def _under_way(database_url: str, conversation: str | None) -> _UnderWay:
             here,
         ).fetchall():
             left.append(f"{number} jobs {task}, {status}")
+        for message, number in connection.execute(
+            "SELECT message_id::text, count(*) FROM chat_reaction WHERE NOT (given AND counted)"
+            " AND conversation_id = coalesce(%(conversation)s::uuid, conversation_id) GROUP BY 1",
+            here,
+        ).fetchall():
+            left.append(f"{number} reactions to {message}, not counted")
         seqs = connection.execute("SELECT id::text, seq FROM chat_conversation").fetchall()
     return _UnderWay(left, dict(seqs))
 
@@ -101,6 +107,7 @@ class Reckoning:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._tallies: dict[str, Row] = {}
         self._said: dict[str, list[Record]] = {}
         self.replies = 0
         self.branches = 0
@@ -122,6 +129,7 @@ class Reckoning:
         self._siblings(stored)
         self._runs(room, stored, by_id)
         self._counter(room, stored, await self._changes(room))
+        await self._recount(room)
         for device in room.devices:
             self._device(device, by_id)
             await self._list(room, device, by_id)
@@ -130,15 +138,28 @@ class Reckoning:
     async def _stored(self, room: Room) -> Rows:
         """Read everything over REST, page by page."""
         rows: Rows = []
+        self._tallies = {}
         after = 0
         while True:
             page = await room.people[0].ask(
                 "GET", f"/api/conversations/{room.id}/messages/?after={after}&limit=50"
             )
             rows += page["results"]
+            self._tallies |= {tally["message"]: tally for tally in page["tallies"]}
             if not page["more_after"]:
                 return rows
             after = page["results"][-1]["created_seq"]
+
+    async def _recount(self, room: Room) -> None:
+        """A tally is what a recount of the reactions gives."""
+        for message, tally in self._tallies.items():
+            path = f"/api/messages/{message}/reactions/?limit=100"
+            given = (await room.people[0].ask("GET", path))["results"]
+            recount: dict[str, int] = {}
+            for reaction in given:
+                recount[reaction["emoji"]] = recount.get(reaction["emoji"], 0) + 1
+            counted = {kind["emoji"]: kind["count"] for kind in tally["reactions"]}
+            self._ledger.check(counted == recount, "wrong", f"the reactions to {message}")
 
     async def _changes(self, room: Room) -> dict[str, Any]:
         return await room.people[0].ask("GET", f"/api/conversations/{room.id}/changes/")
@@ -342,6 +363,9 @@ class Reckoning:
             what = f"{device.name}, message {key}"
             if ledger.compare(row["content"], known.text(key), what):
                 ledger.check(shown == row, "wrong", f"{what}: its row")
+            told, tally = known.tallies.get(key), self._tallies.get(key)
+            counted = tally and {name: value for name, value in tally.items() if name != "mine"}
+            ledger.check(told == counted, "wrong", f"{what}: its reactions")
 
     async def _list(self, room: Room, device: Device, by_id: dict[str, Row]) -> None:
         """What a client's list shows is what it would be told afresh, and what a recount gives."""

@@ -140,6 +140,7 @@ class Room:
             session=person.session,
             http=person.http,
             conversation=self.id,
+            me=person.id,
             ledger=self._ledger,
             source=random.Random(self._source.random()),
             **options,
@@ -182,6 +183,8 @@ class Room:
                 await self._say_and_delete(speaker)
             if self.is_group and device.open:
                 await self._mark_read(device)
+            if self.is_group and device.open and source.random() < 0.5:
+                await self._react(device)
             await asyncio.sleep(source.uniform(0.05, 0.8))
 
     def _new(
@@ -488,6 +491,19 @@ class Room:
             await device.command("read", conversation=self.id, number=max(numbers, default=0))
         except (Unreachable, Refused):
             self._ledger.counts["read marks lost"] += 1
+
+    async def _react(self, device: Device) -> None:
+        """Give some emoji to messages, or take them back; whether it was heard is not known."""
+        shown = [row["id"] for row in device.known.messages.values() if not row["deleted_at"]]
+        for _ in range(self._source.randint(1, 6)):
+            if not shown:
+                return
+            wish = {"emoji": self._source.choice("👍🎉🙂"), "on": self._source.random() < 0.7}
+            try:
+                await device.command("message.react", message=self._source.choice(shown), **wish)
+                self._ledger.counts["reactions"] += 1
+            except (Unreachable, Refused):
+                self._ledger.counts["reactions lost"] += 1
 
     def watched(self, device: Device) -> list[str]:
         """The replies that this device sees grow now, and that no pause of the model holds up."""

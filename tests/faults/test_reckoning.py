@@ -115,7 +115,12 @@ class Scene:
             "people": 1,
             "members": [{"id": "1", "seq": 1}, {"id": "2", "seq": 2}],
             "snapshots": [],
+            "tallies": [],
         }
+        self.given = [{"emoji": "👍"}, {"emoji": "👍"}]
+        kind = {"emoji": "👍", "count": 2, "users": ["1", "2"]}
+        self.tally: Row = {"message": "m", "seq": 13, "reactions": [kind], "mine": []}
+        self.changes["tallies"] = [copy.deepcopy(self.tally)]
         self.shown = copy.deepcopy(self.stored)
         self.told = True
         self.listed = _list(read=2, number=4)
@@ -139,7 +144,9 @@ class Scene:
             return self.listed
         if path.endswith("/changes/"):
             return self.changes
-        return {"results": self.stored, "more_after": False}
+        if "/reactions/" in path:
+            return {"results": self.given}
+        return {"results": self.stored, "tallies": [self.tally], "more_after": False}
 
 
 def _list(*, read: int, number: int) -> Row:
@@ -168,6 +175,20 @@ async def test_where_all_agree_nothing_is_found() -> None:
 
     assert await scene.violations() == []
     assert scene.ledger.passed > 8
+
+
+async def test_a_tally_that_is_no_recount_is_found() -> None:
+    scene = Scene()
+    scene.given.append({"emoji": "🎉"})
+
+    assert "wrong" in await scene.violations()
+
+
+async def test_a_client_that_shows_other_reactions_is_found() -> None:
+    scene = Scene()
+    scene.changes["tallies"][0]["reactions"] = []
+
+    assert "wrong" in await scene.violations()
 
 
 def _another(scene: Scene, of: Row, **changed: Any) -> Row:

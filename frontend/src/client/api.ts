@@ -8,6 +8,7 @@ import type {
   MessageState,
   MineState,
   Notification,
+  OwnTallyState,
   PersonChanges,
   RoomState,
   SendAnswer,
@@ -211,6 +212,14 @@ export class Api {
   async deleteMessage(message_id: string): Promise<MessageState> {
     const params = { path: { message_id } };
     return (await answer(this.#signed.DELETE("/api/messages/{message_id}/", { params }))).message;
+  }
+
+  /** Give an emoji to a message, or take it back; twice is once. */
+  async react(message_id: string, emoji: string, on: boolean): Promise<OwnTallyState> {
+    const params = { path: { message_id, emoji } };
+    const path = "/api/messages/{message_id}/reactions/{emoji}/";
+    const request = on ? this.#signed.PUT(path, { params }) : this.#signed.DELETE(path, { params });
+    return (await answer(request)).tally;
   }
 
   async stop(message_id: string): Promise<MessageState> {

@@ -34,6 +34,8 @@ const POLL = 5_000;
 /** How long (ms) a word of someone typing holds, and how often to repeat one's own. */
 const TYPING_HOLDS = 6_000;
 const TYPING_REPEAT = 3_000;
+/** Ms after which a reaction that was taken is counted, also if a server had to be replaced. */
+const COUNTED = 8_000;
 /** Where the socket's address is kept, so that a reload need not ask for it. */
 const SOCKET_KEY = "chatire.socket";
 
@@ -182,6 +184,32 @@ export class Client {
       }));
       this.#following.rows(conversation, [answer.message]);
     });
+  }
+
+  /**
+   * Give an emoji to a message, or take it back: shown at once, and asked for as soon as the server
+   * can be reached. Throws ServerError when it refuses; then nothing of it is shown any more.
+   */
+  async react(conversation: string, message: string, emoji: string, on: boolean): Promise<void> {
+    const tell = (wanted: boolean | null) =>
+      this.#following.apply(conversation, { type: "reacting", message, emoji, on: wanted });
+    tell(on);
+    try {
+      // The last wish is the one that holds.
+      await this.retries.ask(`react ${message} ${emoji}`, () =>
+        this.#ask({ type: "message.react", message, emoji, on }, async () => ({
+          tally: await this.api.react(message, emoji, on),
+        })),
+      );
+    } catch (error) {
+      tell(null);
+      throw error;
+    }
+    // It is counted by then, unless another device has taken it back at once.
+    setTimeout(() => {
+      const { data } = this.store.getState().followed[conversation] ?? {};
+      if (data?.reacting[message]?.[emoji] === on) tell(null);
+    }, COUNTED);
   }
 
   /** Ask for another reply to the same turn. Not repeated when unanswered: it would be two. */
@@ -373,6 +401,7 @@ export class Client {
       case "member.joined":
       case "member.updated":
       case "members.changed":
+      case "tally.updated":
       case "reply.delta":
         this.#following.event(event);
         break;

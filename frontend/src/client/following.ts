@@ -53,7 +53,7 @@ export class Following {
     const followed = this.#store.getState().followed[id];
     if (!followed || followed.status === "missing") {
       const fresh = {
-        data: emptyConversation(id),
+        data: emptyConversation(id, this.#store.getState().session?.user.id ?? ""),
         status: "loading",
         loadingOlder: false,
       } as const;
@@ -165,8 +165,8 @@ export class Following {
     this.#patch(id, { loadingOlder: true });
     try {
       const page = await this.#api.messages(id, before);
-      const { results: messages, more_before } = page;
-      this.apply(id, { type: "page", messages, before, more_before });
+      const { results: messages, tallies, more_before } = page;
+      this.apply(id, { type: "page", messages, tallies, before, more_before });
     } finally {
       this.#patch(id, { loadingOlder: false });
     }

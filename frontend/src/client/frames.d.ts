@@ -87,6 +87,7 @@ export interface components {
             complete: boolean;
             messages: components["schemas"]["MessageState"][];
             members: components["schemas"]["MemberState"][];
+            tallies: components["schemas"]["OwnTallyState"][];
             snapshots: components["schemas"]["Snapshot"][];
             more_before: boolean;
             number: number;
@@ -235,6 +236,7 @@ export interface components {
              *       "content": 32000,
              *       "subscriptions": 200,
              *       "waiting_commands": 32,
+             *       "reactions": 20,
              *       "frames_per_second": 50,
              *       "frames_burst": 200
              *     }
@@ -274,6 +276,11 @@ export interface components {
              * @default 32
              */
             waiting_commands: number;
+            /**
+             * @description kinds of reactions under one message; beyond: `too_many_reactions`
+             * @default 20
+             */
+            reactions: number;
             /**
              * @description frames from one socket in the long run; beyond: 4013
              * @default 50
@@ -539,6 +546,17 @@ export interface components {
             id: string;
         };
         /**
+         * OwnTallyState
+         * @description The same for one person; `mine` are the emoji that they gave.
+         */
+        OwnTallyState: {
+            /** Format: uuid */
+            message: string;
+            seq: number;
+            reactions: components["schemas"]["ReactionState"][];
+            mine: string[];
+        };
+        /**
          * PersonChanges
          * @description What brings a client that knew its person's feed up to `since`, and rooms as of `at`, here.
          *
@@ -591,6 +609,39 @@ export interface components {
              */
             type: "pong";
             id: string;
+        };
+        /**
+         * React
+         * @description Give an emoji to a message, or take it back.
+         */
+        React: {
+            /** @constant */
+            type: "message.react";
+            id: string;
+            /** Format: uuid */
+            message: string;
+            emoji: string;
+            on: boolean;
+        };
+        /**
+         * ReactedState
+         * @description All the emoji that a person has given to a message, now that some have changed.
+         */
+        ReactedState: {
+            /** Format: uuid */
+            message: string;
+            /** Format: uuid */
+            user: string;
+            emojis: string[];
+        };
+        /**
+         * ReactionState
+         * @description How many people gave one emoji, and who they are: the first five.
+         */
+        ReactionState: {
+            emoji: string;
+            count: number;
+            users: string[];
         };
         /**
          * Read
@@ -875,6 +926,46 @@ export interface components {
             changes: components["schemas"]["PersonChanges"];
         };
         /**
+         * TallyAck
+         * @description What is counted under the message, with one's own as it is about to be counted.
+         */
+        TallyAck: {
+            /**
+             * @default ack
+             * @constant
+             */
+            type: "ack";
+            id: string;
+            tally: components["schemas"]["OwnTallyState"];
+        };
+        /**
+         * TallyState
+         * @description What was counted under a message, the emoji that was first given first.
+         */
+        TallyState: {
+            /** Format: uuid */
+            message: string;
+            seq: number;
+            reactions: components["schemas"]["ReactionState"][];
+        };
+        /**
+         * TallyUpdated
+         * @description Reactions were counted under some messages; at most once a second.
+         */
+        TallyUpdated: {
+            /**
+             * @default tally.updated
+             * @constant
+             */
+            type: "tally.updated";
+            /** Format: uuid */
+            conversation: string;
+            seq: number;
+            tallies: components["schemas"]["TallyState"][];
+            /** @description whose changed; null: too many to say */
+            by: components["schemas"]["ReactedState"][] | null;
+        };
+        /**
          * Typing
          * @description Say that one is typing, or no longer.
          */
@@ -961,10 +1052,14 @@ export type NotificationCreated = components['schemas']['NotificationCreated'];
 export type NotificationRead = components['schemas']['NotificationRead'];
 export type NotificationState = components['schemas']['NotificationState'];
 export type ObjectState = components['schemas']['ObjectState'];
+export type OwnTallyState = components['schemas']['OwnTallyState'];
 export type PersonChanges = components['schemas']['PersonChanges'];
 export type PersonState = components['schemas']['PersonState'];
 export type Ping = components['schemas']['Ping'];
 export type Pong = components['schemas']['Pong'];
+export type React = components['schemas']['React'];
+export type ReactedState = components['schemas']['ReactedState'];
+export type ReactionState = components['schemas']['ReactionState'];
 export type Read = components['schemas']['Read'];
 export type ReadAck = components['schemas']['ReadAck'];
 export type Reconnect = components['schemas']['Reconnect'];
@@ -983,6 +1078,9 @@ export type Subscribe = components['schemas']['Subscribe'];
 export type SubscribeAck = components['schemas']['SubscribeAck'];
 export type Sync = components['schemas']['Sync'];
 export type SyncAck = components['schemas']['SyncAck'];
+export type TallyAck = components['schemas']['TallyAck'];
+export type TallyState = components['schemas']['TallyState'];
+export type TallyUpdated = components['schemas']['TallyUpdated'];
 export type Typing = components['schemas']['Typing'];
 export type TypingEvent = components['schemas']['TypingEvent'];
 export type Unsubscribe = components['schemas']['Unsubscribe'];
@@ -990,7 +1088,7 @@ export type UsageState = components['schemas']['UsageState'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;
 /** What is answered, with the same `id`. */
-export type Command = Subscribe | Unsubscribe | SendMessage | EditMessage | DeleteMessage | StopReply | RegenerateReply | ContinueReply | Sync | Read | Typing | Auth | Ping;
+export type Command = Subscribe | Unsubscribe | SendMessage | EditMessage | DeleteMessage | React | StopReply | RegenerateReply | ContinueReply | Sync | Read | Typing | Auth | Ping;
 /** What each command is answered with, if it is not refused. */
 export interface Answers {
     "subscribe": SubscribeAck;
@@ -998,6 +1096,7 @@ export interface Answers {
     "message.send": SendMessageAck;
     "message.edit": SendMessageAck;
     "message.delete": MessageAck;
+    "message.react": TallyAck;
     "reply.stop": MessageAck;
     "reply.regenerate": MessageAck;
     "reply.continue": MessageAck;
@@ -1008,12 +1107,12 @@ export interface Answers {
     "ping": Pong;
 }
 /** What a command may be answered with. */
-export type Answer = SubscribeAck | ErrorFrame | Ack | SendMessageAck | MessageAck | SyncAck | ReadAck | AuthAck | Pong;
+export type Answer = SubscribeAck | ErrorFrame | Ack | SendMessageAck | MessageAck | TallyAck | SyncAck | ReadAck | AuthAck | Pong;
 /** What the server sends unasked. */
-export type ServerEvent = Hello | MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | ConversationUpdated | ConversationDeleted | MembersChanged | RoomsTouched | MineUpdated | ReplyDelta | TypingEvent | NotificationCreated | NotificationRead | ServerPing | Resync | Reconnect;
+export type ServerEvent = Hello | MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | TallyUpdated | ConversationUpdated | ConversationDeleted | MembersChanged | RoomsTouched | MineUpdated | ReplyDelta | TypingEvent | NotificationCreated | NotificationRead | ServerPing | Resync | Reconnect;
 /** Events by who numbers them. */
 export interface NumberedBy {
     "nobody": Hello | RoomsTouched | ReplyDelta | TypingEvent | ServerPing | Resync | Reconnect;
-    "conversation": MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | ConversationUpdated | ConversationDeleted | MembersChanged;
+    "conversation": MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | TallyUpdated | ConversationUpdated | ConversationDeleted | MembersChanged;
     "person": MineUpdated | NotificationCreated | NotificationRead;
 }

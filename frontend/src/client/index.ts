@@ -6,7 +6,14 @@ export { expected, ServerError, SignedOut, Unreachable } from "./errors.ts";
 export { type Feed, isMuted, type Room, sortedRooms } from "./feed.ts";
 export { type After, newId } from "./outbox.ts";
 export * from "./protocol.ts";
-export { type Conversation, messageText, type Stream, visibleMessages } from "./reducer.ts";
+export {
+  type Conversation,
+  messageText,
+  type ShownReaction,
+  type Stream,
+  shownReactions,
+  visibleMessages,
+} from "./reducer.ts";
 export type { SocketStatus } from "./socket.ts";
 export type { ClientState, Followed, Outgoing } from "./state.ts";
 export type { Me, Session } from "./tokens.ts";

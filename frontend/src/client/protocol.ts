@@ -12,6 +12,8 @@ export const PROTOCOL = "chatire.v1";
 
 /** Characters in one message. */
 export const MAX_CONTENT = 32_000;
+/** Kinds of reactions under one message. */
+export const MAX_REACTIONS = 20;
 /** Messages in a first load or a page of history. */
 export const PAGE = 50;
 
@@ -40,11 +42,13 @@ export type {
   MessageState,
   MineState,
   NotificationState as Notification,
+  OwnTallyState,
   PersonChanges,
   PersonState,
   RoomState,
   RoomTouch,
   Snapshot,
+  TallyState,
 } from "./frames.d.ts";
 
 export type Status = frames.MessageState["status"];

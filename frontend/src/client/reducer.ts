@@ -13,8 +13,10 @@ import type {
   DurableEvent,
   MemberState,
   MessageState,
+  OwnTallyState,
   ReplyDelta,
   Snapshot,
+  TallyState,
 } from "./protocol.ts";
 import { isFinal } from "./protocol.ts";
 
@@ -28,8 +30,24 @@ export interface Stream {
   readonly early: Readonly<Record<number, ReplyDelta>>;
 }
 
+/** What one gave to a message oneself, as of `seq`. */
+export interface OwnReactions {
+  readonly seq: number;
+  readonly emojis: readonly string[];
+}
+
+/** A reaction as it is shown. */
+export interface ShownReaction {
+  readonly emoji: string;
+  readonly count: number;
+  readonly users: readonly string[];
+  readonly mine: boolean;
+}
+
 export interface Conversation {
   readonly id: string;
+  /** Who looks at it. */
+  readonly me: string;
   /** Null until the first load. */
   readonly epoch: string | null;
   readonly state: ConversationState | null;
@@ -39,6 +57,10 @@ export interface Conversation {
   readonly ahead: readonly number[];
   readonly messages: Readonly<Record<string, MessageState>>;
   readonly members: Readonly<Record<string, MemberState>>;
+  /** What was counted under each message, which of it is one's own, and what is about to be. */
+  readonly tallies: Readonly<Record<string, TallyState>>;
+  readonly own: Readonly<Record<string, OwnReactions>>;
+  readonly reacting: Readonly<Record<string, Readonly<Record<string, boolean>>>>;
   /** How many messages can be read. */
   readonly number: number;
   /** How many people are present, and the `seq` of what told. */
@@ -58,21 +80,35 @@ export type Input =
   | { type: "event"; event: ConversationEvent }
   /** Rows that an ack or a REST answer carried. */
   | { type: "rows"; messages: readonly MessageState[] }
+  /** One gives an emoji, or takes it back; null: no more is known of that than was counted. */
+  | { type: "reacting"; message: string; emoji: string; on: boolean | null }
   /** A page of older history, `before` a created_seq. */
-  | { type: "page"; messages: readonly MessageState[]; before: number; more_before: boolean };
+  | {
+      type: "page";
+      messages: readonly MessageState[];
+      tallies: readonly OwnTallyState[];
+      before: number;
+      more_before: boolean;
+    };
+
+type TallyUpdated = Extract<DurableEvent, { type: "tally.updated" }>;
 
 /** Deltas held for one reply while an earlier one is missing. */
 const MAX_EARLY = 1000;
 
-export function emptyConversation(id: string): Conversation {
+export function emptyConversation(id: string, me = ""): Conversation {
   return {
     id,
+    me,
     epoch: null,
     state: null,
     seq: 0,
     ahead: [],
     messages: {},
     members: {},
+    tallies: {},
+    own: {},
+    reacting: {},
     number: 0,
     people: { count: 0, seq: -1 },
     streams: {},
@@ -92,6 +128,8 @@ export function reduce(known: Conversation, input: Input): Conversation {
       return applyEvent(known, input.event);
     case "rows":
       return input.messages.reduce(withMessage, known);
+    case "reacting":
+      return withReacting(known, input.message, input.emoji, input.on);
     case "page":
       return applyPage(known, input);
   }
@@ -131,6 +169,31 @@ export function messageText(
   };
 }
 
+/** The reactions under a message, with one's own as they are about to be counted. */
+export function shownReactions(
+  known: Pick<Conversation, "me" | "tallies" | "own" | "reacting">,
+  message: string,
+): ShownReaction[] {
+  const own = known.own[message]?.emojis ?? [];
+  const about = known.reacting[message] ?? {};
+  const counted = known.tallies[message]?.reactions ?? [];
+  const shown = counted.map(({ emoji, count, users }) => {
+    const was = own.includes(emoji);
+    const mine = about[emoji] ?? was;
+    const others = users.filter((user) => user !== known.me);
+    return {
+      emoji,
+      count: count + Number(mine) - Number(was),
+      users: mine === was ? users : mine ? [...others, known.me] : others,
+      mine,
+    };
+  });
+  const news = Object.keys(about)
+    .filter((emoji) => about[emoji] && !counted.some((kind) => kind.emoji === emoji))
+    .map((emoji) => ({ emoji, count: 1, users: [known.me], mine: true }));
+  return [...shown, ...news].filter(({ count }) => count > 0);
+}
+
 function longer(one: string, other: string): string {
   return one.length >= other.length ? one : other;
 }
@@ -155,6 +218,64 @@ function withMember(known: Conversation, member: MemberState): Conversation {
   return { ...known, members: { ...known.members, [member.id]: member } };
 }
 
+function withTally(known: Conversation, tally: TallyState | OwnTallyState): Conversation {
+  const { message, seq, reactions } = tally;
+  const held = known.tallies[message];
+  const next =
+    held && held.seq >= seq
+      ? known
+      : { ...known, tallies: { ...known.tallies, [message]: { message, seq, reactions } } };
+  return "mine" in tally ? withOwn(next, message, seq, tally.mine) : next;
+}
+
+function withOwn(
+  known: Conversation,
+  message: string,
+  seq: number,
+  emojis: readonly string[],
+): Conversation {
+  const held = known.own[message];
+  if (held && held.seq >= seq) return known;
+  const next = { ...known, own: { ...known.own, [message]: { seq, emojis } } };
+  // What has been counted is no longer about to be.
+  return Object.entries(known.reacting[message] ?? {}).reduce(
+    (state, [emoji, on]) =>
+      emojis.includes(emoji) === on ? withReacting(state, message, emoji, null) : state,
+    next,
+  );
+}
+
+function withReacting(
+  known: Conversation,
+  message: string,
+  emoji: string,
+  on: boolean | null,
+): Conversation {
+  const { [emoji]: _before, ...others } = known.reacting[message] ?? {};
+  const counted = known.own[message]?.emojis.includes(emoji) ?? false;
+  const about = on === null || on === counted ? others : { ...others, [emoji]: on };
+  return { ...known, reacting: { ...known.reacting, [message]: about } };
+}
+
+function applyTallies(known: Conversation, event: TallyUpdated): Conversation {
+  const { seq, tallies, by } = event;
+  const next = tallies.reduce<Conversation>(withTally, known);
+  if (by) {
+    return by
+      .filter(({ user }) => user === known.me)
+      .reduce((state, { message, emojis }) => withOwn(state, message, seq, emojis), next);
+  }
+  // Whose they are is too much to say: one's own are among them.
+  return tallies.reduce((state, { message }) => {
+    const about = state.reacting[message];
+    if (!about || Object.keys(about).length === 0) return state;
+    const before = state.own[message]?.emojis ?? [];
+    const kept = before.filter((emoji) => about[emoji] !== false);
+    const added = Object.keys(about).filter((emoji) => about[emoji] && !kept.includes(emoji));
+    return withOwn(state, message, seq, [...kept, ...added]);
+  }, next);
+}
+
 function withPeople(known: Conversation, count: number, seq: number): Conversation {
   return seq > known.people.seq ? { ...known, people: { count, seq } } : known;
 }
@@ -171,7 +292,7 @@ function applyChanges(known: Conversation, changes: Changes): Conversation {
   const afresh = changes.reset || changes.since === null;
   // Restored from a backup: nothing that is known holds, and these rows continue from nothing.
   // The next question is for a first load.
-  if (!afresh && known.epoch !== changes.epoch) return emptyConversation(known.id);
+  if (!afresh && known.epoch !== changes.epoch) return emptyConversation(known.id, known.me);
   // An answer to an older question: it would leave a hole, or go back. What is missing stays
   // missing, to be asked for.
   if (!afresh && (changes.since ?? 0) > known.seq) return known;
@@ -179,7 +300,11 @@ function applyChanges(known: Conversation, changes: Changes): Conversation {
     return known;
   }
   let next: Conversation = afresh
-    ? { ...emptyConversation(known.id), oldest: firstOf(changes) }
+    ? {
+        ...emptyConversation(known.id, known.me),
+        oldest: firstOf(changes),
+        reacting: known.reacting,
+      }
     : known;
   next = { ...next, epoch: changes.epoch };
   next = withState(next, changes.conversation);
@@ -187,6 +312,7 @@ function applyChanges(known: Conversation, changes: Changes): Conversation {
   next = changes.members.reduce(withMember, next);
   next = withPeople(next, changes.people, changes.conversation.seq);
   next = { ...next, number: Math.max(next.number, changes.number) };
+  next = changes.tallies.reduce<Conversation>(withTally, next);
   next = changes.snapshots.reduce(withSnapshot, next);
   next = advance(next, Math.max(next.seq, changes.seq));
   next = { ...next, since_subscribing: changes.complete ? null : missed };
@@ -206,13 +332,11 @@ function firstOf(changes: Changes): number {
   );
 }
 
-function applyPage(
-  known: Conversation,
-  page: { messages: readonly MessageState[]; before: number; more_before: boolean },
-): Conversation {
+function applyPage(known: Conversation, page: Extract<Input, { type: "page" }>): Conversation {
   // Pages asked for before a first load started afresh no longer join on.
   if (page.before !== known.oldest) return known;
-  const next = page.messages.reduce(withMessage, known);
+  const rows = page.messages.reduce(withMessage, known);
+  const next = page.tallies.reduce<Conversation>(withTally, rows);
   if (!page.more_before) return { ...next, oldest: 0 };
   const oldest = page.messages.reduce(
     (least, message) => Math.min(least, message.created_seq),
@@ -247,6 +371,8 @@ function applyRow(known: Conversation, event: DurableEvent): Conversation {
       return withPeople(withMember(known, event.member), event.people, event.seq);
     case "members.changed":
       return withPeople(known, event.people, event.seq);
+    case "tally.updated":
+      return applyTallies(known, event);
     case "conversation.updated":
       return withState(known, event.state);
     case "conversation.deleted":

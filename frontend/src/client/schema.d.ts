@@ -414,6 +414,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/messages/{message_id}/reactions/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description List the reactions to a message, with one emoji or any, the first given first. */
+        get: operations["reactions_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/messages/{message_id}/reactions/{emoji}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** @description Give an emoji to a message; again is once. */
+        put: operations["reactions_put"];
+        post?: never;
+        /** @description Take it back. */
+        delete: operations["reactions_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/messages/{message_id}/regenerate/": {
         parameters: {
             query?: never;
@@ -613,6 +648,8 @@ export interface components {
             messages: components["schemas"]["MessageState"][];
             /** Members */
             members: components["schemas"]["MemberState"][];
+            /** Tallies */
+            tallies: components["schemas"]["OwnTallyState"][];
             /** Snapshots */
             snapshots: components["schemas"]["Snapshot"][];
             /** More Before */
@@ -810,6 +847,8 @@ export interface components {
         MessagePageBody: {
             /** Results */
             results: components["schemas"]["MessageState"][];
+            /** Tallies */
+            tallies: components["schemas"]["OwnTallyState"][];
             /** More Before */
             more_before: boolean;
             /** More After */
@@ -1046,6 +1085,23 @@ export interface components {
             id: string;
         };
         /**
+         * OwnTallyState
+         * @description The same for one person; `mine` are the emoji that they gave.
+         */
+        OwnTallyState: {
+            /**
+             * Message
+             * Format: uuid
+             */
+            message: string;
+            /** Seq */
+            seq: number;
+            /** Reactions */
+            reactions: components["schemas"]["ReactionState"][];
+            /** Mine */
+            mine: string[];
+        };
+        /**
          * PasswordChange
          * @description The present password and the next.
          */
@@ -1197,6 +1253,44 @@ export interface components {
             is_guest: boolean;
         };
         /**
+         * ReactionItem
+         * @description Who gave what, and when.
+         */
+        ReactionItem: {
+            /** Emoji */
+            emoji: string;
+            user: components["schemas"]["PersonState"];
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+        };
+        /**
+         * ReactionPage
+         * @description Reactions, the first given first.
+         */
+        ReactionPage: {
+            /** Next */
+            next: string | null;
+            /** Previous */
+            previous: string | null;
+            /** Results */
+            results: components["schemas"]["ReactionItem"][];
+        };
+        /**
+         * ReactionState
+         * @description How many people gave one emoji, and who they are: the first five.
+         */
+        ReactionState: {
+            /** Emoji */
+            emoji: string;
+            /** Count */
+            count: number;
+            /** Users */
+            users: string[];
+        };
+        /**
          * ReadMark
          * @description How far one has read: the `number` of a message, or of the conversation.
          */
@@ -1339,6 +1433,13 @@ export interface components {
         SpeakerEnum: "user" | "assistant" | "system";
         /** @enum {string} */
         StatusEnum: "complete" | "pending" | "streaming" | "failed" | "cancelled" | "interrupted";
+        /**
+         * TallyBody
+         * @description What is counted under a message, with one's own as it is about to be counted.
+         */
+        TallyBody: {
+            tally: components["schemas"]["OwnTallyState"];
+        };
         /** @enum {string} */
         TokenKindEnum: "access" | "refresh";
         /**
@@ -2975,6 +3076,157 @@ export interface operations {
                 };
             };
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    reactions_list: {
+        parameters: {
+            query?: {
+                /** @description From `next` or `previous`. */
+                cursor?: string;
+                emoji?: string | null;
+                /** @description How many at most: 1 to 100, else 100. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReactionPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    reactions_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                emoji: string;
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TallyBody"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    reactions_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                emoji: string;
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TallyBody"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -50,6 +50,7 @@ def known(alice: User, chat: Conversation, group: Conversation) -> dict[str, lis
         "message_id": [str(sent.message.pk), str(sent.reply.pk)],
         "member_id": [str(member.pk) for member in group.members.all()],
         "notification_id": [str(note.pk)],
+        "emoji": ["👍", ":party:"],
     }
 
 

@@ -6,8 +6,12 @@ import { time } from "../../ui/times";
 import { useClient, useKnown } from "../useClient";
 import type { Edit } from "./edits";
 import { Bubble, Edited, OwnMessage, Tombstone } from "./OwnMessage";
+import { AddReaction, Reactions } from "./Reactions";
 import { Byline, Reply } from "./Reply";
 import type { Turn } from "./turns";
+
+const REACT =
+  "opacity-0 focus-visible:opacity-100 group-hover/said:opacity-100 pointer-coarse:opacity-100";
 
 /** What one can do with what was said; all of it stays the same function. */
 export interface TurnActions {
@@ -52,22 +56,43 @@ export const TurnItem = memo(
     if (message.deleted_at && !mine) {
       return <Deleted message={message} pager={pager} named={named && !turn.continues} />;
     }
-    if (message.role === "assistant") {
-      return <Reply message={message} pager={pager} last={last} onAgain={actions.choose} />;
-    }
-    if (mine) {
+    // Alone with an assistant there is nobody to see it.
+    const adder = named && <AddReaction message={message} className={REACT} />;
+    const said = () => {
+      if (message.role === "assistant") {
+        return (
+          <Reply
+            message={message}
+            pager={pager}
+            adder={adder}
+            last={last}
+            onAgain={actions.choose}
+          />
+        );
+      }
+      if (mine) {
+        return (
+          <OwnMessage
+            message={message}
+            pager={pager}
+            adder={adder}
+            branches={shown !== null}
+            edit={edit}
+            onEdit={(next) => actions.edit(message.id, next)}
+            onSaved={(saved) => actions.saved(message, saved)}
+          />
+        );
+      }
       return (
-        <OwnMessage
-          message={message}
-          pager={pager}
-          branches={shown !== null}
-          edit={edit}
-          onEdit={(next) => actions.edit(message.id, next)}
-          onSaved={(saved) => actions.saved(message, saved)}
-        />
+        <Others message={message} pager={pager} adder={adder} named={named && !turn.continues} />
       );
-    }
-    return <Others message={message} pager={pager} named={named && !turn.continues} />;
+    };
+    return (
+      <div className="group/said">
+        {said()}
+        {!message.deleted_at && <Reactions message={message} atEnd={mine} />}
+      </div>
+    );
   },
   (before, after) =>
     before.named === after.named &&
@@ -83,10 +108,12 @@ export const TurnItem = memo(
 function Others({
   message,
   pager,
+  adder,
   named,
 }: {
   message: MessageState;
   pager: ReactNode;
+  adder: ReactNode;
   named: boolean;
 }): ReactElement {
   const name = message.author?.name ?? "Someone who left";
@@ -96,8 +123,11 @@ function Others({
       className={named ? "pt-3 pb-1" : "py-1"}
     >
       {named && <Byline message={message} name={name} />}
-      <div className="inline-block max-w-[85%] whitespace-pre-wrap rounded-2xl rounded-ss-md border border-line px-4 py-2.5 [overflow-wrap:anywhere]">
-        {message.content}
+      <div className="flex items-center gap-1">
+        <div className="max-w-[85%] whitespace-pre-wrap rounded-2xl rounded-ss-md border border-line px-4 py-2.5 [overflow-wrap:anywhere]">
+          {message.content}
+        </div>
+        {adder}
       </div>
       {(pager || message.edited_at) && (
         <div className="mt-0.5 flex items-center gap-2 ps-1">

@@ -75,6 +75,7 @@ function useDeletion({ conversation, id }: MessageState, onAsked: () => void): D
 export function OwnMessage({
   message,
   pager,
+  adder,
   branches,
   edit,
   onEdit,
@@ -82,6 +83,8 @@ export function OwnMessage({
 }: {
   message: MessageState;
   pager: ReactNode;
+  /** What opens the reactions to choose from. */
+  adder: ReactNode;
   /** Whether another wording begins a branch. */
   branches: boolean;
   edit: Edit | undefined;
@@ -152,6 +155,7 @@ export function OwnMessage({
   return (
     <article ref={article} aria-label={label} className="group/own py-1">
       <div className="flex items-center justify-end gap-1">
+        {adder}
         <IconButton ref={bin} label="Delete" className={ACTION} onClick={deletion.begin}>
           <Trash2 aria-hidden />
         </IconButton>

@@ -28,11 +28,14 @@ function isCutShort(message: MessageState): boolean {
 export function Reply({
   message,
   pager,
+  adder,
   last,
   onAgain,
 }: {
   message: MessageState;
   pager: ReactNode;
+  /** What opens the reactions to choose from. */
+  adder: ReactNode;
   last: boolean;
   onAgain: (reply: MessageState) => void;
 }): ReactElement {
@@ -109,6 +112,7 @@ export function Reply({
               <RotateCcw aria-hidden />
             </IconButton>
           )}
+          {adder}
           {pager}
         </div>
       )}

@@ -1,0 +1,69 @@
+"""Reactions, as far as the one who asks may see them."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from accounts.models import User
+from chat.models import Reaction
+from chat.selectors.messages import visible_message
+from protocol.states import OwnTallyState
+
+_OWN = """
+SELECT t.message_id, t.seq, t.reactions, ARRAY(
+    SELECT r.emoji FROM chat_reaction r
+    WHERE r.message_id = t.message_id AND r.user_id = %(user)s AND r.counted ORDER BY r.id
+)
+FROM chat_tally t
+"""
+_OF_MESSAGES = f"{_OWN} WHERE t.message_id = ANY(%(messages)s) ORDER BY t.seq"
+# One change may stamp several: none of them is cut off.
+_SINCE = f"""{_OWN} WHERE t.conversation_id = %(conversation)s AND t.seq > %(since)s
+ORDER BY t.seq FETCH FIRST %(most)s ROWS WITH TIES"""
+
+
+def tallies_of(user: User, messages: Iterable[UUID]) -> list[OwnTallyState]:
+    """Return the tallies of messages, and what of them is the person's own; the caller has asked
+    whether they may see them."""
+    asked = list(messages)
+    return _read(_OF_MESSAGES, {"user": user.pk, "messages": asked}) if asked else []
+
+
+def tallies_since(
+    user: User, conversation_id: UUID, since: int, *, most: int
+) -> list[OwnTallyState]:
+    """Return the tallies changed since, in the order of `seq`.
+
+    If there are `most` or more, there may be further ones, but none of the last one's seq.
+    """
+    values = {"user": user.pk, "conversation": conversation_id, "since": since, "most": most}
+    return _read(_SINCE, values)
+
+
+def reactions_to(user: User, message_id: UUID, *, emoji: str | None = None) -> QuerySet[Reaction]:
+    """Return who reacted to a message, with one emoji or any. Raises NotFound."""
+    message = visible_message(user, message_id)
+    reactions = Reaction.objects.filter(message=message, given=True, user__isnull=False)
+    if emoji is not None:
+        reactions = reactions.filter(emoji=emoji)
+    return reactions.select_related("user")
+
+
+def _read(statement: str, values: dict[str, Any]) -> list[OwnTallyState]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return [
+            OwnTallyState.model_validate(
+                {"message": row[0], "seq": row[1], "reactions": _json(row[2]), "mine": row[3]}
+            )
+            for row in cursor.fetchall()
+        ]
+
+
+def _json(value: Any) -> Any:
+    # Django leaves jsonb as text to those who write their own statements.
+    return json.loads(value) if isinstance(value, str) else value
