@@ -97,12 +97,39 @@ class Conversation(models.Model):
         """What kind of room it is."""
 
         ASSISTANT = "assistant"
+        DIRECT = "direct"
         GROUP = "group"
         DISCUSSION = "discussion"
+
+    class Access(models.TextChoices):
+        """How people come in: as they like, by asking, or only when somebody lets them in."""
+
+        OPEN = "open"
+        LISTED = "listed"
+        PRIVATE = "private"
+
+    class History(models.TextChoices):
+        """What those who join may read: everything, or what comes after."""
+
+        ALL = "all"
+        JOINED = "joined"
+
+    # Those that only their people come into, whatever happens.
+    CLOSED: ClassVar = (Kind.ASSISTANT, Kind.DIRECT)
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.ASSISTANT)
     title = models.CharField(max_length=200, blank=True)
+    topic_text = models.CharField(max_length=500, blank=True, db_default="")
+    avatar = models.CharField(max_length=40, blank=True, db_default="", help_text="An emoji.")
+    access = models.CharField(
+        max_length=7, choices=Access.choices, default=Access.PRIVATE, db_default=Access.PRIVATE
+    )
+    history = models.CharField(
+        max_length=6, choices=History.choices, default=History.ALL, db_default=History.ALL
+    )
+    # Of a direct one: a hash of its people, so that they have one.
+    direct_key = models.CharField(max_length=64, null=True, blank=True, editable=False)  # noqa: DJ001
     creator = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
@@ -114,15 +141,28 @@ class Conversation(models.Model):
     number = models.BigIntegerField(default=0, db_default=0)
     # Persons present.
     people = models.PositiveIntegerField(default=0, db_default=0)
+    # The least role for what `chat.permissions` lets a conversation decide, by action.
+    policy = models.JSONField(default=dict, db_default={}, blank=True)
     # The transaction of its last change. Not indexed: nothing that changes with every message
     # is, so that such an update writes no index.
     touched = Xid8Field(db_default=CurrentTransaction())
     created_at = models.DateTimeField(auto_now_add=True)
     # When something was last said; lists are ordered by it.
     active_at = models.DateTimeField(auto_now_add=True)
+    # Set: it can be read, but nothing more is said in it.
+    archived_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
 
     objects = ConversationQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["direct_key"],
+                name="conversation_direct_once",
+                condition=Q(direct_key__isnull=False),
+            )
+        ]
 
     def __str__(self) -> str:
         return self.title or f"{self.kind} {self.id}"
@@ -148,9 +188,12 @@ class Member(models.Model):
 
         OWNER = "owner"
         ADMIN = "admin"
+        MODERATOR = "moderator"
         MEMBER = "member"
+        GUEST = "guest"
 
-    MANAGERS: ClassVar = (Role.OWNER, Role.ADMIN)
+    # Who is told by name in a large room.
+    MANAGERS: ClassVar = (Role.OWNER, Role.ADMIN, Role.MODERATOR)
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="members")
@@ -164,8 +207,11 @@ class Member(models.Model):
     assistant = models.ForeignKey(
         Assistant, null=True, blank=True, on_delete=models.CASCADE, related_name="memberships"
     )
-    role = models.CharField(max_length=8, choices=Role.choices, default=Role.MEMBER)
+    role = models.CharField(max_length=9, choices=Role.choices, default=Role.MEMBER)
     nickname = models.CharField(max_length=80, blank=True)
+    invited_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     joined_at = models.DateTimeField(auto_now_add=True)
     joined_seq = models.BigIntegerField(default=0, db_default=0)
     left_at = models.DateTimeField(null=True, blank=True)
@@ -199,6 +245,10 @@ class Member(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user or self.assistant} in {self.conversation_id}"
+
+    def readable_after(self, conversation: Conversation) -> int:
+        """The `created_seq` up to which messages are not for this member to read."""
+        return self.joined_seq if conversation.history == Conversation.History.JOINED else 0
 
 
 class Feed(models.Model):

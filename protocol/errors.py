@@ -45,6 +45,7 @@ class ErrorCode(StrEnum):
     NOT_ALLOWED = "not_allowed", 403, "you may see it but not do this"
     NOT_FOUND = "not_found", 404, "not there, or not for you to see"
     CONFLICT = "conflict", 409, "not in the present state"
+    READ_ONLY = "read_only", 409, "the conversation is archived"
     NOT_A_GUEST = "not_a_guest", 409, "there is an account already"
     IS_A_GUEST = "is_a_guest", 409, "guests have no password"
     METHOD_NOT_ALLOWED = "method_not_allowed", 405, "REST: not at this address"

@@ -7,6 +7,9 @@ from pydantic import Field
 
 from protocol.fields import (
     STORABLE,
+    Access,
+    Avatar,
+    History,
     Kind,
     Language,
     Level,
@@ -17,6 +20,7 @@ from protocol.fields import (
     RoomsCursor,
     Slug,
     Title,
+    Topic,
     Whole,
 )
 from protocol.frames import Body
@@ -34,12 +38,30 @@ class NewConversation(Body):
     model: ModelName | Literal[""] = ""
     language: Language = ""
     members: list[UUID] = Field(default_factory=list, max_length=100)
+    topic_text: Topic = ""
+    avatar: Avatar = ""
+    access: Access = "private"
+    history: History = "all"
 
 
 class ConversationPatch(Body):
-    """What may be changed of a conversation."""
+    """What may be changed of a conversation; what is left out stays as it is."""
 
-    title: Title
+    title: Title = ""
+    topic_text: Topic = ""
+    avatar: Avatar = ""
+    access: Access = "private"
+    history: History = "all"
+    policy: dict[str, Role] = Field(
+        default_factory=dict,
+        description="The least role for `send`, `ask`, `add` or `describe`, where it is another.",
+    )
+
+
+class Direct(Body):
+    """With whom to have a conversation."""
+
+    people: list[UUID] = Field(min_length=1, max_length=100)
 
 
 class NewMember(Body):

@@ -7,14 +7,9 @@ from django.utils import timezone
 from accounts.models import User
 from chat.change import Change, changing
 from chat.models import Assistant, Conversation, Member
+from chat.permissions import require, require_above
 from chat.services.notices import notify_added
-from core.errors import Conflict, Invalid, NotAllowed
-
-
-def require_manager(member: Member) -> None:
-    """Raise NotAllowed unless the member is an owner or an admin."""
-    if member.role not in Member.MANAGERS:
-        raise NotAllowed("Only an owner or an admin may do that.")
+from core.errors import Conflict, Invalid
 
 
 def new_member(
@@ -23,6 +18,7 @@ def new_member(
     user: User | None = None,
     assistant: Assistant | None = None,
     role: str = Member.Role.MEMBER,
+    by: User | None = None,
 ) -> Member:
     """Add a person or an assistant to a locked conversation, or bring back one who left.
 
@@ -35,6 +31,7 @@ def new_member(
     if not member._state.adding and member.left_at is None:  # noqa: SLF001
         raise Conflict("They are a member already.")
     member.role = role
+    member.invited_by = by
     member.left_at = None
     member.joined_at = timezone.now()
     change.created(member)
@@ -44,17 +41,17 @@ def new_member(
 def add_member(*, user: User, conversation_id: UUID, person: UUID) -> Member:
     """Add a person to a group or discussion.
 
-    Raises NotFound, NotAllowed for plain members, Invalid for an unknown person or for a
-    conversation with an assistant, Conflict if they are a member already.
+    Raises NotFound, NotAllowed, Invalid for an unknown person or for a
+    conversation with an assistant or a direct one, Conflict if they are a member already.
     """
     with changing(conversation_id) as change:
-        require_manager(change.member(user))
-        if change.conversation.kind == Conversation.Kind.ASSISTANT:
-            raise Invalid("A conversation with an assistant has one person.", field="user")
+        require("add", change.member(user), change.conversation)
+        if change.conversation.kind in Conversation.CLOSED:
+            raise Invalid("Nobody can be added to it; open a group.", field="user")
         added = User.people.active().filter(pk=person).first()
         if added is None:
             raise Invalid("There is no such person.", field="user")
-        member = new_member(change=change, user=added)
+        member = new_member(change=change, user=added, by=user)
         notify_added(conversation=change.conversation, member=member, by=user)
         change.touch()
     return member
@@ -63,8 +60,8 @@ def add_member(*, user: User, conversation_id: UUID, person: UUID) -> Member:
 def remove_member(*, user: User, conversation_id: UUID, member_id: UUID) -> Member:
     """Remove a member, or leave. Their open sockets stop following at once.
 
-    Raises NotFound, NotAllowed for plain members who remove others or for removing an owner,
-    Conflict for an owner who would leave others behind without one.
+    Raises NotFound, NotAllowed for removing someone not below one's own rank, Conflict for an
+    owner who would leave others behind without one.
     """
     with changing(conversation_id) as change:
         acting = change.member(user)
@@ -72,9 +69,9 @@ def remove_member(*, user: User, conversation_id: UUID, member_id: UUID) -> Memb
         if member.pk == acting.pk:
             _require_another_owner(member)
         else:
-            require_manager(acting)
-            if member.role == Member.Role.OWNER:
-                raise NotAllowed("An owner can only leave by themselves.")
+            if member.assistant_id is not None:
+                require("assistants", acting, change.conversation)
+            require_above("remove", acting, change.conversation, member.role)
         end_membership(change=change, member=member)
     return member
 
@@ -103,7 +100,7 @@ def change_member(
     role: str | None = None,
     nickname: str | None = None,
 ) -> Member:
-    """Change a member's role (owners) or nickname (themselves or managers).
+    """Change a member's role (owners, and admins below themselves) or nickname (also one's own).
 
     Raises NotFound, NotAllowed, or Conflict if the last owner would step down.
     """
@@ -112,8 +109,7 @@ def change_member(
         member = change.member_with_id(member_id)
         own = member.pk == acting.pk
         if role is not None and role != member.role:
-            if acting.role != Member.Role.OWNER:
-                raise NotAllowed("Only an owner may change roles.")
+            _require_role_given(acting, member, role, change.conversation)
             if member.assistant is not None:
                 raise Invalid("An assistant has no role to change.", field="role")
             if own:
@@ -121,7 +117,14 @@ def change_member(
             member.role = role
         if nickname is not None and nickname != member.nickname:
             if not own:
-                require_manager(acting)
+                require("nicknames", acting, change.conversation)
             member.nickname = nickname
         change.changed(member, "role", "nickname")
     return member
+
+
+def _require_role_given(
+    acting: Member, member: Member, role: str, conversation: Conversation
+) -> None:
+    """An owner gives every role, to other owners too; who else may, below their own rank."""
+    require_above("roles", acting, conversation, member.role, role, equals=True)

@@ -249,16 +249,43 @@ def _charlie_left(world: World) -> Member:
 
 # Name, which begins with the service's: what comes before, and the change.
 SCENARIOS: dict[str, Any] = {
-    "rename_conversation": _then(
+    "change_conversation": _then(
         _nothing,
-        lambda world, _: conversations.rename_conversation(
+        lambda world, _: conversations.change_conversation(
             user=world.alice, conversation_id=world.id, title="Rain"
         ),
     ),
-    "rename_conversation to what it is called": _then(
+    "change_conversation to what it is called": _then(
         _nothing,
-        lambda world, _: conversations.rename_conversation(
+        lambda world, _: conversations.change_conversation(
             user=world.alice, conversation_id=world.id, title=""
+        ),
+    ),
+    "change_conversation in all that it has": _then(
+        _nothing,
+        lambda world, _: conversations.change_conversation(
+            user=world.alice,
+            conversation_id=world.id,
+            title="Rain",
+            topic_text="Whether it rains",
+            avatar="🌧️",
+            access="listed",
+            history="joined",
+            policy={"send": "moderator"},
+        ),
+    ),
+    "archive_conversation": _then(
+        _nothing,
+        lambda world, _: conversations.archive_conversation(
+            user=world.alice, conversation_id=world.id
+        ),
+    ),
+    "unarchive_conversation": _then(
+        lambda world: conversations.archive_conversation(
+            user=world.alice, conversation_id=world.id
+        ),
+        lambda world, _: conversations.unarchive_conversation(
+            user=world.alice, conversation_id=world.id
         ),
     ),
     "name_conversation": _then(
@@ -443,6 +470,7 @@ def test_every_service_that_changes_a_conversation_is_among_the_scenarios() -> N
     } - {"changing"}
     # What a deletion leaves cannot be fetched, and before a creation there is nothing.
     apart = {"delete_conversation", "delete_conversation_as_staff", "create_conversation"}
+    apart |= {"open_direct"}
     assert len(services) > 10
     # These change nothing that anyone else sees.
     services |= {"mark_read", "change_mine"}
@@ -624,7 +652,7 @@ def _act(world: World, source: random.Random) -> None:
         lambda: mine.mark_read(
             user=world.alice, conversation_id=world.id, number=source.randrange(200)
         ),
-        lambda: conversations.rename_conversation(
+        lambda: conversations.change_conversation(
             user=world.alice, conversation_id=world.id, title=f"{source.randrange(3)}"
         ),
         lambda: members.change_member(

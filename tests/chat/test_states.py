@@ -222,6 +222,7 @@ def test_a_member_is_seen_without_what_they_are_notified_of(
         "assistant": None,
         "role": "admin",
         "nickname": "A.",
+        "invited_by": None,
         "joined_at": at(6),
         "left_at": at(7),
     }

@@ -10,7 +10,7 @@ from django.db import OperationalError
 from accounts.models import User
 from chat import unread
 from chat.models import Conversation, Message
-from chat.services.conversations import rename_conversation
+from chat.services.conversations import change_conversation
 from chat.services.messages import delete_message, edit_message, send_message
 from chat.unread import Touch
 from core.publishing import ROSTERS, Publication
@@ -114,7 +114,7 @@ def test_a_touch_says_all_that_a_list_shows_whatever_it_is_about(
     alice: User, bob: User, group: Conversation, touches: list[Touch]
 ) -> None:
     say(bob, group, "1", "y" * 1000)
-    rename_conversation(user=alice, conversation_id=group.pk, title="Dinner")
+    change_conversation(user=alice, conversation_id=group.pk, title="Dinner")
     last = touches[-1]
     assert (last.title, last.preview, last.number) == ("Dinner", "y" * PREVIEW, 1)
 

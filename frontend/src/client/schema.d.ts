@@ -229,8 +229,25 @@ export interface paths {
         delete: operations["conversations_delete"];
         options?: never;
         head?: never;
-        /** @description Change its title. */
+        /** @description Change what it is called and about, who comes in, what they read, and who may what. */
         patch: operations["conversations_update"];
+        trace?: never;
+    };
+    "/api/conversations/{conversation_id}/archive/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Let it be read only. */
+        post: operations["conversations_archive"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/conversations/{conversation_id}/changes/": {
@@ -332,6 +349,40 @@ export interface paths {
         put?: never;
         /** @description Mark everything up to `number` as read. */
         post: operations["conversations_read"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations/{conversation_id}/unarchive/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Let it go on. */
+        post: operations["conversations_unarchive"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/direct/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Open the one conversation of these people: 201 if this made it. */
+        post: operations["direct_open"];
         delete?: never;
         options?: never;
         head?: never;
@@ -532,6 +583,8 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @enum {string} */
+        AccessEnum: "open" | "listed" | "private";
         /**
          * AssistantPage
          * @description Assistants a conversation may be opened with.
@@ -619,6 +672,8 @@ export interface components {
             more_before: boolean;
             /** Number */
             number: number;
+            /** Readable After */
+            readable_after: number;
             /** People */
             people: number;
         };
@@ -667,6 +722,16 @@ export interface components {
             kind: components["schemas"]["KindEnum"];
             /** Title */
             title: string;
+            /** Topic Text */
+            topic_text: string;
+            /** Avatar */
+            avatar: string;
+            /** Access */
+            access: components["schemas"]["AccessEnum"];
+            /** History */
+            history: components["schemas"]["HistoryEnum"];
+            /** Archived At */
+            archived_at: string | null;
             /** Seq */
             seq: number;
             /** Changed Seq */
@@ -677,6 +742,10 @@ export interface components {
             model: string;
             /** Language */
             language: string;
+            /** Policy */
+            policy: {
+                [key: string]: "owner" | "admin" | "moderator" | "member" | "guest";
+            };
             /**
              * Created At
              * Format: date-time
@@ -687,6 +756,14 @@ export interface components {
              * Format: date-time
              */
             active_at: string;
+        };
+        /**
+         * Direct
+         * @description With whom to have a conversation.
+         */
+        DirectRequest: {
+            /** People */
+            people: string[];
         };
         /** @description The one shape of every error; see `core.errors`. */
         Error: {
@@ -711,6 +788,8 @@ export interface components {
              */
             display_name?: string;
         };
+        /** @enum {string} */
+        HistoryEnum: "all" | "joined";
         /**
          * InboxState
          * @description How many notifications are unread, and the newest.
@@ -722,7 +801,7 @@ export interface components {
             newest: components["schemas"]["NotificationState"][];
         };
         /** @enum {string} */
-        KindEnum: "assistant" | "group" | "discussion";
+        KindEnum: "assistant" | "direct" | "group" | "discussion";
         /** @enum {string} */
         LevelEnum: "all" | "mentions" | "none";
         /**
@@ -764,7 +843,7 @@ export interface components {
             results: components["schemas"]["MemberState"][];
         };
         /** @enum {string} */
-        MemberRoleEnum: "owner" | "admin" | "member";
+        MemberRoleEnum: "owner" | "admin" | "moderator" | "member" | "guest";
         /**
          * MemberState
          * @description A member; `left_at` is set on those who are no longer.
@@ -788,6 +867,8 @@ export interface components {
             role: components["schemas"]["MemberRoleEnum"];
             /** Nickname */
             nickname: string;
+            /** Invited By */
+            invited_by: string | null;
             /**
              * Joined At
              * Format: date-time
@@ -946,6 +1027,26 @@ export interface components {
             language?: string;
             /** Members */
             members?: string[];
+            /**
+             * Topic Text
+             * @default
+             */
+            topic_text?: string;
+            /**
+             * Avatar
+             * @default
+             */
+            avatar?: string;
+            /**
+             * Access
+             * @default private
+             */
+            access?: components["schemas"]["AccessEnum"];
+            /**
+             * History
+             * @default all
+             */
+            history?: components["schemas"]["HistoryEnum"];
         };
         /**
          * NewMember
@@ -1080,11 +1181,41 @@ export interface components {
         };
         /**
          * ConversationPatch
-         * @description What may be changed of a conversation.
+         * @description What may be changed of a conversation; what is left out stays as it is.
          */
         PatchedConversationPatchRequest: {
-            /** Title */
-            title: string;
+            /**
+             * Title
+             * @default
+             */
+            title?: string;
+            /**
+             * Topic Text
+             * @default
+             */
+            topic_text?: string;
+            /**
+             * Avatar
+             * @default
+             */
+            avatar?: string;
+            /**
+             * Access
+             * @default private
+             */
+            access?: components["schemas"]["AccessEnum"];
+            /**
+             * History
+             * @default all
+             */
+            history?: components["schemas"]["HistoryEnum"];
+            /**
+             * Policy
+             * @description The least role for `send`, `ask`, `add` or `describe`, where it is another.
+             */
+            policy?: {
+                [key: string]: "owner" | "admin" | "moderator" | "member" | "guest";
+            };
         };
         /**
          * MemberPatch
@@ -1095,7 +1226,7 @@ export interface components {
              * Role
              * @default null
              */
-            role?: ("owner" | "admin" | "member") | null;
+            role?: ("owner" | "admin" | "moderator" | "member" | "guest") | null;
             /**
              * Nickname
              * @default null
@@ -1251,6 +1382,16 @@ export interface components {
             kind: components["schemas"]["KindEnum"];
             /** Title */
             title: string;
+            /** Topic Text */
+            topic_text: string;
+            /** Avatar */
+            avatar: string;
+            /** Access */
+            access: components["schemas"]["AccessEnum"];
+            /** History */
+            history: components["schemas"]["HistoryEnum"];
+            /** Archived At */
+            archived_at: string | null;
             /** Seq */
             seq: number;
             /** Changed Seq */
@@ -1261,6 +1402,10 @@ export interface components {
             model: string;
             /** Language */
             language: string;
+            /** Policy */
+            policy: {
+                [key: string]: "owner" | "admin" | "moderator" | "member" | "guest";
+            };
             /**
              * Created At
              * Format: date-time
@@ -2120,7 +2265,7 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody: {
+        requestBody?: {
             content: {
                 "application/json": components["schemas"]["PatchedConversationPatchRequest"];
             };
@@ -2140,6 +2285,51 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    conversations_archive: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomState"];
                 };
             };
             401: {
@@ -2225,7 +2415,7 @@ export interface operations {
                 limit?: number;
                 /** @description The beginning of a name or nickname, or of a word in it. */
                 q?: string | null;
-                role?: ("owner" | "admin" | "member") | null;
+                role?: ("owner" | "admin" | "moderator" | "member" | "guest") | null;
             };
             header?: never;
             path: {
@@ -2659,6 +2849,98 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    conversations_unarchive: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomState"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    direct_open: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DirectRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomState"];
+                };
+            };
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomState"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
