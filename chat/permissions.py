@@ -35,8 +35,13 @@ ACTIONS: Final[dict[str, Rule]] = {
     "delete_own": Rule(Role.GUEST),
     "delete_others": Rule(Role.MODERATOR),
     "add": Rule(Role.MEMBER, by_policy=True),  # a person, by name
+    # To make links, and to see and revoke one's own.
+    "invite": Rule(Role.MEMBER, by_policy=True),
+    "invitations": Rule(Role.MODERATOR),  # to see and revoke everyone's
+    "requests": Rule(Role.MODERATOR),  # to see and decide who asks to come in
     # People below one's own rank.
     "remove": Rule(Role.MODERATOR),
+    "ban": Rule(Role.MODERATOR),
     "describe": Rule(Role.ADMIN, by_policy=True),  # title, topic and avatar
     # To below one's own rank, of members below it; an owner everything.
     "roles": Rule(Role.ADMIN),

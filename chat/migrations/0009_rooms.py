@@ -32,7 +32,7 @@ class Migration(migrations.Migration):
         _add(
             "conversation",
             "avatar",
-            models.CharField(blank=True, db_default="", help_text="An emoji.", max_length=40),
+            models.CharField(blank=True, default="", db_default="", help_text="An emoji.", max_length=40),
         ),
         _add(
             "conversation",
@@ -52,7 +52,7 @@ class Migration(migrations.Migration):
         _add(
             "conversation",
             "topic_text",
-            models.CharField(blank=True, db_default="", max_length=500),
+            models.CharField(blank=True, default="", db_default="", max_length=500),
         ),
         _add(
             "member",

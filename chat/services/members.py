@@ -1,15 +1,17 @@
 """Joining, leaving and roles."""
 
+from datetime import datetime
 from uuid import UUID
 
 from django.utils import timezone
 
 from accounts.models import User
 from chat.change import Change, changing
-from chat.models import Assistant, Conversation, Member
+from chat.errors import Banned
+from chat.models import Assistant, Conversation, Invitation, JoinRequest, Member, Sanction
 from chat.permissions import require, require_above
 from chat.services.notices import notify_added
-from core.errors import Conflict, Invalid
+from core.errors import Conflict, Invalid, NotFound
 
 
 def new_member(
@@ -19,30 +21,39 @@ def new_member(
     assistant: Assistant | None = None,
     role: str = Member.Role.MEMBER,
     by: User | None = None,
+    invitation: Invitation | None = None,
 ) -> Member:
     """Add a person or an assistant to a locked conversation, or bring back one who left.
 
-    Raises Conflict if they are a member already.
+    Raises Conflict if they are a member already, Banned if they may not come in.
     """
     conversation = change.conversation
+    if user is not None:
+        require_not_banned(user, conversation)
     member = Member.objects.filter(
         conversation=conversation, user=user, assistant=assistant
     ).first() or Member(conversation=conversation, user=user, assistant=assistant)
     if not member._state.adding and member.left_at is None:  # noqa: SLF001
         raise Conflict("They are a member already.")
     member.role = role
-    member.invited_by = by
+    member.invited_by, member.invitation = by, invitation
     member.left_at = None
     member.joined_at = timezone.now()
     change.created(member)
     return member
 
 
+def require_not_banned(user: User, conversation: Conversation) -> None:
+    """Raise Banned if a person may not come into a conversation."""
+    if Sanction.objects.live().filter(conversation=conversation, user=user).exists():
+        raise Banned
+
+
 def add_member(*, user: User, conversation_id: UUID, person: UUID) -> Member:
     """Add a person to a group or discussion.
 
     Raises NotFound, NotAllowed, Invalid for an unknown person or for a
-    conversation with an assistant or a direct one, Conflict if they are a member already.
+    conversation with an assistant or a direct one, Banned, Conflict if they are a member already.
     """
     with changing(conversation_id) as change:
         require("add", change.member(user), change.conversation)
@@ -77,7 +88,15 @@ def remove_member(*, user: User, conversation_id: UUID, member_id: UUID) -> Memb
 
 
 def end_membership(*, change: Change, member: Member) -> None:
-    """End a membership of a locked conversation; the member's sockets stop following at once."""
+    """End a membership of a locked conversation, and the links its member made to it.
+
+    The member's sockets stop following at once.
+    """
+    if member.user_id is not None:
+        made = Invitation.objects.unrevoked().filter(
+            conversation=change.conversation, by=member.user_id
+        )
+        made.update(revoked_at=timezone.now())
     member.left_at = timezone.now()
     change.changed(member, "left_at")
     change.touch()
@@ -128,3 +147,41 @@ def _require_role_given(
 ) -> None:
     """An owner gives every role, to other owners too; who else may, below their own rank."""
     require_above("roles", acting, conversation, member.role, role, equals=True)
+
+
+def ban_member(
+    *,
+    user: User,
+    conversation_id: UUID,
+    member_id: UUID,
+    until: datetime | None = None,
+    reason: str = "",
+) -> Sanction:
+    """Remove a person, and let nobody bring them back before `until` (None: ever).
+
+    Raises NotFound, NotAllowed for someone not below one's own rank, Invalid for an assistant.
+    """
+    with changing(conversation_id) as change:
+        acting = change.member(user)
+        member = change.member_with_id(member_id)
+        require_above("ban", acting, change.conversation, member.role)
+        if member.user is None:
+            raise Invalid("Only people are banned; remove an assistant.", field="member")
+        ban = Sanction.objects.create(
+            conversation=change.conversation, user=member.user, by=user, until=until, reason=reason
+        )
+        asked = JoinRequest.objects.filter(conversation=change.conversation, user=member.user)
+        asked.filter(decided_at=None).update(
+            decided_at=timezone.now(), decided_by=user, accepted=False
+        )
+        end_membership(change=change, member=member)
+    return ban
+
+
+def lift_ban(*, user: User, conversation_id: UUID, ban_id: UUID) -> None:
+    """Let someone who was banned come in again. Raises NotFound or NotAllowed."""
+    with changing(conversation_id) as change:
+        require("ban", change.member(user), change.conversation)
+        bans = Sanction.objects.filter(pk=ban_id, conversation=change.conversation, lifted_at=None)
+        if not bans.update(lifted_at=timezone.now()):
+            raise NotFound

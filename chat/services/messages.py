@@ -97,7 +97,7 @@ def edit_message(
         if message.role != Message.Role.USER:
             raise Invalid("Only what a person wrote can be edited.", field="message")
         if message.author_user_id != user.pk:
-            raise NotAllowed("Only its author may edit a message.", action="edit_others")
+            raise NotAllowed("Only its author may edit a message.", action="edit_others", needs="author")
         require("edit_own", member, change.conversation)
         require_open(change.conversation)
         if message.deleted_at is not None:

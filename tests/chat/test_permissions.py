@@ -10,7 +10,15 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from chat.change import changing
-from chat.models import Assistant, Conversation, Member, Message
+from chat.models import (
+    Assistant,
+    Conversation,
+    Invitation,
+    JoinRequest,
+    Member,
+    Message,
+    Sanction,
+)
 from chat.permissions import ACTIONS
 from chat.services.members import new_member
 from chat.services.messages import send_message
@@ -30,6 +38,9 @@ class Room(NamedTuple):
     others: Message
     reply: Message
     bob: Member
+    link: Invitation
+    asked: JoinRequest
+    ban: Sanction
 
     @property
     def url(self) -> str:
@@ -60,7 +71,12 @@ def room(alice: User, bob: User, dora: User, group: Conversation, assistant: Ass
     asked = say(alice, assistant="assistant")
     Message.objects.filter(pk=asked.reply.pk).update(status="failed", number=None)
     own, others = say(dora).message, say(alice).message
-    return Room(group, own, others, asked.reply, group.members.get(user=bob))
+    link = Invitation.objects.create(conversation=group, by=alice)
+    eve, finn = (User.objects.create_user(name, f"{name}@example.org") for name in ("eve", "finn"))
+    request = JoinRequest.objects.create(conversation=group, user=finn)
+    ban = Sanction.objects.create(conversation=group, user=eve)
+    member = group.members.get(user=bob)
+    return Room(group, own, others, asked.reply, member, link, request, ban)
 
 
 Act = Callable[[APIClient, Room, User], Any]
@@ -113,6 +129,53 @@ CELLS: dict[str, tuple[str, str, Act]] = {
         "add",
         "member",
         lambda api, room, charlie: api.post(f"{room.url}members/", {"user": str(charlie.pk)}),
+    ),
+    "make a link": (
+        "invite",
+        "member",
+        lambda api, room, _: api.post(f"{room.url}invitations/", {}),
+    ),
+    "see links": ("invite", "member", lambda api, room, _: api.get(f"{room.url}invitations/")),
+    "revoke another's link": (
+        "invitations",
+        "moderator",
+        lambda api, room, _: api.delete(f"{room.url}invitations/{room.link.pk}/"),
+    ),
+    "change another's link": (
+        "invitations",
+        "moderator",
+        lambda api, room, _: api.patch(f"{room.url}invitations/{room.link.pk}/", {"label": "x"}),
+    ),
+    "see who came by another's link": (
+        "invitations",
+        "moderator",
+        lambda api, room, _: api.get(f"{room.url}invitations/{room.link.pk}/members/"),
+    ),
+    "remove who came by a link": (
+        "remove",
+        "moderator",
+        lambda api, room, _: api.delete(f"{room.url}invitations/{room.link.pk}/members/"),
+    ),
+    "see who asks to come in": (
+        "requests",
+        "moderator",
+        lambda api, room, _: api.get(f"{room.url}requests/"),
+    ),
+    "let someone in": (
+        "requests",
+        "moderator",
+        lambda api, room, _: api.patch(f"{room.url}requests/{room.asked.pk}/", {"accept": True}),
+    ),
+    "ban a member": (
+        "ban",
+        "moderator",
+        lambda api, room, _: api.post(f"{room.member(user=room.bob.user)}ban/", {}),
+    ),
+    "see who is banned": ("ban", "moderator", lambda api, room, _: api.get(f"{room.url}bans/")),
+    "lift a ban": (
+        "ban",
+        "moderator",
+        lambda api, room, _: api.delete(f"{room.url}bans/{room.ban.pk}/"),
     ),
     "remove a member": (
         "remove",

@@ -23,10 +23,28 @@ from hypothesis import strategies as st
 import chat.services
 from accounts.models import User
 from chat import unread
-from chat.models import Assistant, Conversation, Member, Message, ReplyChunk
+from chat.models import (
+    Assistant,
+    Conversation,
+    Invitation,
+    JoinRequest,
+    Member,
+    Message,
+    ReplyChunk,
+)
 from chat.selectors.sync import changes_since
-from chat.services import conversations, members, messages, mine, replies, reply_actions, staff
+from chat.services import (
+    conversations,
+    joining,
+    members,
+    messages,
+    mine,
+    replies,
+    reply_actions,
+    staff,
+)
 from chat.services.replies import Claim, Outcome
+from chat.tokens import invitation_token
 from core import publishing
 from core.publishing import ROSTERS, Publication, to_conversation, user_group
 from protocol import limits
@@ -247,6 +265,26 @@ def _charlie_left(world: World) -> Member:
     )
 
 
+def _listed(world: World) -> Conversation:
+    return conversations.change_conversation(
+        user=world.alice, conversation_id=world.id, access="listed"
+    )
+
+
+def _ask(world: World) -> JoinRequest:
+    return joining.request_to_join(user=world.charlie, conversation_id=world.id)
+
+
+def _invite(world: World, **values: Any) -> Invitation:
+    return joining.create_invitation(user=world.alice, conversation_id=world.id, **values)
+
+
+def _taken(world: World) -> Invitation:
+    link = _invite(world)
+    joining.take_invitation(user=world.charlie, token=invitation_token(link))
+    return link
+
+
 # Name, which begins with the service's: what comes before, and the change.
 SCENARIOS: dict[str, Any] = {
     "change_conversation": _then(
@@ -433,6 +471,64 @@ SCENARIOS: dict[str, Any] = {
             member_id=world.member(world.bob),
             role="admin",
             nickname="Bobby",
+        ),
+    ),
+    "join_room": _then(
+        lambda world: conversations.change_conversation(
+            user=world.alice, conversation_id=world.id, access="open"
+        ),
+        lambda world, _: joining.join_room(user=world.charlie, conversation_id=world.id),
+    ),
+    "request_to_join": _then(_listed, lambda world, _: _ask(world)),
+    "decide_request": _then(
+        lambda world: (_listed(world), _ask(world))[1],
+        lambda world, request: joining.decide_request(
+            user=world.alice, conversation_id=world.id, request_id=request.pk, accept=True
+        ),
+    ),
+    "create_invitation": _then(_nothing, lambda world, _: _invite(world)),
+    "change_invitation": _then(
+        lambda world: _invite(world),
+        lambda world, link: joining.change_invitation(
+            user=world.alice, conversation_id=world.id, invitation_id=link.pk, renew=True
+        ),
+    ),
+    "revoke_invitation": _then(
+        lambda world: _invite(world),
+        lambda world, link: joining.revoke_invitation(
+            user=world.alice, conversation_id=world.id, invitation_id=link.pk
+        ),
+    ),
+    "take_invitation": _then(
+        lambda world: _invite(world),
+        lambda world, link: joining.take_invitation(
+            user=world.charlie, token=invitation_token(link)
+        ),
+    ),
+    "take_invitation_as_guest": _then(
+        lambda world: _invite(world, guests=True),
+        lambda world, link: joining.take_invitation_as_guest(
+            name="Dora", token=invitation_token(link)
+        ),
+    ),
+    "remove_invited": _then(
+        _taken,
+        lambda world, link: joining.remove_invited(
+            user=world.alice, conversation_id=world.id, invitation_id=link.pk
+        ),
+    ),
+    "ban_member": _then(
+        _with_charlie,
+        lambda world, member: members.ban_member(
+            user=world.alice, conversation_id=world.id, member_id=member.pk
+        ),
+    ),
+    "lift_ban": _then(
+        lambda world: members.ban_member(
+            user=world.alice, conversation_id=world.id, member_id=_with_charlie(world).pk
+        ),
+        lambda world, ban: members.lift_ban(
+            user=world.alice, conversation_id=world.id, ban_id=ban.pk
         ),
     ),
     "change_mine": _then(

@@ -25,7 +25,7 @@ from chat.services.conversations import (
     delete_conversation,
 )
 from chat.services.members import add_member, change_member, remove_member
-from chat.services.messages import send_message
+from chat.services.messages import edit_message, send_message
 from chat.services.replies import claim_reply
 from core.publishing import Publication, publish_now, to_conversation, user_group
 from core.threads import in_thread
@@ -906,3 +906,23 @@ async def test_fifty_sockets_connecting_at_once_hear_each_event_once(
     for socket in sockets:
         assert [f["type"] for f in socket.seen].count("message.created") == 5
     await asyncio.gather(*(socket.__aexit__() for socket in sockets))
+
+
+async def test_who_reads_only_what_came_after_them_hears_nothing_of_older_messages(
+    alice: User, charlie: User, group: Conversation, token_for: Token
+) -> None:
+    def say(text: str) -> Message:
+        return send_message(
+            user=alice, conversation_id=group.pk, client_id=text, content=text
+        ).message
+
+    await in_thread(change_conversation, user=alice, conversation_id=group.pk, history="joined")
+    before = await in_thread(say, "before")
+    await in_thread(add_member, user=alice, conversation_id=group.pk, person=charlie.pk)
+    async with Socket(await in_thread(token_for, charlie)) as socket:
+        await socket.command("subscribe", conversation=key(group))
+        await in_thread(edit_message, user=alice, message_id=before.pk, client_id="e", content="x")
+        await in_thread(say, "after")
+        heard = await socket.until("message.created")
+    assert heard["message"]["content"] == "after"
+    assert "message.updated" not in [frame["type"] for frame in socket.seen]
