@@ -9,7 +9,17 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.models import User
-from chat.models import Assistant, Conversation, Member, Message, Reaction, Tally
+from chat.models import (
+    Assistant,
+    Conversation,
+    Invitation,
+    JoinRequest,
+    Member,
+    Message,
+    Reaction,
+    Sanction,
+    Tally,
+)
 from chat.services.conversations import create_conversation
 from chat.services.staff import (
     add_member_as_staff,
@@ -155,6 +165,33 @@ class MessageAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # not
     search_fields = ("id", "conversation__id")
     list_select_related = ("conversation",)
     show_full_result_count = False
+
+
+@admin.register(Invitation)
+class InvitationAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+    """Links into rooms, past ones too; their text is shown to those who manage a room."""
+
+    list_display = ("conversation", "label", "by", "role", "uses", "max_uses", "revoked_at")
+    list_select_related = ("conversation", "by")
+    search_fields = ("conversation__id", "by__username", "label")
+
+
+@admin.register(JoinRequest)
+class JoinRequestAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+    """Who asked to be let in, and what came of it."""
+
+    list_display = ("conversation", "user", "created_at", "accepted", "decided_by")
+    list_select_related = ("conversation", "user", "decided_by")
+    search_fields = ("conversation__id", "user__username")
+
+
+@admin.register(Sanction)
+class SanctionAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+    """Bans, past ones too. Adding someone to a room lifts theirs."""
+
+    list_display = ("conversation", "user", "kind", "by", "until", "lifted_at")
+    list_select_related = ("conversation", "user", "by")
+    search_fields = ("conversation__id", "user__username")
 
 
 @admin.register(Member)

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import Max
 from django.db.models.functions import Left, Now
 from django.utils import timezone
 
@@ -200,10 +201,11 @@ class Change:
         event = ConversationDeleted(conversation=self.conversation.pk, seq=self._next_seq())
         self._publications.append(deleted(event))
         Member.objects.filter(conversation=self.conversation)._raw_delete(Member.objects.db)  # noqa: SLF001
-        self.conversation.title = ""
+        self.conversation.title = self.conversation.topic_text = ""
+        self.conversation.direct_key = None
         self.conversation.people = 0
         self.conversation.deleted_at = timezone.now()
-        self._fields |= {"title", "people", "deleted_at"}
+        self._fields |= {"title", "topic_text", "direct_key", "people", "deleted_at"}
         self._touched = False
         enqueue_named(PURGE_TASK, conversation_id=str(self.conversation.pk))
 
@@ -270,8 +272,18 @@ class Change:
                 wrote=self._wrote,
             )
 
-    def _newest_said(self) -> str:
+    def _newest_said(self) -> str | None:
+        """What lists show of the conversation; None if that is nothing new.
+
+        Where newcomers read only what comes after them, nothing that is older than one of them.
+        """
         newest = Message.objects.said().filter(conversation=self.conversation)
+        if self.conversation.history == Conversation.History.JOINED:
+            if not self._removed:
+                return None
+            present = Member.objects.present().people().filter(conversation=self.conversation)
+            last = present.aggregate(last=Max("joined_seq"))["last"] or 0
+            newest = newest.filter(created_seq__gt=last)
         return newest.values_list(Left("content", PREVIEW), flat=True).first() or ""
 
     def _created_event(self, row: Message | Member) -> Event:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 
@@ -97,12 +98,41 @@ class Conversation(models.Model):
         """What kind of room it is."""
 
         ASSISTANT = "assistant"
+        DIRECT = "direct"
         GROUP = "group"
         DISCUSSION = "discussion"
+
+    class Access(models.TextChoices):
+        """How people come in: as they like, by asking, or only when somebody lets them in."""
+
+        OPEN = "open"
+        LISTED = "listed"
+        PRIVATE = "private"
+
+    class History(models.TextChoices):
+        """What those who join may read: everything, or what comes after."""
+
+        ALL = "all"
+        JOINED = "joined"
+
+    # Those that only their people come into, whatever happens.
+    CLOSED: ClassVar = (Kind.ASSISTANT, Kind.DIRECT)
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.ASSISTANT)
     title = models.CharField(max_length=200, blank=True)
+    topic_text = models.CharField(max_length=500, blank=True, default="", db_default="")
+    avatar = models.CharField(
+        max_length=40, blank=True, default="", db_default="", help_text="An emoji."
+    )
+    access = models.CharField(
+        max_length=7, choices=Access.choices, default=Access.PRIVATE, db_default=Access.PRIVATE
+    )
+    history = models.CharField(
+        max_length=6, choices=History.choices, default=History.ALL, db_default=History.ALL
+    )
+    # Of a direct one: a hash of its people, so that they have one.
+    direct_key = models.CharField(max_length=64, null=True, blank=True, editable=False)  # noqa: DJ001
     creator = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
@@ -114,15 +144,28 @@ class Conversation(models.Model):
     number = models.BigIntegerField(default=0, db_default=0)
     # Persons present.
     people = models.PositiveIntegerField(default=0, db_default=0)
+    # The least role for what `chat.permissions` lets a conversation decide, by action.
+    policy = models.JSONField(default=dict, db_default={}, blank=True)
     # The transaction of its last change. Not indexed: nothing that changes with every message
     # is, so that such an update writes no index.
     touched = Xid8Field(db_default=CurrentTransaction())
     created_at = models.DateTimeField(auto_now_add=True)
     # When something was last said; lists are ordered by it.
     active_at = models.DateTimeField(auto_now_add=True)
+    # Set: it can be read, but nothing more is said in it.
+    archived_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
 
     objects = ConversationQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["direct_key"],
+                name="conversation_direct_once",
+                condition=Q(direct_key__isnull=False),
+            )
+        ]
 
     def __str__(self) -> str:
         return self.title or f"{self.kind} {self.id}"
@@ -148,9 +191,12 @@ class Member(models.Model):
 
         OWNER = "owner"
         ADMIN = "admin"
+        MODERATOR = "moderator"
         MEMBER = "member"
+        GUEST = "guest"
 
-    MANAGERS: ClassVar = (Role.OWNER, Role.ADMIN)
+    # Who is told by name in a large room.
+    MANAGERS: ClassVar = (Role.OWNER, Role.ADMIN, Role.MODERATOR)
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="members")
@@ -164,8 +210,15 @@ class Member(models.Model):
     assistant = models.ForeignKey(
         Assistant, null=True, blank=True, on_delete=models.CASCADE, related_name="memberships"
     )
-    role = models.CharField(max_length=8, choices=Role.choices, default=Role.MEMBER)
+    role = models.CharField(max_length=9, choices=Role.choices, default=Role.MEMBER)
     nickname = models.CharField(max_length=80, blank=True)
+    # The link they came by.
+    invitation = models.ForeignKey(
+        "Invitation", null=True, blank=True, on_delete=models.SET_NULL, related_name="members"
+    )
+    invited_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     joined_at = models.DateTimeField(auto_now_add=True)
     joined_seq = models.BigIntegerField(default=0, db_default=0)
     left_at = models.DateTimeField(null=True, blank=True)
@@ -199,6 +252,130 @@ class Member(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user or self.assistant} in {self.conversation_id}"
+
+    def readable_after(self, conversation: Conversation) -> int:
+        """The `created_seq` up to which messages are not for this member to read."""
+        return self.joined_seq if conversation.history == Conversation.History.JOINED else 0
+
+
+class InvitationQuerySet(models.QuerySet["Invitation"]):
+    """Invitations by whether they can be taken."""
+
+    def unrevoked(self) -> "InvitationQuerySet":
+        """Those that were not ended."""
+        return self.filter(revoked_at=None)
+
+    def live(self) -> "InvitationQuerySet":
+        """Those that were not ended, have not expired and are not used up."""
+        return self.unrevoked().filter(
+            Q(expires_at=None) | Q(expires_at__gt=timezone.now()),
+            Q(max_uses=None) | Q(uses__lt=F("max_uses")),
+        )
+
+
+class Invitation(models.Model):
+    """A link into a room. Nothing secret is stored: `chat.tokens` makes its text of `version`."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    conversation = models.ForeignKey(
+        Conversation, on_delete=models.CASCADE, related_name="invitations"
+    )
+    version = models.PositiveIntegerField(default=1)
+    role = models.CharField(max_length=9, default=Member.Role.MEMBER, choices=Member.Role.choices)
+    # May people without an account come by it?
+    guests = models.BooleanField(default=False)
+    email = models.EmailField(blank=True, help_text="Whom alone it is for; empty: anyone.")
+    max_uses = models.PositiveIntegerField(null=True, blank=True)
+    uses = models.PositiveIntegerField(default=0)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    # Do those who take it have to be let in?
+    approval = models.BooleanField(default=False)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    label = models.CharField(max_length=80, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    objects = InvitationQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.label or f"invitation {self.id}"
+
+
+class JoinRequest(models.Model):
+    """Somebody asks to be let into a room; `decided_at` ends it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    conversation = models.ForeignKey(
+        Conversation, on_delete=models.CASCADE, related_name="join_requests"
+    )
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    invitation = models.ForeignKey(
+        Invitation, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    text = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    accepted = models.BooleanField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["conversation", "user"],
+                name="join_request_once",
+                condition=Q(decided_at=None),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} to {self.conversation_id}"
+
+
+class SanctionQuerySet(models.QuerySet["Sanction"]):
+    """Sanctions by whether they hold."""
+
+    def live(self) -> "SanctionQuerySet":
+        """Those that were not lifted and have not run out."""
+        return self.filter(Q(until=None) | Q(until__gt=timezone.now()), lifted_at=None)
+
+
+class Sanction(models.Model):
+    """What a room forbids a person: a ban is not to come in, by any way."""
+
+    class Kind(models.TextChoices):
+        """What is forbidden."""
+
+        BAN = "ban"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    conversation = models.ForeignKey(
+        Conversation, on_delete=models.CASCADE, db_index=False, related_name="sanctions"
+    )
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=7, choices=Kind.choices, default=Kind.BAN)
+    reason = models.CharField(max_length=500, blank=True)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    until = models.DateTimeField(null=True, blank=True)
+    lifted_at = models.DateTimeField(null=True, blank=True)
+
+    objects = SanctionQuerySet.as_manager()
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(
+                fields=["conversation", "user"],
+                name="sanction_live",
+                condition=Q(lifted_at=None),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.user}"
 
 
 class Feed(models.Model):

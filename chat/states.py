@@ -91,6 +91,7 @@ def member_state(member: Member) -> MemberState:
         assistant=assistant_state(member.assistant) if member.assistant is not None else None,
         role=member.role,  # type: ignore[arg-type]
         nickname=member.nickname,
+        invited_by=member.invited_by_id,
         joined_at=member.joined_at,
         left_at=member.left_at,
     )
@@ -102,11 +103,17 @@ def conversation_state(conversation: Conversation) -> ConversationState:
         id=conversation.pk,
         kind=conversation.kind,  # type: ignore[arg-type]
         title=conversation.title,
+        topic_text=conversation.topic_text,
+        avatar=conversation.avatar,
+        access=conversation.access,  # type: ignore[arg-type]
+        history=conversation.history,  # type: ignore[arg-type]
+        archived_at=conversation.archived_at,
         seq=conversation.seq,
         changed_seq=conversation.changed_seq,
         creator=conversation.creator_id,
         model=conversation.model,
         language=conversation.language,
+        policy=conversation.policy,
         created_at=conversation.created_at,
         active_at=conversation.active_at,
     )

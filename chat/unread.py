@@ -43,7 +43,7 @@ class Touch:
     number: int = 0
     active_at: str = ""
     title: str = field(default="", repr=False)
-    preview: str = field(default="", repr=False)
+    preview: str | None = field(default="", repr=False)
     removed: list[int] = field(default_factory=list)
     read: dict[str, int] = field(default_factory=dict)
 
@@ -59,7 +59,7 @@ class Touch:
             number=max(older.number, newer.number),
             active_at=max(older.active_at, newer.active_at),
             title=newer.title,
-            preview=newer.preview,
+            preview=older.preview if newer.preview is None else newer.preview,
             removed=older.removed + newer.removed,
             read=read,
         )
@@ -72,7 +72,7 @@ class Touch:
 def touch_on_commit(
     conversation: Conversation,
     *,
-    preview: str,
+    preview: str | None,
     removed: list[int],
     wrote: dict[UUID, int],
 ) -> None:
@@ -83,7 +83,7 @@ def touch_on_commit(
         number=conversation.number,
         active_at=_moment(conversation.active_at),
         title=conversation.title,
-        preview=preview[:PREVIEW],
+        preview=None if preview is None else preview[:PREVIEW],
         removed=removed,
         read={person.hex: number for person, number in wrote.items()},
     )

@@ -17,7 +17,13 @@ from channels.layers import get_channel_layer
 from channels_pgnotify import PostgresChannelLayer
 from core.commits import after_commit
 from core.metrics import EVENTS, STATEMENTS
-from protocol.events import ConversationDeleted, MemberLeft, MineUpdated, ReplyDelta
+from protocol.events import (
+    ConversationDeleted,
+    MemberLeft,
+    MessageUpdated,
+    MineUpdated,
+    ReplyDelta,
+)
 from protocol.frames import Event
 
 logger = structlog.get_logger(__name__)
@@ -100,6 +106,9 @@ def _push(event: Event) -> dict[str, Any]:
     if isinstance(event, MineUpdated):
         message["joined"] = [mine.conversation.hex for mine in event.mine]
         message["gone"] = [conversation.hex for conversation in event.gone]
+    if isinstance(event, MessageUpdated):
+        # Not for those who may read only what came after them.
+        message["place"] = event.message.created_seq
     if isinstance(event, ReplyDelta):
         message["message"] = event.message.hex
         message["attempt"] = event.attempt

@@ -43,6 +43,12 @@ class ErrorCode(StrEnum):
     REGISTRATION_CLOSED = "registration_closed", 403, "switched off by the operator"
     GUESTS_NOT_ALLOWED = "guests_not_allowed", 403, "switched off by the operator"
     NOT_ALLOWED = "not_allowed", 403, "you may see it but not do this"
+    BANNED = "banned", 403, "you were banned from this room"
+    INVITATION_INVALID = (
+        "invitation_invalid",
+        404,
+        "unknown, revoked, expired, used up, or meant for another",
+    )
     NOT_FOUND = "not_found", 404, "not there, or not for you to see"
     CONFLICT = "conflict", 409, "not in the present state"
     TOO_MANY_REACTIONS = (
@@ -50,6 +56,7 @@ class ErrorCode(StrEnum):
         409,
         "a message has as many kinds as it may; `details.most` is how many",
     )
+    READ_ONLY = "read_only", 409, "the conversation is archived"
     NOT_A_GUEST = "not_a_guest", 409, "there is an account already"
     IS_A_GUEST = "is_a_guest", 409, "guests have no password"
     METHOD_NOT_ALLOWED = "method_not_allowed", 405, "REST: not at this address"

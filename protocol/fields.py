@@ -100,8 +100,13 @@ Emoji = Annotated[str, Field(min_length=1, max_length=32), BeforeValidator(_emoj
 # Opaque: what an answer about one's own list gave.
 RoomsCursor = Annotated[str, Field(min_length=1, max_length=6000), STORABLE]
 
-Kind = Literal["assistant", "group", "discussion"]
-Role = Literal["owner", "admin", "member"]
+Topic = Annotated[str, Field(max_length=500), STORABLE]
+Avatar = Annotated[str, Field(max_length=40), STORABLE]
+
+Kind = Literal["assistant", "direct", "group", "discussion"]
+Access = Literal["open", "listed", "private"]
+History = Literal["all", "joined"]
+Role = Literal["owner", "admin", "moderator", "member", "guest"]
 Level = Literal["all", "mentions", "none"]
 Speaker = Literal["user", "assistant", "system"]
 Status = Literal["complete", "pending", "streaming", "failed", "cancelled", "interrupted"]

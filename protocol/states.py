@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from protocol.fields import Kind, Level, Role, Speaker, Status
+from protocol.fields import Access, History, Kind, Level, Role, Speaker, Status
 from protocol.frames import Frame
 
 
@@ -87,6 +87,7 @@ class MemberState(Frame):
     assistant: AssistantState | None
     role: Role
     nickname: str
+    invited_by: UUID | None
     joined_at: datetime
     left_at: datetime | None
 
@@ -97,11 +98,18 @@ class ConversationState(Frame):
     id: UUID
     kind: Kind
     title: str
+    topic_text: str
+    avatar: str
+    access: Access
+    # From where those who join may read: `joined`, only what comes after.
+    history: History
+    archived_at: datetime | None
     seq: int
     changed_seq: int
     creator: UUID | None
     model: str
     language: str
+    policy: dict[str, Role]
     created_at: datetime
     active_at: datetime
 
@@ -139,7 +147,7 @@ class RoomTouch(Frame):
     """A conversation that moved: what a list shows of it, as it is with this `seq`.
 
     `removed` are the numbers of messages that were deleted since the touch before; `read` is one's
-    own mark, if what one has written moved it.
+    own mark, if what one has written moved it. A `preview` that is null is as it was.
     """
 
     conversation: UUID
@@ -147,7 +155,7 @@ class RoomTouch(Frame):
     number: int
     active_at: datetime
     title: str
-    preview: str
+    preview: str | None
     removed: list[int]
     read: int | None
 
@@ -237,6 +245,8 @@ class Changes(Frame):
     # Are there messages older than these? Only in a first load.
     more_before: bool
     number: int
+    # Messages whose `created_seq` is not beyond it are not for this person to read.
+    readable_after: int
     # Persons present. Beyond LARGE_ROOM only managers, assistants and oneself are in `members`.
     people: int
 

@@ -36,7 +36,7 @@ MODULES = [
     "change channels",
     "feed unread providers",
     "selectors",
-    "states tokens",
+    "states tokens permissions",
     "models llm errors signals default_settings",
     "",
 ]

@@ -6,9 +6,13 @@ from uuid import UUID
 
 from pydantic import Field
 
+from accounts.rest.bodies import Tokens
 from protocol.fields import (
     STORABLE,
+    Access,
+    Avatar,
     Emoji,
+    History,
     Kind,
     Language,
     Level,
@@ -19,6 +23,7 @@ from protocol.fields import (
     RoomsCursor,
     Slug,
     Title,
+    Topic,
     Whole,
 )
 from protocol.frames import Body
@@ -32,6 +37,8 @@ from protocol.states import (
 )
 
 MAX_PAGE = 200
+Uses = Annotated[int, Field(ge=1, le=1_000_000)]
+Label = Annotated[str, Field(max_length=80), STORABLE]
 
 
 class NewConversation(Body):
@@ -43,12 +50,207 @@ class NewConversation(Body):
     model: ModelName | Literal[""] = ""
     language: Language = ""
     members: list[UUID] = Field(default_factory=list, max_length=100)
+    topic_text: Topic = ""
+    avatar: Avatar = ""
+    access: Access = "private"
+    history: History = "all"
 
 
 class ConversationPatch(Body):
-    """What may be changed of a conversation."""
+    """What may be changed of a conversation; what is left out stays as it is."""
 
-    title: Title
+    title: Title = ""
+    topic_text: Topic = ""
+    avatar: Avatar = ""
+    access: Access = "private"
+    history: History = "all"
+    policy: dict[str, Role] = Field(
+        default_factory=dict,
+        description="The least role for `send`, `ask`, `add` or `describe`, where it is another.",
+    )
+
+
+class Direct(Body):
+    """With whom to have a conversation."""
+
+    people: list[UUID] = Field(min_length=1, max_length=100)
+
+
+class DirectoryQuery(Body):
+    """Which rooms are looked for."""
+
+    q: Annotated[str, Field(max_length=80), STORABLE] = Field(
+        default="", description="A part of their titles."
+    )
+
+
+class ListedRoom(Body):
+    """A room as it is found by those who may not be in it."""
+
+    id: UUID
+    title: str
+    topic_text: str
+    avatar: str
+    access: Access
+    people: int
+    active_at: datetime
+    is_in: bool = Field(description="Is one a member?")
+    has_asked: bool = Field(description="Has one asked to be let in, and was not answered?")
+
+
+class ListedRoomPage(Body):
+    """Rooms that can be found, newest activity first."""
+
+    next: str | None
+    previous: str | None
+    results: list[ListedRoom]
+
+
+class NewRequest(Body):
+    """What one says when one asks to be let in."""
+
+    text: Annotated[str, Field(max_length=500), STORABLE] = ""
+
+
+class Decision(Body):
+    """Whether somebody is let in."""
+
+    accept: bool
+
+
+class RequestBody(Body):
+    """Somebody's wish to be let in; `accepted` is null until it is decided."""
+
+    id: UUID
+    conversation: UUID
+    user: PersonState
+    text: str
+    invitation: UUID | None
+    created_at: datetime
+    accepted: bool | None
+
+
+class RequestPage(Body):
+    """Requests that wait to be decided, oldest first."""
+
+    next: str | None
+    previous: str | None
+    results: list[RequestBody]
+
+
+class NewInvitation(Body):
+    """A link to make."""
+
+    role: Literal["member", "guest"] = "member"
+    guests: bool = Field(default=False, description="May people without an account come by it?")
+    email: Annotated[str, Field(max_length=254), STORABLE] = Field(
+        default="", description="The address of the account it is for; empty: anyone's."
+    )
+    max_uses: Uses | None = None
+    expires_at: Moment | None = None
+    approval: bool = Field(default=False, description="Do those who take it have to be let in?")
+    label: Label = ""
+
+
+class InvitationPatch(Body):
+    """What may be changed of a link; what is left out stays as it is."""
+
+    max_uses: Uses | None = None
+    expires_at: Moment | None = None
+    label: Label = ""
+    renew: bool = Field(default=False, description="End the link's present text and make another.")
+
+
+class InvitationBody(Body):
+    """A link, as those who manage it see it."""
+
+    id: UUID
+    token: str = Field(repr=False)
+    role: Role
+    guests: bool
+    email: str
+    max_uses: int | None
+    uses: int
+    expires_at: datetime | None
+    approval: bool
+    by: PersonState
+    label: str
+    created_at: datetime
+
+
+class InvitationPage(Body):
+    """Links, oldest first."""
+
+    next: str | None
+    previous: str | None
+    results: list[InvitationBody]
+
+
+class InvitationPreview(Body):
+    """Where a link leads, for those who think about taking it."""
+
+    title: str
+    topic_text: str
+    avatar: str
+    by: str = Field(description="The name of who invites.")
+    people: int
+    role: Role
+    guests: bool
+    approval: bool
+    history: History
+    for_one: bool = Field(description="Is it for one e-mail address only?")
+
+
+class NewGuest(Body):
+    """Who one is, without an account."""
+
+    name: Annotated[str, Field(min_length=1, max_length=80), STORABLE]
+
+
+class TakeInvitation(Body):
+    """Taking a link; `guest` is for people who are not signed in."""
+
+    guest: NewGuest | None = None
+
+
+class TakenInvitation(Body):
+    """What came of it: the conversation one is in now, or a request to be let in."""
+
+    conversation: RoomState | None
+    request: RequestBody | None
+    tokens: Tokens | None = Field(description="A new guest's.")
+
+
+class RemovedBody(Body):
+    """How many were removed."""
+
+    removed: int
+
+
+class NewBan(Body):
+    """How long somebody may not come back, and why."""
+
+    until: Moment | None = None
+    reason: Annotated[str, Field(max_length=500), STORABLE] = ""
+
+
+class BanBody(Body):
+    """Somebody who may not come in."""
+
+    id: UUID
+    user: PersonState
+    by: PersonState | None
+    reason: str
+    until: datetime | None
+    created_at: datetime
+
+
+class BanPage(Body):
+    """Who may not come in, oldest first."""
+
+    next: str | None
+    previous: str | None
+    results: list[BanBody]
 
 
 class NewMember(Body):

@@ -20,9 +20,12 @@ from chat.selectors.rooms import person_changes, room_state, room_states
 from chat.selectors.sync import changes_since
 from chat.selectors.tallies import reactions_to, tallies_of
 from chat.services.conversations import (
+    archive_conversation,
+    change_conversation,
     create_conversation,
     delete_conversation,
-    rename_conversation,
+    open_direct,
+    unarchive_conversation,
 )
 from chat.services.members import add_member, change_member, remove_member
 from chat.services.messages import SentMessage, delete_message, edit_message, send_message
@@ -97,7 +100,7 @@ class ConversationsView(APIView):
     def post(self, request: Request) -> Response:
         """Open a conversation."""
         body = parse(bodies.NewConversation, request.data)
-        made = create_conversation(user=person(request), **body.model_dump())
+        made = create_conversation(user=person(request), **body.model_dump(exclude_unset=True))
         return answer(_item(request, made.pk), 201)
 
 
@@ -118,11 +121,13 @@ class ConversationView(APIView):
         responses={200: RoomState, **errors(400, 401, 403, 404)},
     )
     def patch(self, request: Request, conversation_id: UUID) -> Response:
-        """Change its title."""
+        """Change what it is called and about, who comes in, what they read, and who may what."""
         body = parse(bodies.ConversationPatch, request.data)
-        rename_conversation(
-            user=person(request), conversation_id=conversation_id, title=body.title.strip()
-        )
+        values = body.model_dump(exclude_unset=True)
+        for name in ("title", "topic_text", "avatar"):
+            if name in values:
+                values[name] = values[name].strip()
+        change_conversation(user=person(request), conversation_id=conversation_id, **values)
         return answer(_item(request, conversation_id))
 
     @extend_schema(
@@ -133,6 +138,49 @@ class ConversationView(APIView):
         """Delete it and all that was said in it."""
         delete_conversation(user=person(request), conversation_id=conversation_id)
         return Response(status=204)
+
+
+class ArchiveView(APIView):
+    """An end to what is said."""
+
+    @extend_schema(
+        operation_id="conversations_archive",
+        request=None,
+        responses={200: RoomState, **errors(401, 403, 404)},
+    )
+    def post(self, request: Request, conversation_id: UUID) -> Response:
+        """Let it be read only."""
+        archive_conversation(user=person(request), conversation_id=conversation_id)
+        return answer(_item(request, conversation_id))
+
+
+class UnarchiveView(APIView):
+    """A new beginning."""
+
+    @extend_schema(
+        operation_id="conversations_unarchive",
+        request=None,
+        responses={200: RoomState, **errors(401, 403, 404)},
+    )
+    def post(self, request: Request, conversation_id: UUID) -> Response:
+        """Let it go on."""
+        unarchive_conversation(user=person(request), conversation_id=conversation_id)
+        return answer(_item(request, conversation_id))
+
+
+class DirectView(APIView):
+    """Conversations of a few people, by who they are."""
+
+    @extend_schema(
+        operation_id="direct_open",
+        request=bodies.Direct,
+        responses={201: RoomState, 200: RoomState, **errors(400, 401)},
+    )
+    def post(self, request: Request) -> Response:
+        """Open the one conversation of these people: 201 if this made it."""
+        body = parse(bodies.Direct, request.data)
+        conversation, made = open_direct(user=person(request), people=body.people)
+        return answer(_item(request, conversation.pk), 201 if made else 200)
 
 
 class MessagesView(APIView):

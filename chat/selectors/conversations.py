@@ -21,6 +21,16 @@ def require_member(user_id: UUID, conversation_id: UUID) -> None:
         raise NotFound
 
 
+def readable_after(user_id: UUID, conversation_id: UUID) -> int:
+    """Return the `created_seq` up to which messages are not for this member. Raises NotFound."""
+    present = Member.objects.present().filter(conversation=conversation_id, user=user_id)
+    found = present.values_list("joined_seq", "conversation__history").first()
+    if found is None:
+        raise NotFound
+    joined_seq, history = found
+    return joined_seq if history == Conversation.History.JOINED else 0
+
+
 def members_of(
     user: User, conversation_id: UUID, *, q: str | None = None, role: str | None = None
 ) -> QuerySet[Member]:

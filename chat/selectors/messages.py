@@ -7,7 +7,7 @@ from django.db import connection
 
 from accounts.models import User
 from chat.models import Assistant, Conversation, Message
-from chat.selectors.conversations import require_member
+from chat.selectors.conversations import readable_after
 from core.columns import Columns
 from core.errors import NotFound
 from protocol.limits import PAGE
@@ -21,10 +21,7 @@ WHERE m.id = %s AND m.status IN (%s, %s)
 """  # noqa: S608 - nothing but the names of columns
 _PRECONDITIONS = f"""
 SELECT
-    EXISTS (
-        SELECT FROM chat_member
-        WHERE conversation_id = %(conversation)s AND user_id = %(user)s AND left_at IS NULL
-    ),
+    me.role,
     EXISTS (
         SELECT FROM chat_message
         WHERE conversation_id = %(conversation)s AND author_user_id = %(user)s
@@ -37,6 +34,7 @@ SELECT
     EXISTS (
         SELECT FROM chat_message
         WHERE conversation_id = %(conversation)s AND id = %(parent)s::uuid
+            AND created_seq > CASE WHEN %(joined)s THEN me.joined_seq ELSE 0 END
     ),
     (
         SELECT id FROM chat_message
@@ -44,6 +42,8 @@ SELECT
     ),
     {_ASSISTANT}
 FROM (VALUES (1)) AS once
+LEFT JOIN chat_member me
+    ON me.conversation_id = %(conversation)s AND me.user_id = %(user)s AND me.left_at IS NULL
 LEFT JOIN LATERAL (
     SELECT assistant.* FROM chat_member member
     JOIN chat_assistant assistant ON assistant.id = member.assistant_id
@@ -81,9 +81,8 @@ def active_reply(message_id: UUID) -> Message | None:
 def visible_message(user: User, message_id: UUID) -> Message:
     """Return a message of a conversation the person is a member of. Raises NotFound."""
     message = Message.objects.with_authors().filter(pk=message_id).first()
-    if message is None:
+    if message is None or message.created_seq <= readable_after(user.pk, message.conversation_id):
         raise NotFound
-    require_member(user.pk, message.conversation_id)
     return message
 
 
@@ -100,8 +99,9 @@ def message_page(
     `before` and `after` are `created_seq`s, exclusive; with neither, the newest are returned.
     Raises NotFound.
     """
-    require_member(user.pk, conversation_id)
-    rows = Message.objects.with_authors().filter(conversation_id=conversation_id)
+    rows = Message.objects.with_authors().filter(
+        conversation_id=conversation_id, created_seq__gt=readable_after(user.pk, conversation_id)
+    )
     if after is not None:
         rows = rows.filter(created_seq__gt=after)
         if before is not None:
@@ -118,7 +118,7 @@ def message_page(
 class SendPreconditions(NamedTuple):
     """All that decides whether and how someone's words are taken."""
 
-    is_member: bool
+    role: str | None  # None: no member
     sent_before: bool  # under this `client_id`
     waiting_replies: int
     parent_is_here: bool
@@ -140,11 +140,12 @@ def send_preconditions(
     To be asked under the conversation's lock, and not in the statement that takes the lock: one
     that has waited for a lock still sees other tables as they were before.
     """
-    values: dict[str, str | UUID | None] = {
+    values: dict[str, str | UUID | bool | None] = {
         "conversation": conversation.pk,
         "user": user.pk,
         "client_id": client_id,
         "parent": parent,
+        "joined": conversation.history == Conversation.History.JOINED,
         "slug": slug,
     }
     with connection.cursor() as cursor:
@@ -152,7 +153,7 @@ def send_preconditions(
         row = cursor.fetchone()
     assistant = row[-len(_ASSISTANT) :]
     return SendPreconditions(
-        is_member=row[0],
+        role=row[0],
         sent_before=row[1],
         waiting_replies=row[2],
         parent_is_here=row[3],

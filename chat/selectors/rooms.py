@@ -66,6 +66,7 @@ SELECT {_MINE}, m.role,
         SELECT left(t.content, {PREVIEW}) FROM chat_message t
         WHERE t.conversation_id = c.id AND t.number IS NOT NULL
             AND t.deleted_at IS NULL AND t.content <> ''
+            AND t.created_seq > CASE c.history WHEN 'joined' THEN m.joined_seq ELSE 0 END
         ORDER BY t.number DESC LIMIT 1
     ), ''),
     {_CONVERSATION}

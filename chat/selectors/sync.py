@@ -23,6 +23,7 @@ SELECT (SELECT epoch FROM chat_installation),
     EXISTS (
         SELECT FROM chat_message WHERE conversation_id = c.id AND status = 'streaming'
     ),
+    CASE c.history WHEN 'joined' THEN m.joined_seq ELSE 0 END,
     {_CONVERSATION}
 FROM chat_conversation c
 JOIN chat_member m ON m.conversation_id = c.id AND m.left_at IS NULL
@@ -38,7 +39,7 @@ SELECT {_MESSAGE}, {_USER}, {_ASSISTANT}
 FROM chat_message m
 LEFT JOIN accounts_user u ON u.id = m.author_user_id
 LEFT JOIN chat_assistant a ON a.id = m.author_assistant_id
-WHERE m.conversation_id = %s
+WHERE m.conversation_id = %s AND m.created_seq > %s
 """  # noqa: S608
 # Of a large room only who matters to everyone. One who was a manager once is among those that
 # have changed since they joined, which a first load need not know of.
@@ -93,7 +94,7 @@ def changes_since(*, user: User, conversation_id: UUID, since: int | None) -> Ch
     if since is not None:
         standing = _standing(user, conversation_id)
         if since == standing.conversation.seq and not standing.streaming and standing.epoch:
-            return _changes(standing.epoch, standing.conversation, since)
+            return _changes(standing.epoch, standing, since)
     with consistent_read():
         standing = _standing(user, conversation_id)
         conversation = standing.conversation
@@ -112,6 +113,7 @@ class _Standing(NamedTuple):
 
     epoch: UUID | None  # none before anybody asked for it
     streaming: bool
+    readable_after: int  # of messages, the `created_seq`
     conversation: Conversation
 
 
@@ -122,12 +124,13 @@ def _standing(user: User, conversation_id: UUID) -> _Standing:
         found = cursor.fetchone()
     if found is None:
         raise NotFound
-    epoch, streaming, *row = found
-    return _Standing(epoch, streaming, _CONVERSATION.read(row))
+    epoch, streaming, readable_after, *row = found
+    return _Standing(epoch, streaming, readable_after, _CONVERSATION.read(row))
 
 
-def _changes(epoch: UUID, conversation: Conversation, since: int | None, **values: Any) -> Changes:
+def _changes(epoch: UUID, standing: _Standing, since: int | None, **values: Any) -> Changes:
     """Return an answer with nothing in it but `values`."""
+    conversation = standing.conversation
     nothing: dict[str, Any] = {
         "seq": conversation.seq,
         "reset": False,
@@ -143,6 +146,7 @@ def _changes(epoch: UUID, conversation: Conversation, since: int | None, **value
         conversation=conversation_state(conversation),
         since=since,
         number=conversation.number,
+        readable_after=standing.readable_after,
         people=conversation.people,
         **nothing | values,
     )
@@ -150,12 +154,12 @@ def _changes(epoch: UUID, conversation: Conversation, since: int | None, **value
 
 def _first_load(user: User, standing: _Standing, since: int | None, *, reset: bool) -> Changes:
     conversation = standing.conversation
-    newest = _messages(conversation, "ORDER BY m.created_seq DESC LIMIT %s", limits.PAGE + 1)
+    newest = _messages(standing, "ORDER BY m.created_seq DESC LIMIT %s", limits.PAGE + 1)
     messages = newest[: limits.PAGE][::-1]
     members = _members(user, conversation, None, "AND m.left_at IS NULL")
     return _changes(
         standing.epoch or _NOBODYS,
-        conversation,
+        standing,
         since,
         reset=reset,
         messages=[message_state(message) for message in messages],
@@ -169,7 +173,7 @@ def _first_load(user: User, standing: _Standing, since: int | None, *, reset: bo
 def _later(user: User, standing: _Standing, since: int) -> Changes:
     conversation, most = standing.conversation, limits.MAX_CHANGES
     changed = "AND m.seq > %s ORDER BY m.seq LIMIT %s"
-    messages = _messages(conversation, changed, since, most + 1)
+    messages = _messages(standing, changed, since, most + 1)
     changed = "AND m.seq > %(since)s ORDER BY m.seq LIMIT %(most)s"
     members = _members(user, conversation, since, changed, most=most + 1)
     tallies = tallies_since(user, conversation.pk, since, most=most)
@@ -191,11 +195,14 @@ def _later(user: User, standing: _Standing, since: int) -> Changes:
     if standing.streaming:
         # Also replies whose row did not change: their text has grown since.
         streaming = Message.objects.filter(
-            conversation=conversation, status=Message.Status.STREAMING, seq__lte=cut
+            conversation=conversation,
+            status=Message.Status.STREAMING,
+            seq__lte=cut,
+            created_seq__gt=standing.readable_after,
         )
     return _changes(
         standing.epoch or _NOBODYS,
-        conversation,
+        standing,
         since,
         seq=cut,
         complete=cut == conversation.seq,
@@ -206,10 +213,12 @@ def _later(user: User, standing: _Standing, since: int) -> Changes:
     )
 
 
-def _messages(conversation: Conversation, rest: str, *values: int) -> list[Message]:
-    """Those of a conversation, with their authors; `rest` is SQL of ours."""
+def _messages(standing: _Standing, rest: str, *values: int) -> list[Message]:
+    """Those of a conversation that may be read, with their authors; `rest` is SQL of ours."""
     with connection.cursor() as cursor:
-        cursor.execute(_MESSAGES + rest, [conversation.pk, *values])
+        cursor.execute(
+            _MESSAGES + rest, [standing.conversation.pk, standing.readable_after, *values]
+        )
         rows = cursor.fetchall()
     found = []
     for row in rows:

@@ -1,20 +1,28 @@
 """Opening, naming and deleting conversations."""
 
+import hashlib
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.utils import timezone
 
 from accounts.models import User
 from chat.change import Change, changing
+from chat.errors import ReadOnly
 from chat.models import Assistant, Conversation, Member
+from chat.permissions import require, require_policy
 from chat.selectors.conversations import offers
-from chat.services.members import new_member, require_manager
+from chat.services.members import new_member
 from chat.services.notices import notify_added
-from core.errors import Invalid, NotAllowed, NotFound
+from core.errors import Invalid, NotFound
 from protocol import limits
 
 MAX_MEMBERS_AT_ONCE = 100
+_MAX_DIRECT = 8
+# What a policy may leave to any role; the rest decides who comes in and what they see.
+_DESCRIBED = {"title", "topic_text", "avatar"}
 
 
 def create_conversation(
@@ -26,36 +34,77 @@ def create_conversation(
     model: str = "",
     language: str = "",
     members: Sequence[UUID] = (),
+    **values: Any,
 ) -> Conversation:
     """Open a conversation owned by `user`.
 
     `assistant` is a slug; a conversation of kind `assistant` gets the first active one if none is
-    named, a group or discussion may go without. `members` are other people's ids.
-    Raises Invalid for an unknown assistant, model, kind or person.
+    named, a group or discussion may go without. `members` are other people's ids; `values` are
+    those that `change_conversation` sets.
+    Raises Invalid for an unknown assistant, model, kind or person, or for what only rooms have.
     """
-    if kind not in Conversation.Kind.values:
+    if kind not in Conversation.Kind.values or kind == Conversation.Kind.DIRECT:
         raise Invalid("There is no such kind of conversation.", field="kind")
     if kind == Conversation.Kind.ASSISTANT and members:
         raise Invalid(
             "A conversation with an assistant has one person; open a group.", field="members"
         )
+    if values.keys() - _DESCRIBED:
+        _require_room_of(kind, values)
     chosen = _assistant(assistant, required=kind == Conversation.Kind.ASSISTANT)
     if model:
         require_model(chosen, model)
     others = _people(members, besides=user)
     with transaction.atomic():
         conversation = Conversation.objects.create(
-            kind=kind, title=title, creator=user, model=model, language=language
+            kind=kind, title=title, creator=user, model=model, language=language, **values
         )
         with changing(conversation.pk) as change:
             new_member(change=change, user=user, role=Member.Role.OWNER)
             if chosen is not None:
                 new_member(change=change, assistant=chosen)
             for other in others:
-                member = new_member(change=change, user=other)
+                member = new_member(change=change, user=other, by=user)
                 notify_added(conversation=conversation, member=member, by=user)
             change.touch()
     return change.conversation
+
+
+def open_direct(*, user: User, people: Sequence[UUID]) -> tuple[Conversation, bool]:
+    """Return the one conversation of exactly these people and `user`, and whether it is new.
+
+    Who has left it is in it again. Raises Invalid for an unknown person, or for one that a guest
+    has no room in common with.
+    """
+    others = _people(people, besides=user, field="people", most=_MAX_DIRECT)
+    if not others:
+        raise Invalid("Name someone besides yourself.", field="people")
+    if user.is_guest:
+        _require_known(user, others)
+    everyone = sorted([user, *others], key=lambda person: person.pk)
+    key = hashlib.sha256(b"".join(person.pk.bytes for person in everyone)).hexdigest()
+    with transaction.atomic():
+        # Two who open it at once wait for each other here, and find the same.
+        conversation, made = Conversation.objects.get_or_create(
+            direct_key=key, defaults={"kind": Conversation.Kind.DIRECT, "creator": user}
+        )
+        with changing(conversation.pk) as change:
+            present = Member.objects.present().filter(conversation=conversation)
+            here = set(present.values_list("user_id", flat=True))
+            for person in everyone:
+                if person.pk not in here:
+                    new_member(change=change, user=person, by=user)
+            if len(here) < len(everyone):
+                change.touch()
+    return change.conversation, made
+
+
+def _require_known(user: User, others: Sequence[User]) -> None:
+    own = Member.objects.present().filter(user=user).values("conversation")
+    shared = Member.objects.present().filter(conversation__in=own)
+    known = set(shared.values_list("user_id", flat=True))
+    if any(person.pk not in known for person in others):
+        raise Invalid("One of these people does not exist.", field="people")
 
 
 def require_model(assistant: Assistant | None, model: str) -> None:
@@ -78,32 +127,78 @@ def _assistant(slug: str | None, *, required: bool) -> Assistant | None:
     return found
 
 
-def _people(ids: Sequence[UUID], *, besides: User) -> list[User]:
+def _people(
+    ids: Sequence[UUID], *, besides: User, field: str = "members", most: int = MAX_MEMBERS_AT_ONCE
+) -> list[User]:
     wanted = set(ids) - {besides.pk}
-    if len(wanted) > MAX_MEMBERS_AT_ONCE:
-        raise Invalid(f"At most {MAX_MEMBERS_AT_ONCE} members at once.", field="members")
+    if len(wanted) > most:
+        raise Invalid(f"At most {most} people at once.", field=field)
     people = list(User.people.active().filter(pk__in=wanted).order_by("pk"))
     if len(people) != len(wanted):
-        raise Invalid("One of these people does not exist.", field="members")
+        raise Invalid("One of these people does not exist.", field=field)
     return people
 
 
-def rename_conversation(*, user: User, conversation_id: UUID, title: str) -> Conversation:
-    """Give a conversation another title. Raises NotFound, or NotAllowed for plain members."""
+def change_conversation(*, user: User, conversation_id: UUID, **values: Any) -> Conversation:
+    """Set a conversation's `title`, `topic_text`, `avatar`, `access`, `history` or `policy`.
+
+    Raises NotFound, NotAllowed, or Invalid for what only rooms have.
+    """
     with changing(conversation_id) as change:
-        require_manager(change.member(user))
-        retitle(change=change, title=title)
+        member, conversation = change.member(user), change.conversation
+        if values.keys() & _DESCRIBED:
+            require("describe", member, conversation)
+        if values.keys() - _DESCRIBED:
+            require("govern", member, conversation)
+            _require_room_of(conversation.kind, values)
+        _set(change, values)
     return change.conversation
+
+
+def archive_conversation(*, user: User, conversation_id: UUID) -> Conversation:
+    """Let nothing more be said in a conversation. Raises NotFound or NotAllowed."""
+    with changing(conversation_id) as change:
+        require("archive", change.member(user), change.conversation)
+        if change.conversation.archived_at is None:
+            _set(change, {"archived_at": timezone.now()})
+    return change.conversation
+
+
+def unarchive_conversation(*, user: User, conversation_id: UUID) -> Conversation:
+    """Let a conversation go on. Raises NotFound or NotAllowed."""
+    with changing(conversation_id) as change:
+        require("archive", change.member(user), change.conversation)
+        _set(change, {"archived_at": None})
+    return change.conversation
+
+
+def require_open(conversation: Conversation) -> None:
+    """Raise ReadOnly if nothing more may be said in a conversation."""
+    if conversation.archived_at is not None:
+        raise ReadOnly
+
+
+def _require_room_of(kind: str, values: dict[str, Any]) -> None:
+    if kind in Conversation.CLOSED:
+        raise Invalid("Only a room has that.", field=next(iter(values.keys() - _DESCRIBED)))
+    require_policy(values.get("policy", {}))
+
+
+def _set(change: Change, values: dict[str, Any]) -> None:
+    """Change what is different, and tell of it."""
+    conversation = change.conversation
+    different = [name for name in values if getattr(conversation, name) != values[name]]
+    if not different:
+        return
+    for name in different:
+        setattr(conversation, name, values[name])
+    change.changed(conversation, *different)
+    change.touch()
 
 
 def retitle(*, change: Change, title: str) -> None:
     """Give a locked conversation another title, and tell of it if it is another."""
-    conversation = change.conversation
-    if conversation.title == title:
-        return
-    conversation.title = title
-    change.changed(conversation, "title")
-    change.touch()
+    _set(change, {"title": title})
 
 
 def name_conversation(*, conversation_id: UUID, title: str) -> bool:
@@ -121,7 +216,5 @@ def name_conversation(*, conversation_id: UUID, title: str) -> bool:
 def delete_conversation(*, user: User, conversation_id: UUID) -> None:
     """Delete a conversation and all that was said in it. Raises NotFound or NotAllowed."""
     with changing(conversation_id) as change:
-        member = change.member(user)
-        if member.role != Member.Role.OWNER:
-            raise NotAllowed("Only its owner may delete a conversation.")
+        require("delete", change.member(user), change.conversation)
         change.delete()

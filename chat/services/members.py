@@ -1,20 +1,17 @@
 """Joining, leaving and roles."""
 
+from datetime import datetime
 from uuid import UUID
 
 from django.utils import timezone
 
 from accounts.models import User
 from chat.change import Change, changing
-from chat.models import Assistant, Conversation, Member
+from chat.errors import Banned
+from chat.models import Assistant, Conversation, Invitation, JoinRequest, Member, Sanction
+from chat.permissions import require, require_above
 from chat.services.notices import notify_added
-from core.errors import Conflict, Invalid, NotAllowed
-
-
-def require_manager(member: Member) -> None:
-    """Raise NotAllowed unless the member is an owner or an admin."""
-    if member.role not in Member.MANAGERS:
-        raise NotAllowed("Only an owner or an admin may do that.")
+from core.errors import Conflict, Invalid, NotFound
 
 
 def new_member(
@@ -23,38 +20,49 @@ def new_member(
     user: User | None = None,
     assistant: Assistant | None = None,
     role: str = Member.Role.MEMBER,
+    by: User | None = None,
+    invitation: Invitation | None = None,
 ) -> Member:
     """Add a person or an assistant to a locked conversation, or bring back one who left.
 
-    Raises Conflict if they are a member already.
+    Raises Conflict if they are a member already, Banned if they may not come in.
     """
     conversation = change.conversation
+    if user is not None:
+        require_not_banned(user, conversation)
     member = Member.objects.filter(
         conversation=conversation, user=user, assistant=assistant
     ).first() or Member(conversation=conversation, user=user, assistant=assistant)
     if not member._state.adding and member.left_at is None:  # noqa: SLF001
         raise Conflict("They are a member already.")
     member.role = role
+    member.invited_by, member.invitation = by, invitation
     member.left_at = None
     member.joined_at = timezone.now()
     change.created(member)
     return member
 
 
+def require_not_banned(user: User, conversation: Conversation) -> None:
+    """Raise Banned if a person may not come into a conversation."""
+    if Sanction.objects.live().filter(conversation=conversation, user=user).exists():
+        raise Banned
+
+
 def add_member(*, user: User, conversation_id: UUID, person: UUID) -> Member:
     """Add a person to a group or discussion.
 
-    Raises NotFound, NotAllowed for plain members, Invalid for an unknown person or for a
-    conversation with an assistant, Conflict if they are a member already.
+    Raises NotFound, NotAllowed, Invalid for an unknown person or for a
+    conversation with an assistant or a direct one, Banned, Conflict if they are a member already.
     """
     with changing(conversation_id) as change:
-        require_manager(change.member(user))
-        if change.conversation.kind == Conversation.Kind.ASSISTANT:
-            raise Invalid("A conversation with an assistant has one person.", field="user")
+        require("add", change.member(user), change.conversation)
+        if change.conversation.kind in Conversation.CLOSED:
+            raise Invalid("Nobody can be added to it; open a group.", field="user")
         added = User.people.active().filter(pk=person).first()
         if added is None:
             raise Invalid("There is no such person.", field="user")
-        member = new_member(change=change, user=added)
+        member = new_member(change=change, user=added, by=user)
         notify_added(conversation=change.conversation, member=member, by=user)
         change.touch()
     return member
@@ -63,8 +71,8 @@ def add_member(*, user: User, conversation_id: UUID, person: UUID) -> Member:
 def remove_member(*, user: User, conversation_id: UUID, member_id: UUID) -> Member:
     """Remove a member, or leave. Their open sockets stop following at once.
 
-    Raises NotFound, NotAllowed for plain members who remove others or for removing an owner,
-    Conflict for an owner who would leave others behind without one.
+    Raises NotFound, NotAllowed for removing someone not below one's own rank, Conflict for an
+    owner who would leave others behind without one.
     """
     with changing(conversation_id) as change:
         acting = change.member(user)
@@ -72,15 +80,23 @@ def remove_member(*, user: User, conversation_id: UUID, member_id: UUID) -> Memb
         if member.pk == acting.pk:
             _require_another_owner(member)
         else:
-            require_manager(acting)
-            if member.role == Member.Role.OWNER:
-                raise NotAllowed("An owner can only leave by themselves.")
+            if member.assistant_id is not None:
+                require("assistants", acting, change.conversation)
+            require_above("remove", acting, change.conversation, member.role)
         end_membership(change=change, member=member)
     return member
 
 
 def end_membership(*, change: Change, member: Member) -> None:
-    """End a membership of a locked conversation; the member's sockets stop following at once."""
+    """End a membership of a locked conversation, and the links its member made to it.
+
+    The member's sockets stop following at once.
+    """
+    if member.user_id is not None:
+        made = Invitation.objects.unrevoked().filter(
+            conversation=change.conversation, by=member.user_id
+        )
+        made.update(revoked_at=timezone.now())
     member.left_at = timezone.now()
     change.changed(member, "left_at")
     change.touch()
@@ -103,7 +119,7 @@ def change_member(
     role: str | None = None,
     nickname: str | None = None,
 ) -> Member:
-    """Change a member's role (owners) or nickname (themselves or managers).
+    """Change a member's role (owners, and admins below themselves) or nickname (also one's own).
 
     Raises NotFound, NotAllowed, or Conflict if the last owner would step down.
     """
@@ -112,8 +128,7 @@ def change_member(
         member = change.member_with_id(member_id)
         own = member.pk == acting.pk
         if role is not None and role != member.role:
-            if acting.role != Member.Role.OWNER:
-                raise NotAllowed("Only an owner may change roles.")
+            _require_role_given(acting, member, role, change.conversation)
             if member.assistant is not None:
                 raise Invalid("An assistant has no role to change.", field="role")
             if own:
@@ -121,7 +136,52 @@ def change_member(
             member.role = role
         if nickname is not None and nickname != member.nickname:
             if not own:
-                require_manager(acting)
+                require("nicknames", acting, change.conversation)
             member.nickname = nickname
         change.changed(member, "role", "nickname")
     return member
+
+
+def _require_role_given(
+    acting: Member, member: Member, role: str, conversation: Conversation
+) -> None:
+    """An owner gives every role, to other owners too; who else may, below their own rank."""
+    require_above("roles", acting, conversation, member.role, role, equals=True)
+
+
+def ban_member(
+    *,
+    user: User,
+    conversation_id: UUID,
+    member_id: UUID,
+    until: datetime | None = None,
+    reason: str = "",
+) -> Sanction:
+    """Remove a person, and let nobody bring them back before `until` (None: ever).
+
+    Raises NotFound, NotAllowed for someone not below one's own rank, Invalid for an assistant.
+    """
+    with changing(conversation_id) as change:
+        acting = change.member(user)
+        member = change.member_with_id(member_id)
+        require_above("ban", acting, change.conversation, member.role)
+        if member.user is None:
+            raise Invalid("Only people are banned; remove an assistant.", field="member")
+        ban = Sanction.objects.create(
+            conversation=change.conversation, user=member.user, by=user, until=until, reason=reason
+        )
+        asked = JoinRequest.objects.filter(conversation=change.conversation, user=member.user)
+        asked.filter(decided_at=None).update(
+            decided_at=timezone.now(), decided_by=user, accepted=False
+        )
+        end_membership(change=change, member=member)
+    return ban
+
+
+def lift_ban(*, user: User, conversation_id: UUID, ban_id: UUID) -> None:
+    """Let someone who was banned come in again. Raises NotFound or NotAllowed."""
+    with changing(conversation_id) as change:
+        require("ban", change.member(user), change.conversation)
+        bans = Sanction.objects.filter(pk=ban_id, conversation=change.conversation, lifted_at=None)
+        if not bans.update(lifted_at=timezone.now()):
+            raise NotFound

@@ -8,11 +8,16 @@ from django.utils import timezone
 from accounts.models import User
 from chat.change import Change, changing, conversation_of
 from chat.models import Assistant, Conversation, Message, ReplyChunk
+from chat.permissions import require, require_role
 from chat.selectors.messages import SendPreconditions, send_preconditions
-from chat.services.conversations import require_model
-from chat.services.members import require_manager
+from chat.services.conversations import require_model, require_open
 from chat.services.replies import start_reply
-from chat.services.reply_actions import STOP_SIGNAL, active_replies, stop_reply
+from chat.services.reply_actions import (
+    STOP_SIGNAL,
+    active_replies,
+    readable_message,
+    stop_reply,
+)
 from core.errors import Conflict, Invalid, NotAllowed, NotFound
 from core.jobs import signal_workers_on_commit
 
@@ -41,16 +46,20 @@ def send_message(
     The same `client_id` by the same person gives the message stored first and changes nothing.
     In a conversation with an assistant every message is replied to; elsewhere only when
     `assistant` (the slug of a member) is named. Raises NotFound, Invalid for an unknown parent,
-    assistant or model, Conflict if too many replies wait already.
+    assistant or model, NotAllowed, ReadOnly, Conflict if too many replies wait already.
     """
     with changing(conversation_id) as change:
         preconditions = send_preconditions(
             user, change.conversation, client_id=client_id, parent=parent, slug=assistant
         )
-        if not preconditions.is_member:
+        if preconditions.role is None:
             raise NotFound
         if preconditions.sent_before:
             return _sent_before(change.conversation, user, client_id)
+        require_open(change.conversation)
+        require_role("send", preconditions.role, change.conversation)
+        if assistant is not None or change.conversation.kind == Conversation.Kind.ASSISTANT:
+            require_role("ask", preconditions.role, change.conversation)
         return _say(
             change,
             user,
@@ -83,14 +92,16 @@ def edit_message(
     Conflict if it is deleted, or if too many replies wait already.
     """
     with changing(conversation_of(message_id)) as change:
-        change.member(user)
-        message = Message.objects.with_authors().filter(pk=message_id).first()
-        if message is None:
-            raise NotFound
+        member = change.member(user)
+        message = readable_message(change, member, message_id)
         if message.role != Message.Role.USER:
             raise Invalid("Only what a person wrote can be edited.", field="message")
         if message.author_user_id != user.pk:
-            raise NotAllowed("Only its author may edit a message.")
+            raise NotAllowed(
+                "Only its author may edit a message.", action="edit_others", needs="author"
+            )
+        require("edit_own", member, change.conversation)
+        require_open(change.conversation)
         if message.deleted_at is not None:
             raise Conflict("This message was deleted.")
         if change.conversation.kind != Conversation.Kind.ASSISTANT:
@@ -117,17 +128,15 @@ def edit_message(
 def delete_message(*, user: User, message_id: UUID) -> Message:
     """Delete a message: its place in the conversation stays, what it said is gone for good.
 
-    One's own, or as an owner or admin anybody's. Replies to it that are still being made are
+    One's own, or as a moderator anybody's. Replies to it that are still being made are
     stopped; one that is deleted while it is made is ended, and its worker's text comes too late.
     A deleted message is returned as it is. Raises NotFound, or NotAllowed for another's message.
     """
     with changing(conversation_of(message_id)) as change:
         member = change.member(user)
-        message = Message.objects.with_authors().filter(pk=message_id).first()
-        if message is None:
-            raise NotFound
-        if message.author_user_id != user.pk:
-            require_manager(member)
+        message = readable_message(change, member, message_id)
+        own = message.author_user_id == user.pk
+        require("delete_own" if own else "delete_others", member, change.conversation)
         if message.deleted_at is not None:
             return message
         for reply in active_replies(message):

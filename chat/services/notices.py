@@ -4,7 +4,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import User
-from chat.models import Conversation, Member, Message, ReadState
+from chat.models import Conversation, JoinRequest, Member, Message, ReadState
 from notifications.services import notify
 
 
@@ -25,6 +25,37 @@ def notify_added(*, conversation: Conversation, member: Member, by: User) -> Non
         url=f"/c/{conversation.pk}",
         short_description=f"{by.name} added you to {_title(conversation)}",
         dedupe_key=f"member.added:{member.pk}:{member.seq}",
+    )
+
+
+def notify_asked(*, request: JoinRequest, manager: User) -> None:
+    """Tell one who decides that somebody asks to be let in."""
+    notify(
+        recipient=manager,
+        source=request.user,
+        category="conversation",
+        action="request.made",
+        obj=request.conversation,
+        url=f"/c/{request.conversation_id}",
+        short_description=f"{request.user.name} asks to join {_title(request.conversation)}",
+        dedupe_key=f"request.made:{request.pk}",
+    )
+
+
+def notify_decided(*, request: JoinRequest, by: User) -> None:
+    """Tell a person whether they were let in."""
+    title = _title(request.conversation)
+    notify(
+        recipient=request.user,
+        source=by,
+        category="conversation",
+        action="request.accepted" if request.accepted else "request.declined",
+        obj=request.conversation,
+        url=f"/c/{request.conversation_id}" if request.accepted else "",
+        short_description=f"You were let into {title}"
+        if request.accepted
+        else f"You were not let into {title}",
+        dedupe_key=f"request.decided:{request.pk}",
     )
 
 

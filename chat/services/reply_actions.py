@@ -6,7 +6,9 @@ from django.utils import timezone
 
 from accounts.models import User
 from chat.change import Change, changing, conversation_of
+from chat.errors import ReadOnly
 from chat.models import Assistant, Member, Message, MessageQuerySet
+from chat.permissions import require
 from chat.services.replies import (
     cancel_waiting_reply,
     resume_reply,
@@ -56,7 +58,7 @@ def regenerate(*, user: User, message_id: UUID, model: str = "") -> Message:
     it answers is gone, or if too many replies wait already.
     """
     with changing(conversation_of(message_id)) as change:
-        reply = _reply(change, user, message_id, "Only a reply can be made again.")
+        reply = _reply(change, user, message_id, "Only a reply can be made again.", asks=True)
         parent = _parent_of(reply)
         active = active_replies(parent).last()
         if active is not None:
@@ -81,7 +83,7 @@ def continue_reply(*, user: User, message_id: UUID) -> Message:
     what it answers is gone, or if too many replies wait already.
     """
     with changing(conversation_of(message_id)) as change:
-        reply = _reply(change, user, message_id, "Only a reply can go on.")
+        reply = _reply(change, user, message_id, "Only a reply can go on.", asks=True)
         if reply.status in Message.ACTIVE:
             return reply
         if reply.status == _Status.COMPLETE and reply.finish_reason != "length":
@@ -103,14 +105,37 @@ def active_replies(parent: Message) -> MessageQuerySet:
     )
 
 
-def _reply(change: Change, user: User, message_id: UUID, otherwise: str) -> Message:
-    """A reply under the lock, for a member. Raises NotFound, and Invalid saying `otherwise`."""
-    change.member(user)
-    message = Message.objects.with_authors().select_related("parent").filter(pk=message_id).first()
-    if message is None:
-        raise NotFound
+def _reply(
+    change: Change, user: User, message_id: UUID, otherwise: str, *, asks: bool = False
+) -> Message:
+    """A reply under the lock, for a member; with `asks`, one who may ask an assistant.
+
+    Raises NotFound, NotAllowed, and Invalid saying `otherwise`.
+    """
+    member = change.member(user)
+    message = readable_message(change, member, message_id)
     if message.role != Message.Role.ASSISTANT:
         raise Invalid(otherwise, field="message")
+    if asks:
+        require("ask", member, change.conversation)
+        if change.conversation.archived_at is not None:
+            raise ReadOnly
+    return message
+
+
+def readable_message(change: Change, member: Member, message_id: UUID) -> Message:
+    """A message under the lock, as far as the member may read. Raises NotFound."""
+    readable = (
+        Message.objects.with_authors()
+        .select_related("parent")
+        .filter(
+            conversation=change.conversation,
+            created_seq__gt=member.readable_after(change.conversation),
+        )
+    )
+    message = readable.filter(pk=message_id).first()
+    if message is None:
+        raise NotFound
     return message
 
 

@@ -2,9 +2,11 @@
 
 from uuid import UUID
 
+from django.utils import timezone
+
 from accounts.models import User
 from chat.change import changing
-from chat.models import Assistant, Member
+from chat.models import Assistant, Member, Sanction
 from chat.services.conversations import retitle
 from chat.services.members import end_membership, new_member
 
@@ -22,8 +24,14 @@ def add_member_as_staff(
     assistant: Assistant | None = None,
     role: str = Member.Role.MEMBER,
 ) -> Member:
-    """Add a person or an assistant. Raises NotFound, Conflict if they are a member already."""
+    """Add a person or an assistant; that lifts a ban.
+
+    Raises NotFound, Conflict if they are a member already.
+    """
     with changing(conversation_id) as change:
+        if user is not None:
+            bans = Sanction.objects.live().filter(conversation=change.conversation, user=user)
+            bans.update(lifted_at=timezone.now())
         member = new_member(change=change, user=user, assistant=assistant, role=role)
         change.touch()
     return member

@@ -12,20 +12,24 @@ _MAX_HELD = 1000
 class _Known:
     """What a client already has of a conversation, from the answer to its subscription.
 
+    What it may not read counts as known: a message from before its person joined that changes.
     An event is published after its rows are committed, so it may arrive after an answer that
     contains them; it would tell the client nothing new.
     """
 
-    __slots__ = ("deltas", "seq")
+    __slots__ = ("deltas", "readable_after", "seq")
 
     def __init__(self, changes: Changes) -> None:
         self.seq = changes.seq
+        self.readable_after = changes.readable_after
         self.deltas = {
             snapshot.message.hex: (snapshot.attempt, snapshot.index)
             for snapshot in changes.snapshots
         }
 
     def contains(self, event: dict[str, Any]) -> bool:
+        if event.get("place", self.readable_after + 1) <= self.readable_after:
+            return True
         if event["kind"] != "reply.delta":
             return bool(event.get("seq", self.seq + 1) <= self.seq)
         reached = self.deltas.get(event["message"])

@@ -62,6 +62,12 @@ export class Room {
     id: ROOM,
     kind: "group",
     title: "",
+    topic_text: "",
+    avatar: "",
+    access: "private",
+    history: "all",
+    archived_at: null,
+    policy: {},
     seq: 0,
     changed_seq: 0,
     creator: null,
@@ -151,6 +157,7 @@ export class Room {
       assistant: null,
       role: "member",
       nickname: "",
+      invited_by: null,
       joined_at: WHEN,
       left_at: null,
     };
@@ -218,6 +225,7 @@ export class Room {
       seq,
       reset,
       complete: seq === this.state.seq,
+      readable_after: 0,
       messages,
       members,
       tallies: [...this.tallies.values()].filter(

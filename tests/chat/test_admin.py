@@ -5,7 +5,17 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
-from chat.models import Assistant, Conversation, Member, Message, Reaction, Tally
+from chat.models import (
+    Assistant,
+    Conversation,
+    Invitation,
+    JoinRequest,
+    Member,
+    Message,
+    Reaction,
+    Sanction,
+    Tally,
+)
 from chat.services.messages import send_message
 from chat.services.reactions import count_reactions, react
 
@@ -72,6 +82,20 @@ def test_every_list_and_form_opens(
 
     assert staff.get(reverse(f"admin:chat_{model}_changelist")).status_code == 200
     page = staff.get(reverse(f"admin:chat_{model}_change", args=[row.pk]))
+    assert page.status_code == 200
+
+
+@pytest.mark.parametrize("model", ["invitation", "joinrequest", "sanction"])
+def test_ways_into_rooms_are_looked_at(
+    staff: Client, alice: User, bob: User, group: Conversation, model: str
+) -> None:
+    rows = {
+        "invitation": Invitation.objects.create(conversation=group, by=alice),
+        "joinrequest": JoinRequest.objects.create(conversation=group, user=bob),
+        "sanction": Sanction.objects.create(conversation=group, user=bob),
+    }
+    assert staff.get(reverse(f"admin:chat_{model}_changelist")).status_code == 200
+    page = staff.get(reverse(f"admin:chat_{model}_change", args=[rows[model].pk]))
     assert page.status_code == 200
 
 

@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from chat.models import Conversation, Message, ReplyChunk
 from chat.selectors.sync import changes_since
-from chat.services.conversations import rename_conversation
+from chat.services.conversations import change_conversation
 from chat.services.members import add_member, change_member, remove_member
 from chat.services.messages import send_message
 from chat.services.replies import claim_reply
@@ -72,7 +72,7 @@ def test_only_rows_changed_since_are_told(alice: User, bob: User, group: Convers
     said = say(bob, group, "after")
     member = group.members.get(user=bob)
     change_member(user=bob, conversation_id=group.pk, member_id=member.pk, nickname="Bobby")
-    rename_conversation(user=alice, conversation_id=group.pk, title="Dinner")
+    change_conversation(user=alice, conversation_id=group.pk, title="Dinner")
 
     answer = changes(alice, group, known)
 

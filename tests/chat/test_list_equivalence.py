@@ -189,7 +189,7 @@ class World:
             ]
             if own.role == Member.Role.OWNER:
                 acts += [
-                    lambda: conversations.rename_conversation(
+                    lambda: conversations.change_conversation(
                         user=user,
                         conversation_id=conversation,
                         title=source.choice(["a", "b"]),

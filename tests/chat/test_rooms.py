@@ -20,9 +20,9 @@ from chat.models import Assistant, Conversation, Feed, Member, Message, ReadStat
 from chat.selectors import rooms
 from chat.selectors.rooms import conversations_of, greeting, person_changes, room_state
 from chat.services.conversations import (
+    change_conversation,
     create_conversation,
     delete_conversation,
-    rename_conversation,
 )
 from chat.services.members import add_member, remove_member
 from chat.services.messages import delete_message, send_message
@@ -141,7 +141,7 @@ def test_only_what_moved_is_told(alice: User, bob: User, group: Conversation) ->
     new_group(alice, "Still")
     known = person_changes(user=alice)
     say(bob, other)
-    rename_conversation(user=alice, conversation_id=group.pk, title="Dinner")
+    change_conversation(user=alice, conversation_id=group.pk, title="Dinner")
     answer = news(alice, known)
     assert sorted(titles(answer)) == ["Dinner", "Other"]
     assert news(alice, answer).rooms == []

@@ -23,10 +23,19 @@ from hypothesis import strategies as st
 import chat.services
 from accounts.models import User
 from chat import unread
-from chat.models import Assistant, Conversation, Member, Message, ReplyChunk
+from chat.models import (
+    Assistant,
+    Conversation,
+    Invitation,
+    JoinRequest,
+    Member,
+    Message,
+    ReplyChunk,
+)
 from chat.selectors.sync import changes_since
 from chat.services import (
     conversations,
+    joining,
     members,
     messages,
     mine,
@@ -36,6 +45,7 @@ from chat.services import (
     staff,
 )
 from chat.services.replies import Claim, Outcome
+from chat.tokens import invitation_token
 from core import publishing
 from core.publishing import ROSTERS, Publication, to_conversation, user_group
 from protocol import limits
@@ -268,18 +278,65 @@ def _charlie_left(world: World) -> Member:
     )
 
 
+def _listed(world: World) -> Conversation:
+    return conversations.change_conversation(
+        user=world.alice, conversation_id=world.id, access="listed"
+    )
+
+
+def _ask(world: World) -> JoinRequest:
+    return joining.request_to_join(user=world.charlie, conversation_id=world.id)
+
+
+def _invite(world: World, **values: Any) -> Invitation:
+    return joining.create_invitation(user=world.alice, conversation_id=world.id, **values)
+
+
+def _taken(world: World) -> Invitation:
+    link = _invite(world)
+    joining.take_invitation(user=world.charlie, token=invitation_token(link))
+    return link
+
+
 # Name, which begins with the service's: what comes before, and the change.
 SCENARIOS: dict[str, Any] = {
-    "rename_conversation": _then(
+    "change_conversation": _then(
         _nothing,
-        lambda world, _: conversations.rename_conversation(
+        lambda world, _: conversations.change_conversation(
             user=world.alice, conversation_id=world.id, title="Rain"
         ),
     ),
-    "rename_conversation to what it is called": _then(
+    "change_conversation to what it is called": _then(
         _nothing,
-        lambda world, _: conversations.rename_conversation(
+        lambda world, _: conversations.change_conversation(
             user=world.alice, conversation_id=world.id, title=""
+        ),
+    ),
+    "change_conversation in all that it has": _then(
+        _nothing,
+        lambda world, _: conversations.change_conversation(
+            user=world.alice,
+            conversation_id=world.id,
+            title="Rain",
+            topic_text="Whether it rains",
+            avatar="🌧️",
+            access="listed",
+            history="joined",
+            policy={"send": "moderator"},
+        ),
+    ),
+    "archive_conversation": _then(
+        _nothing,
+        lambda world, _: conversations.archive_conversation(
+            user=world.alice, conversation_id=world.id
+        ),
+    ),
+    "unarchive_conversation": _then(
+        lambda world: conversations.archive_conversation(
+            user=world.alice, conversation_id=world.id
+        ),
+        lambda world, _: conversations.unarchive_conversation(
+            user=world.alice, conversation_id=world.id
         ),
     ),
     "name_conversation": _then(
@@ -429,6 +486,64 @@ SCENARIOS: dict[str, Any] = {
             nickname="Bobby",
         ),
     ),
+    "join_room": _then(
+        lambda world: conversations.change_conversation(
+            user=world.alice, conversation_id=world.id, access="open"
+        ),
+        lambda world, _: joining.join_room(user=world.charlie, conversation_id=world.id),
+    ),
+    "request_to_join": _then(_listed, lambda world, _: _ask(world)),
+    "decide_request": _then(
+        lambda world: (_listed(world), _ask(world))[1],
+        lambda world, request: joining.decide_request(
+            user=world.alice, conversation_id=world.id, request_id=request.pk, accept=True
+        ),
+    ),
+    "create_invitation": _then(_nothing, lambda world, _: _invite(world)),
+    "change_invitation": _then(
+        lambda world: _invite(world),
+        lambda world, link: joining.change_invitation(
+            user=world.alice, conversation_id=world.id, invitation_id=link.pk, renew=True
+        ),
+    ),
+    "revoke_invitation": _then(
+        lambda world: _invite(world),
+        lambda world, link: joining.revoke_invitation(
+            user=world.alice, conversation_id=world.id, invitation_id=link.pk
+        ),
+    ),
+    "take_invitation": _then(
+        lambda world: _invite(world),
+        lambda world, link: joining.take_invitation(
+            user=world.charlie, token=invitation_token(link)
+        ),
+    ),
+    "take_invitation_as_guest": _then(
+        lambda world: _invite(world, guests=True),
+        lambda world, link: joining.take_invitation_as_guest(
+            name="Dora", token=invitation_token(link)
+        ),
+    ),
+    "remove_invited": _then(
+        _taken,
+        lambda world, link: joining.remove_invited(
+            user=world.alice, conversation_id=world.id, invitation_id=link.pk
+        ),
+    ),
+    "ban_member": _then(
+        _with_charlie,
+        lambda world, member: members.ban_member(
+            user=world.alice, conversation_id=world.id, member_id=member.pk
+        ),
+    ),
+    "lift_ban": _then(
+        lambda world: members.ban_member(
+            user=world.alice, conversation_id=world.id, member_id=_with_charlie(world).pk
+        ),
+        lambda world, ban: members.lift_ban(
+            user=world.alice, conversation_id=world.id, ban_id=ban.pk
+        ),
+    ),
     "change_mine": _then(
         _nothing,
         lambda world, _: mine.change_mine(user=world.bob, conversation_id=world.id, level="none"),
@@ -490,6 +605,7 @@ def test_every_service_that_changes_a_conversation_is_among_the_scenarios() -> N
     } - {"changing"}
     # What a deletion leaves cannot be fetched, and before a creation there is nothing.
     apart = {"delete_conversation", "delete_conversation_as_staff", "create_conversation"}
+    apart |= {"open_direct"}
     assert len(services) > 10
     # These change nothing that anyone else sees.
     services |= {"mark_read", "change_mine"}
@@ -673,7 +789,7 @@ def _act(world: World, source: random.Random) -> None:
         lambda: mine.mark_read(
             user=world.alice, conversation_id=world.id, number=source.randrange(200)
         ),
-        lambda: conversations.rename_conversation(
+        lambda: conversations.change_conversation(
             user=world.alice, conversation_id=world.id, title=f"{source.randrange(3)}"
         ),
         lambda: members.change_member(

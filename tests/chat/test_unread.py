@@ -10,7 +10,8 @@ from django.db import OperationalError
 from accounts.models import User
 from chat import unread
 from chat.models import Conversation, Message
-from chat.services.conversations import rename_conversation
+from chat.services.conversations import change_conversation
+from chat.services.members import add_member
 from chat.services.messages import delete_message, edit_message, send_message
 from chat.unread import Touch
 from core.publishing import ROSTERS, Publication
@@ -114,7 +115,7 @@ def test_a_touch_says_all_that_a_list_shows_whatever_it_is_about(
     alice: User, bob: User, group: Conversation, touches: list[Touch]
 ) -> None:
     say(bob, group, "1", "y" * 1000)
-    rename_conversation(user=alice, conversation_id=group.pk, title="Dinner")
+    change_conversation(user=alice, conversation_id=group.pk, title="Dinner")
     last = touches[-1]
     assert (last.title, last.preview, last.number) == ("Dinner", "y" * PREVIEW, 1)
 
@@ -157,3 +158,20 @@ def test_after_a_stop_the_next_touch_starts_afresh(
     say(alice, group, "2")
     told.wait(2)
     assert [one.daemon for one in threading.enumerate() if one.name == "touches"] == [True]
+
+
+def test_where_newcomers_read_only_what_follows_no_touch_shows_them_more(
+    alice: User, charlie: User, group: Conversation, touches: list[Touch]
+) -> None:
+    change_conversation(user=alice, conversation_id=group.pk, history="joined")
+    say(alice, group, "1", "before")
+    second = say(alice, group, "2", "also before")
+    add_member(user=alice, conversation_id=group.pk, person=charlie.pk)
+    assert touches[-1].preview is None
+    delete_message(user=alice, message_id=second.pk)
+    assert touches[-1].preview == ""
+
+
+def test_a_touch_that_shows_nothing_new_keeps_what_the_one_before_showed() -> None:
+    said, joined = Touch(seq=1, preview="hello"), Touch(seq=2, preview=None)
+    assert said.merged(joined).preview == joined.merged(said).preview == "hello"

@@ -396,7 +396,9 @@ class KnownRooms:
         room["wrote"] = max(room["wrote"], touch["read"] or 0)
         room["active_at"] = max(room["active_at"], touch["active_at"])
         if touch["seq"] > room["seq"]:
-            room.update({name: touch[name] for name in ("seq", "title", "preview")})
+            room.update({name: touch[name] for name in ("seq", "title")})
+            if touch["preview"] is not None:
+                room["preview"] = touch["preview"]
 
 
 def _shown(room: Frame) -> Frame:

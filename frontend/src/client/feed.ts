@@ -322,7 +322,8 @@ function takeRow(held: Room | undefined, row: RoomState): Room {
 
 function takeTouch(room: Room, touch: RoomTouch): Room {
   const { read, removed } = touch;
-  const { seq, title, preview } = touch.seq > room.seq ? touch : room;
+  const { seq, title } = touch.seq > room.seq ? touch : room;
+  const preview = touch.seq > room.seq ? (touch.preview ?? room.preview) : room.preview;
   const number = Math.max(room.number, touch.number);
   const active_at = later(room.active_at, touch.active_at);
   // When one's mark was told last, all up to that number was known.

@@ -91,6 +91,7 @@ export interface components {
             snapshots: components["schemas"]["Snapshot"][];
             more_before: boolean;
             number: number;
+            readable_after: number;
             people: number;
         };
         /**
@@ -126,13 +127,23 @@ export interface components {
             /** Format: uuid */
             id: string;
             /** @enum {string} */
-            kind: "assistant" | "group" | "discussion";
+            kind: "assistant" | "direct" | "group" | "discussion";
             title: string;
+            topic_text: string;
+            avatar: string;
+            /** @enum {string} */
+            access: "open" | "listed" | "private";
+            /** @enum {string} */
+            history: "all" | "joined";
+            archived_at: string | null;
             seq: number;
             changed_seq: number;
             creator: string | null;
             model: string;
             language: string;
+            policy: {
+                [key: string]: "owner" | "admin" | "moderator" | "member" | "guest";
+            };
             /** Format: date-time */
             created_at: string;
             /** Format: date-time */
@@ -337,8 +348,9 @@ export interface components {
             user: components["schemas"]["PersonState"] | null;
             assistant: components["schemas"]["AssistantState"] | null;
             /** @enum {string} */
-            role: "owner" | "admin" | "member";
+            role: "owner" | "admin" | "moderator" | "member" | "guest";
             nickname: string;
+            invited_by: string | null;
             /** Format: date-time */
             joined_at: string;
             left_at: string | null;
@@ -744,13 +756,23 @@ export interface components {
             /** Format: uuid */
             id: string;
             /** @enum {string} */
-            kind: "assistant" | "group" | "discussion";
+            kind: "assistant" | "direct" | "group" | "discussion";
             title: string;
+            topic_text: string;
+            avatar: string;
+            /** @enum {string} */
+            access: "open" | "listed" | "private";
+            /** @enum {string} */
+            history: "all" | "joined";
+            archived_at: string | null;
             seq: number;
             changed_seq: number;
             creator: string | null;
             model: string;
             language: string;
+            policy: {
+                [key: string]: "owner" | "admin" | "moderator" | "member" | "guest";
+            };
             /** Format: date-time */
             created_at: string;
             /** Format: date-time */
@@ -758,7 +780,7 @@ export interface components {
             number: number;
             people: number;
             /** @enum {string} */
-            role: "owner" | "admin" | "member";
+            role: "owner" | "admin" | "moderator" | "member" | "guest";
             preview: string;
             mine: components["schemas"]["MineState"];
         };
@@ -767,7 +789,7 @@ export interface components {
          * @description A conversation that moved: what a list shows of it, as it is with this `seq`.
          *
          *     `removed` are the numbers of messages that were deleted since the touch before; `read` is one's
-         *     own mark, if what one has written moved it.
+         *     own mark, if what one has written moved it. A `preview` that is null is as it was.
          */
         RoomTouch: {
             /** Format: uuid */
@@ -777,7 +799,7 @@ export interface components {
             /** Format: date-time */
             active_at: string;
             title: string;
-            preview: string;
+            preview: string | null;
             removed: number[];
             read: number | null;
         };

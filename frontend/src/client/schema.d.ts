@@ -229,8 +229,59 @@ export interface paths {
         delete: operations["conversations_delete"];
         options?: never;
         head?: never;
-        /** @description Change its title. */
+        /** @description Change what it is called and about, who comes in, what they read, and who may what. */
         patch: operations["conversations_update"];
+        trace?: never;
+    };
+    "/api/conversations/{conversation_id}/archive/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Let it be read only. */
+        post: operations["conversations_archive"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations/{conversation_id}/bans/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description List who was banned. */
+        get: operations["bans_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations/{conversation_id}/bans/{ban_id}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** @description Let them come in again. */
+        delete: operations["bans_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/conversations/{conversation_id}/changes/": {
@@ -244,6 +295,77 @@ export interface paths {
         get: operations["conversations_changes"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations/{conversation_id}/invitations/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description List the links that were not revoked: all of them for moderators, else one's own. */
+        get: operations["invitations_list"];
+        put?: never;
+        /** @description Make a link. */
+        post: operations["invitations_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations/{conversation_id}/invitations/{invitation_id}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** @description Revoke it. */
+        delete: operations["invitations_delete"];
+        options?: never;
+        head?: never;
+        /** @description Change how long and how often it can be used, or make another text of it. */
+        patch: operations["invitations_update"];
+        trace?: never;
+    };
+    "/api/conversations/{conversation_id}/invitations/{invitation_id}/members/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description List who came by it and is still there. */
+        get: operations["invited_list"];
+        put?: never;
+        post?: never;
+        /** @description Revoke it and remove all who came by it, of a rank below one's own. */
+        delete: operations["invited_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations/{conversation_id}/join/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Join an open room; nothing happens if one is in it. */
+        post: operations["rooms_join"];
         delete?: never;
         options?: never;
         head?: never;
@@ -284,6 +406,23 @@ export interface paths {
         head?: never;
         /** @description Change a role or a nickname. */
         patch: operations["members_update"];
+        trace?: never;
+    };
+    "/api/conversations/{conversation_id}/members/{member_id}/ban/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Remove somebody and let nobody bring them back. */
+        post: operations["members_ban"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/conversations/{conversation_id}/messages/": {
@@ -332,6 +471,93 @@ export interface paths {
         put?: never;
         /** @description Mark everything up to `number` as read. */
         post: operations["conversations_read"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations/{conversation_id}/requests/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description List the requests that wait to be decided. */
+        get: operations["requests_list"];
+        put?: never;
+        /** @description Ask to be let in; asking again changes nothing. */
+        post: operations["requests_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations/{conversation_id}/requests/{request_id}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** @description Let them in, or not; they are told. */
+        patch: operations["requests_decide"];
+        trace?: never;
+    };
+    "/api/conversations/{conversation_id}/unarchive/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Let it go on. */
+        post: operations["conversations_unarchive"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/direct/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Open the one conversation of these people: 201 if this made it. */
+        post: operations["direct_open"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/invitations/{token}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Say where it leads. */
+        get: operations["invitation_preview"];
+        put?: never;
+        /** @description Come in by it, or ask to; without a token, as a new guest. */
+        post: operations["invitation_take"];
         delete?: never;
         options?: never;
         head?: never;
@@ -563,10 +789,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/rooms/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description List the rooms that are open or let people in by request; guests find none. */
+        get: operations["rooms_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @enum {string} */
+        AccessEnum: "open" | "listed" | "private";
         /**
          * AssistantPage
          * @description Assistants a conversation may be opened with.
@@ -622,6 +867,40 @@ export interface components {
             avatar: string;
         };
         /**
+         * BanBody
+         * @description Somebody who may not come in.
+         */
+        BanBody: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            user: components["schemas"]["PersonState"];
+            by: components["schemas"]["PersonState"] | null;
+            /** Reason */
+            reason: string;
+            /** Until */
+            until: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+        };
+        /**
+         * BanPage
+         * @description Who may not come in, oldest first.
+         */
+        BanPage: {
+            /** Next */
+            next: string | null;
+            /** Previous */
+            previous: string | null;
+            /** Results */
+            results: components["schemas"]["BanBody"][];
+        };
+        /**
          * Changes
          * @description What brings a client that knew everything up to `since` up to `seq`.
          *
@@ -656,6 +935,8 @@ export interface components {
             more_before: boolean;
             /** Number */
             number: number;
+            /** Readable After */
+            readable_after: number;
             /** People */
             people: number;
         };
@@ -704,6 +985,16 @@ export interface components {
             kind: components["schemas"]["KindEnum"];
             /** Title */
             title: string;
+            /** Topic Text */
+            topic_text: string;
+            /** Avatar */
+            avatar: string;
+            /** Access */
+            access: components["schemas"]["AccessEnum"];
+            /** History */
+            history: components["schemas"]["HistoryEnum"];
+            /** Archived At */
+            archived_at: string | null;
             /** Seq */
             seq: number;
             /** Changed Seq */
@@ -714,6 +1005,10 @@ export interface components {
             model: string;
             /** Language */
             language: string;
+            /** Policy */
+            policy: {
+                [key: string]: "owner" | "admin" | "moderator" | "member" | "guest";
+            };
             /**
              * Created At
              * Format: date-time
@@ -724,6 +1019,14 @@ export interface components {
              * Format: date-time
              */
             active_at: string;
+        };
+        /**
+         * Direct
+         * @description With whom to have a conversation.
+         */
+        DirectRequest: {
+            /** People */
+            people: string[];
         };
         /** @description The one shape of every error; see `core.errors`. */
         Error: {
@@ -748,6 +1051,8 @@ export interface components {
              */
             display_name?: string;
         };
+        /** @enum {string} */
+        HistoryEnum: "all" | "joined";
         /**
          * InboxState
          * @description How many notifications are unread, and the newest.
@@ -758,10 +1063,137 @@ export interface components {
             /** Newest */
             newest: components["schemas"]["NotificationState"][];
         };
+        /**
+         * InvitationBody
+         * @description A link, as those who manage it see it.
+         */
+        InvitationBody: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Token */
+            token: string;
+            /** Role */
+            role: components["schemas"]["MemberRoleEnum"];
+            /** Guests */
+            guests: boolean;
+            /** Email */
+            email: string;
+            /** Max Uses */
+            max_uses: number | null;
+            /** Uses */
+            uses: number;
+            /** Expires At */
+            expires_at: string | null;
+            /** Approval */
+            approval: boolean;
+            by: components["schemas"]["PersonState"];
+            /** Label */
+            label: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+        };
+        /**
+         * InvitationPage
+         * @description Links, oldest first.
+         */
+        InvitationPage: {
+            /** Next */
+            next: string | null;
+            /** Previous */
+            previous: string | null;
+            /** Results */
+            results: components["schemas"]["InvitationBody"][];
+        };
+        /**
+         * InvitationPreview
+         * @description Where a link leads, for those who think about taking it.
+         */
+        InvitationPreview: {
+            /** Title */
+            title: string;
+            /** Topic Text */
+            topic_text: string;
+            /** Avatar */
+            avatar: string;
+            /**
+             * By
+             * @description The name of who invites.
+             */
+            by: string;
+            /** People */
+            people: number;
+            /** Role */
+            role: components["schemas"]["MemberRoleEnum"];
+            /** Guests */
+            guests: boolean;
+            /** Approval */
+            approval: boolean;
+            /** History */
+            history: components["schemas"]["HistoryEnum"];
+            /**
+             * For One
+             * @description Is it for one e-mail address only?
+             */
+            for_one: boolean;
+        };
         /** @enum {string} */
-        KindEnum: "assistant" | "group" | "discussion";
+        KindEnum: "assistant" | "direct" | "group" | "discussion";
         /** @enum {string} */
         LevelEnum: "all" | "mentions" | "none";
+        /**
+         * ListedRoom
+         * @description A room as it is found by those who may not be in it.
+         */
+        ListedRoom: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Title */
+            title: string;
+            /** Topic Text */
+            topic_text: string;
+            /** Avatar */
+            avatar: string;
+            /** Access */
+            access: components["schemas"]["AccessEnum"];
+            /** People */
+            people: number;
+            /**
+             * Active At
+             * Format: date-time
+             */
+            active_at: string;
+            /**
+             * Is In
+             * @description Is one a member?
+             */
+            is_in: boolean;
+            /**
+             * Has Asked
+             * @description Has one asked to be let in, and was not answered?
+             */
+            has_asked: boolean;
+        };
+        /**
+         * ListedRoomPage
+         * @description Rooms that can be found, newest activity first.
+         */
+        ListedRoomPage: {
+            /** Next */
+            next: string | null;
+            /** Previous */
+            previous: string | null;
+            /** Results */
+            results: components["schemas"]["ListedRoom"][];
+        };
         /**
          * MarkRead
          * @description Which notifications to mark read: some by their ids, or all.
@@ -801,7 +1233,7 @@ export interface components {
             results: components["schemas"]["MemberState"][];
         };
         /** @enum {string} */
-        MemberRoleEnum: "owner" | "admin" | "member";
+        MemberRoleEnum: "owner" | "admin" | "moderator" | "member" | "guest";
         /**
          * MemberState
          * @description A member; `left_at` is set on those who are no longer.
@@ -825,6 +1257,8 @@ export interface components {
             role: components["schemas"]["MemberRoleEnum"];
             /** Nickname */
             nickname: string;
+            /** Invited By */
+            invited_by: string | null;
             /**
              * Joined At
              * Format: date-time
@@ -954,6 +1388,22 @@ export interface components {
             pinned: number | null;
         };
         /**
+         * NewBan
+         * @description How long somebody may not come back, and why.
+         */
+        NewBanRequest: {
+            /**
+             * Until
+             * @default null
+             */
+            until?: string | null;
+            /**
+             * Reason
+             * @default
+             */
+            reason?: string;
+        };
+        /**
          * NewConversation
          * @description A conversation to open.
          */
@@ -985,7 +1435,81 @@ export interface components {
             language?: string;
             /** Members */
             members?: string[];
+            /**
+             * Topic Text
+             * @default
+             */
+            topic_text?: string;
+            /**
+             * Avatar
+             * @default
+             */
+            avatar?: string;
+            /**
+             * Access
+             * @default private
+             */
+            access?: components["schemas"]["AccessEnum"];
+            /**
+             * History
+             * @default all
+             */
+            history?: components["schemas"]["HistoryEnum"];
         };
+        /**
+         * NewGuest
+         * @description Who one is, without an account.
+         */
+        NewGuest: {
+            /** Name */
+            name: string;
+        };
+        /**
+         * NewInvitation
+         * @description A link to make.
+         */
+        NewInvitationRequest: {
+            /**
+             * Role
+             * @default member
+             */
+            role?: components["schemas"]["NewInvitationRoleEnum"];
+            /**
+             * Guests
+             * @description May people without an account come by it?
+             * @default false
+             */
+            guests?: boolean;
+            /**
+             * Email
+             * @description The address of the account it is for; empty: anyone's.
+             * @default
+             */
+            email?: string;
+            /**
+             * Max Uses
+             * @default null
+             */
+            max_uses?: number | null;
+            /**
+             * Expires At
+             * @default null
+             */
+            expires_at?: string | null;
+            /**
+             * Approval
+             * @description Do those who take it have to be let in?
+             * @default false
+             */
+            approval?: boolean;
+            /**
+             * Label
+             * @default
+             */
+            label?: string;
+        };
+        /** @enum {string} */
+        NewInvitationRoleEnum: "member" | "guest";
         /**
          * NewMember
          * @description A person to add.
@@ -1026,6 +1550,17 @@ export interface components {
              * @default
              */
             language?: string;
+        };
+        /**
+         * NewRequest
+         * @description What one says when one asks to be let in.
+         */
+        NewRequestRequest: {
+            /**
+             * Text
+             * @default
+             */
+            text?: string;
         };
         /**
          * NotificationPage
@@ -1136,11 +1671,76 @@ export interface components {
         };
         /**
          * ConversationPatch
-         * @description What may be changed of a conversation.
+         * @description What may be changed of a conversation; what is left out stays as it is.
          */
         PatchedConversationPatchRequest: {
-            /** Title */
-            title: string;
+            /**
+             * Title
+             * @default
+             */
+            title?: string;
+            /**
+             * Topic Text
+             * @default
+             */
+            topic_text?: string;
+            /**
+             * Avatar
+             * @default
+             */
+            avatar?: string;
+            /**
+             * Access
+             * @default private
+             */
+            access?: components["schemas"]["AccessEnum"];
+            /**
+             * History
+             * @default all
+             */
+            history?: components["schemas"]["HistoryEnum"];
+            /**
+             * Policy
+             * @description The least role for `send`, `ask`, `add` or `describe`, where it is another.
+             */
+            policy?: {
+                [key: string]: "owner" | "admin" | "moderator" | "member" | "guest";
+            };
+        };
+        /**
+         * Decision
+         * @description Whether somebody is let in.
+         */
+        PatchedDecisionRequest: {
+            /** Accept */
+            accept: boolean;
+        };
+        /**
+         * InvitationPatch
+         * @description What may be changed of a link; what is left out stays as it is.
+         */
+        PatchedInvitationPatchRequest: {
+            /**
+             * Max Uses
+             * @default null
+             */
+            max_uses?: number | null;
+            /**
+             * Expires At
+             * @default null
+             */
+            expires_at?: string | null;
+            /**
+             * Label
+             * @default
+             */
+            label?: string;
+            /**
+             * Renew
+             * @description End the link's present text and make another.
+             * @default false
+             */
+            renew?: boolean;
         };
         /**
          * MemberPatch
@@ -1151,7 +1751,7 @@ export interface components {
              * Role
              * @default null
              */
-            role?: ("owner" | "admin" | "member") | null;
+            role?: ("owner" | "admin" | "moderator" | "member" | "guest") | null;
             /**
              * Nickname
              * @default null
@@ -1332,6 +1932,54 @@ export interface components {
             display_name?: string;
         };
         /**
+         * RemovedBody
+         * @description How many were removed.
+         */
+        RemovedBody: {
+            /** Removed */
+            removed: number;
+        };
+        /**
+         * RequestBody
+         * @description Somebody's wish to be let in; `accepted` is null until it is decided.
+         */
+        RequestBody: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /**
+             * Conversation
+             * Format: uuid
+             */
+            conversation: string;
+            user: components["schemas"]["PersonState"];
+            /** Text */
+            text: string;
+            /** Invitation */
+            invitation: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Accepted */
+            accepted: boolean | null;
+        };
+        /**
+         * RequestPage
+         * @description Requests that wait to be decided, oldest first.
+         */
+        RequestPage: {
+            /** Next */
+            next: string | null;
+            /** Previous */
+            previous: string | null;
+            /** Results */
+            results: components["schemas"]["RequestBody"][];
+        };
+        /**
          * RoomState
          * @description A conversation as one of its members lists it; `people` are those present.
          */
@@ -1345,6 +1993,16 @@ export interface components {
             kind: components["schemas"]["KindEnum"];
             /** Title */
             title: string;
+            /** Topic Text */
+            topic_text: string;
+            /** Avatar */
+            avatar: string;
+            /** Access */
+            access: components["schemas"]["AccessEnum"];
+            /** History */
+            history: components["schemas"]["HistoryEnum"];
+            /** Archived At */
+            archived_at: string | null;
             /** Seq */
             seq: number;
             /** Changed Seq */
@@ -1355,6 +2013,10 @@ export interface components {
             model: string;
             /** Language */
             language: string;
+            /** Policy */
+            policy: {
+                [key: string]: "owner" | "admin" | "moderator" | "member" | "guest";
+            };
             /**
              * Created At
              * Format: date-time
@@ -1433,6 +2095,24 @@ export interface components {
         SpeakerEnum: "user" | "assistant" | "system";
         /** @enum {string} */
         StatusEnum: "complete" | "pending" | "streaming" | "failed" | "cancelled" | "interrupted";
+        /**
+         * TakeInvitation
+         * @description Taking a link; `guest` is for people who are not signed in.
+         */
+        TakeInvitationRequest: {
+            /** @default null */
+            guest?: components["schemas"]["NewGuest"] | null;
+        };
+        /**
+         * TakenInvitation
+         * @description What came of it: the conversation one is in now, or a request to be let in.
+         */
+        TakenInvitation: {
+            conversation: components["schemas"]["RoomState"] | null;
+            request: components["schemas"]["RequestBody"] | null;
+            /** @description A new guest's. */
+            tokens: components["schemas"]["Tokens"] | null;
+        };
         /**
          * TallyBody
          * @description What is counted under a message, with one's own as it is about to be counted.
@@ -2221,7 +2901,7 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody: {
+        requestBody?: {
             content: {
                 "application/json": components["schemas"]["PatchedConversationPatchRequest"];
             };
@@ -2242,6 +2922,154 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Error"];
                 };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    conversations_archive: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomState"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    bans_list: {
+        parameters: {
+            query?: {
+                /** @description From `next` or `previous`. */
+                cursor?: string;
+                /** @description How many at most: 1 to 100, else 100. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BanPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    bans_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                ban_id: string;
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             401: {
                 headers: {
@@ -2317,6 +3145,374 @@ export interface operations {
             };
         };
     };
+    invitations_list: {
+        parameters: {
+            query?: {
+                /** @description From `next` or `previous`. */
+                cursor?: string;
+                /** @description How many at most: 1 to 100, else 100. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvitationPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    invitations_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["NewInvitationRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvitationBody"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    invitations_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+                invitation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    invitations_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+                invitation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PatchedInvitationPatchRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvitationBody"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    invited_list: {
+        parameters: {
+            query?: {
+                /** @description From `next` or `previous`. */
+                cursor?: string;
+                /** @description How many at most: 1 to 100, else 100. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                conversation_id: string;
+                invitation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MemberPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    invited_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+                invitation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RemovedBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    rooms_join: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomState"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     members_list: {
         parameters: {
             query?: {
@@ -2326,7 +3522,7 @@ export interface operations {
                 limit?: number;
                 /** @description The beginning of a name or nickname, or of a word in it. */
                 q?: string | null;
-                role?: ("owner" | "admin" | "member") | null;
+                role?: ("owner" | "admin" | "moderator" | "member" | "guest") | null;
             };
             header?: never;
             path: {
@@ -2554,6 +3750,64 @@ export interface operations {
             };
         };
     };
+    members_ban: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["NewBanRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BanBody"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     messages_list: {
         parameters: {
             query?: {
@@ -2760,6 +4014,389 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    requests_list: {
+        parameters: {
+            query?: {
+                /** @description From `next` or `previous`. */
+                cursor?: string;
+                /** @description How many at most: 1 to 100, else 100. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RequestPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    requests_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["NewRequestRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RequestBody"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    requests_decide: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+                request_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PatchedDecisionRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RequestBody"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    conversations_unarchive: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomState"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    direct_open: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DirectRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomState"];
+                };
+            };
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomState"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    invitation_preview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvitationPreview"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    invitation_take: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["TakeInvitationRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TakenInvitation"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3486,6 +5123,56 @@ export interface operations {
                 };
             };
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    rooms_list: {
+        parameters: {
+            query?: {
+                /** @description From `next` or `previous`. */
+                cursor?: string;
+                /** @description How many at most: 1 to 100, else 50. */
+                limit?: number;
+                /** @description A part of their titles. */
+                q?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListedRoomPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

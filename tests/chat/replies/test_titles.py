@@ -10,7 +10,7 @@ from chat.llm import Timeouts
 from chat.models import Conversation
 from chat.replies import titles
 from chat.replies.titles import MAX_CHARACTERS, clean_title, fallback_title
-from chat.services.conversations import create_conversation, name_conversation, rename_conversation
+from chat.services.conversations import change_conversation, create_conversation, name_conversation
 from chatire.worker.process import WorkerProcess
 from core.threads import in_thread
 from tests.chat.replies.conftest import Follower, Room, ended, eventually
@@ -92,7 +92,7 @@ async def test_failing_model_does_not_keep_a_conversation_nameless(
 
 def test_title_given_by_a_person_stays(room: Room) -> None:
     chat = create_conversation(user=room.user)
-    rename_conversation(user=room.user, conversation_id=chat.pk, title="Mine")
+    change_conversation(user=room.user, conversation_id=chat.pk, title="Mine")
     assert not name_conversation(conversation_id=chat.pk, title="The model's")
     assert Conversation.objects.get(pk=chat.pk).title == "Mine"
 

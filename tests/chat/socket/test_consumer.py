@@ -20,12 +20,12 @@ from accounts.models import Session, User
 from accounts.services import revoke_session
 from chat.models import Assistant, Conversation, Member, Message, ReplyChunk
 from chat.services.conversations import (
+    change_conversation,
     create_conversation,
     delete_conversation,
-    rename_conversation,
 )
 from chat.services.members import add_member, change_member, remove_member
-from chat.services.messages import send_message
+from chat.services.messages import edit_message, send_message
 from chat.services.replies import claim_reply
 from core.publishing import Publication, publish_now, to_conversation, user_group
 from core.threads import in_thread
@@ -218,15 +218,15 @@ async def test_a_stranger_is_told_nothing(
         ):
             answer = await socket.command(command, conversation=key(group), **fields)
             assert (answer["type"], answer["code"]) == ("error", "not_found")
-        await in_thread(rename_conversation_by_owner, group)
+        await in_thread(change_conversation_by_owner, group)
         await socket.command("ping")
         assert "conversation.updated" not in [frame["type"] for frame in socket.seen]
 
 
-def rename_conversation_by_owner(group: Conversation) -> None:
+def change_conversation_by_owner(group: Conversation) -> None:
     """Rename it as whoever made it."""
     assert group.creator is not None
-    rename_conversation(user=group.creator, conversation_id=group.pk, title="Other")
+    change_conversation(user=group.creator, conversation_id=group.pk, title="Other")
 
 
 async def test_a_stranger_on_the_conversations_own_route_is_closed_4004(
@@ -687,7 +687,7 @@ async def test_a_removed_member_stops_receiving_at_once(
         await in_thread(
             send_message, user=alice, conversation_id=group.pk, client_id="1", content="secret"
         )
-        await in_thread(rename_conversation, user=alice, conversation_id=group.pk, title="New")
+        await in_thread(change_conversation, user=alice, conversation_id=group.pk, title="New")
         await socket.command("ping")
         assert "message.created" not in [frame["type"] for frame in socket.seen]
         again = await socket.command("subscribe", conversation=key(group), since=0)
@@ -906,3 +906,23 @@ async def test_fifty_sockets_connecting_at_once_hear_each_event_once(
     for socket in sockets:
         assert [f["type"] for f in socket.seen].count("message.created") == 5
     await asyncio.gather(*(socket.__aexit__() for socket in sockets))
+
+
+async def test_who_reads_only_what_came_after_them_hears_nothing_of_older_messages(
+    alice: User, charlie: User, group: Conversation, token_for: Token
+) -> None:
+    def say(text: str) -> Message:
+        return send_message(
+            user=alice, conversation_id=group.pk, client_id=text, content=text
+        ).message
+
+    await in_thread(change_conversation, user=alice, conversation_id=group.pk, history="joined")
+    before = await in_thread(say, "before")
+    await in_thread(add_member, user=alice, conversation_id=group.pk, person=charlie.pk)
+    async with Socket(await in_thread(token_for, charlie)) as socket:
+        await socket.command("subscribe", conversation=key(group))
+        await in_thread(edit_message, user=alice, message_id=before.pk, client_id="e", content="x")
+        await in_thread(say, "after")
+        heard = await socket.until("message.created")
+    assert heard["message"]["content"] == "after"
+    assert "message.updated" not in [frame["type"] for frame in socket.seen]

@@ -15,11 +15,14 @@ REPLY = uuid4()
 Event = dict[str, Any]
 
 
-def changes(seq: int = 10, snapshots: list[Snapshot] | None = None) -> Changes:
+def changes(
+    seq: int = 10, snapshots: list[Snapshot] | None = None, readable_after: int = 0
+) -> Changes:
     """The answer to a subscription to the room."""
     return Changes.model_construct(
         conversation=ConversationState.model_construct(id=ROOM),
         seq=seq,
+        readable_after=readable_after,
         snapshots=snapshots or [],
     )
 
@@ -191,3 +194,10 @@ def test_what_was_held_of_a_forgotten_conversation_is_not_told() -> None:
     assert following.release(changes()) == ([], False)
     assert ROOM.hex not in following
     assert not following.is_news(ROOM.hex, created(12))
+
+
+def test_what_one_may_not_read_is_not_passed_on_when_it_changes() -> None:
+    following = subscribed(changes(readable_after=5))
+    edited = {"kind": "message.updated", "conversation": ROOM.hex, "seq": 11}
+    assert not following.is_news(ROOM.hex, {**edited, "place": 5})
+    assert following.is_news(ROOM.hex, {**edited, "place": 6})

@@ -16,7 +16,7 @@ def _key(to: str, **options: Any) -> Any:
 
 class Migration(migrations.Migration):
     dependencies: ClassVar[list[Any]] = [
-        ("chat", "0007_indexes"),
+        ("chat", "0010_joining"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -1,0 +1,25 @@
+"""What can be wrong with a request to a room, beyond `core.errors`."""
+
+from core.errors import ChatireError
+from protocol.errors import ErrorCode
+
+
+class ReadOnly(ChatireError):
+    """Nothing more is said in an archived conversation."""
+
+    code = ErrorCode.READ_ONLY
+    default_message = "This conversation is archived; it can only be read."
+
+
+class Banned(ChatireError):
+    """This person may not come into this room, by any way."""
+
+    code = ErrorCode.BANNED
+    default_message = "Those who were banned from a room may not come back."
+
+
+class InvitationInvalid(ChatireError):
+    """An invitation that nobody, or not this person, can take; why is not told."""
+
+    code = ErrorCode.INVITATION_INVALID
+    default_message = "This invitation is not valid, or not any more."
