@@ -1,11 +1,11 @@
 """docs/deployment.md carried out: its image, its variables, PgBouncer, and each of its proxies."""
 
-import asyncio
 import contextlib
 import os
 import re
 import secrets
 import shlex
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -137,13 +137,12 @@ async def test_people_chat_through_the_documented_proxy(proxy: Proxy) -> None:
 async def test_whoever_is_slow_to_say_a_request_keeps_nobody_else_waiting(proxy: Proxy) -> None:
     address = urlsplit(proxy.url)
     secure = ssl.create_default_context()
-    async with contextlib.AsyncExitStack() as leaving:
+    with contextlib.ExitStack() as leaving:
         # More than `web` has threads.
         for _ in range(40):
-            _, writer = await asyncio.open_connection(address.hostname, address.port, ssl=secure)
-            leaving.callback(writer.transport.abort)
-            writer.write(f"GET /api/config/ HTTP/1.1\r\nHost: {NAME}\r\nX-Slow: ".encode())
-            await writer.drain()
+            plain = socket.create_connection(("127.0.0.1", address.port))
+            slow = leaving.enter_context(secure.wrap_socket(plain, server_hostname=NAME))
+            slow.sendall(f"GET /api/config/ HTTP/1.1\r\nHost: {NAME}\r\nX-Slow: ".encode())
         async with httpx.AsyncClient(base_url=proxy.url, timeout=30) as other:
             for _ in range(10):
                 assert (await other.get("/api/config/")).status_code == 200
