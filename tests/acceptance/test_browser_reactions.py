@@ -1,7 +1,6 @@
 """Reactions on the page, as two people see them."""
 
 import asyncio
-import os
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -52,17 +51,6 @@ async def test_reactions_of_others_and_ones_own_are_seen_live_and_kept(
             await page.keyboard.press(key)
         await expect(page.get_by_role("button", name="No, 1")).to_be_visible()
         await expect(page.get_by_role("dialog")).to_have_count(0)
-
-        if folder := os.environ.get("SHOTS"):
-            await page.get_by_role("button", name="React").last.click()
-            for width in (1280, 390):
-                for scheme in ("light", "dark"):
-                    await page.set_viewport_size({"width": width, "height": 720})
-                    await page.emulate_media(color_scheme=scheme)
-                    await page.wait_for_timeout(400)
-                    await page.screenshot(path=f"{folder}/{width}-{scheme}.png")
-            await page.keyboard.press("Escape")
-            await page.set_viewport_size({"width": 1280, "height": 720})
 
         # What is taken back without a network is taken back, and told once there is one.
         network.away = True

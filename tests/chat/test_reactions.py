@@ -173,6 +173,37 @@ def test_a_message_has_so_many_kinds_and_no_more_however_many_come_at_once(
     give(people[missing], said, kinds[missing])
 
 
+def test_two_who_bring_the_last_kind_at_once_do_not_both_bring_it(
+    group: Conversation, said: Message
+) -> None:
+    people = crowd(group, MAX_REACTIONS + 1)
+    for number in range(MAX_REACTIONS - 1):
+        give(people[number], said, f":kind{number}:")
+
+    def last() -> bool:
+        try:
+            give(people[-1], said, ":last:")
+        except reactions.TooManyReactions:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic(), connection.cursor() as cursor:
+            give(people[-2], said, ":one:")
+            other = pool.submit(last)
+            waiting = False
+            # It waits for this one's lock, or is done without.
+            while not (waiting or other.done()):
+                cursor.execute(
+                    "SELECT EXISTS (SELECT FROM pg_locks"
+                    " WHERE locktype = 'advisory' AND NOT granted)"
+                )
+                (waiting,) = cursor.fetchone()
+        assert not other.result(timeout=20)
+
+
 def test_a_reaction_is_two_statements_and_waits_for_no_lock_of_the_conversation(
     bob: User, group: Conversation, said: Message
 ) -> None:
