@@ -675,6 +675,29 @@ async def test_a_deletion_is_answered_and_told_to_those_who_follow(
         assert heard["message"] == answered["message"]
 
 
+async def test_a_reaction_is_answered_and_then_counted_for_all_who_follow(
+    alice: User, bob: User, charlie: User, group: Conversation, token_for: Token
+) -> None:
+    sent = await in_thread(
+        send_message, user=bob, conversation_id=group.pk, client_id="1", content="lunch"
+    )
+    mark = {"message": str(sent.message.pk), "emoji": "❤️", "on": True}
+    tokens = [await in_thread(token_for, person) for person in (alice, bob, charlie)]
+    async with Socket(tokens[0]) as one, Socket(tokens[1]) as two, Socket(tokens[2]) as stranger:
+        await one.command("subscribe", conversation=key(group))
+        counted = {"emoji": "❤", "count": 1, "users": [str(bob.pk)]}
+        answered = await two.command("message.react", **mark)
+        assert answered["tally"]["reactions"] == [counted]
+        assert answered["tally"]["mine"] == ["❤"]
+        heard = await one.until("tally.updated")
+        assert [tally["reactions"] for tally in heard["tallies"]] == [[counted]]
+        by = {"message": mark["message"], "user": str(bob.pk), "emojis": ["❤"]}
+        assert heard["by"] == [by]
+        await two.command("message.react", **mark)
+        refused = await stranger.command("message.react", **mark)
+        assert refused["code"] == "not_found"
+
+
 async def test_a_removed_member_stops_receiving_at_once(
     alice: User, bob: User, group: Conversation, token_for: Token
 ) -> None:
