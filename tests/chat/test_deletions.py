@@ -156,7 +156,7 @@ def test_a_deleted_reply_is_neither_made_again_nor_continued(
 
 def test_a_plain_member_may_not_delete_a_reply(alice: User, bob: User, group: Conversation) -> None:
     reply = Message.objects.create(
-        conversation=group, role="assistant", content="x", created_seq=0, seq=0
+        conversation=group, role="assistant", content="x", created_seq=1, seq=1
     )
     with pytest.raises(NotAllowed):
         delete_message(user=bob, message_id=reply.pk)

@@ -13,9 +13,11 @@ from schemathesis.checks import CHECKS
 from schemathesis.config import SchemathesisConfig
 
 from accounts.models import User
-from chat.models import Assistant, Conversation
-from chat.services.conversations import create_conversation
+from chat.models import Assistant, Conversation, Sanction
+from chat.services.conversations import change_conversation, create_conversation
+from chat.services.joining import create_invitation, request_to_join
 from chat.services.messages import send_message
+from chat.tokens import invitation_token
 from chatire.wsgi import application
 from notifications.services import notify
 
@@ -40,13 +42,24 @@ EXAMPLES = 8  # of each operation; all of them together take some 20 seconds
 
 
 @pytest.fixture
-def known(alice: User, chat: Conversation, group: Conversation) -> dict[str, list[str]]:
+def known(
+    alice: User, charlie: User, chat: Conversation, group: Conversation
+) -> dict[str, list[str]]:
     """Ids of things that alice may see, by the name of the path's parameter."""
     sent = send_message(user=alice, conversation_id=chat.pk, client_id="1", content="Hello")
     assert sent.reply is not None
     note = notify(recipient=alice, category="c", action="a", short_description="A note")
+    room = create_conversation(user=alice, kind="group", title="Hall")
+    change_conversation(user=alice, conversation_id=room.pk, access="listed")
+    invitation = create_invitation(user=alice, conversation_id=room.pk)
+    request = request_to_join(user=charlie, conversation_id=room.pk)
+    ban = Sanction.objects.create(conversation=room, user=charlie, by=alice, kind="ban")
     return {
-        "conversation_id": [str(chat.pk), str(group.pk)],
+        "invitation_id": [str(invitation.pk)],
+        "token": [invitation_token(invitation)],
+        "request_id": [str(request.pk)],
+        "ban_id": [str(ban.pk)],
+        "conversation_id": [str(chat.pk), str(group.pk), str(room.pk)],
         "message_id": [str(sent.message.pk), str(sent.reply.pk)],
         "member_id": [str(member.pk) for member in group.members.all()],
         "notification_id": [str(note.pk)],
