@@ -1,9 +1,15 @@
 # The channel layer's benchmark, and the tests it borrows; included by the Makefile.
-.PHONY: bench-capacity bench-costs bench-fanout bench-layer bench-stops borrowed-tests borrowed-layer borrowed-notifs
+.PHONY: bench-capacity bench-costs bench-edge bench-fanout bench-layer bench-stops \
+	borrowed-tests borrowed-layer borrowed-notifs
 
 bench-layer: ## compare the channel layer with channels_postgres and channels_redis, ten minutes
 	@$(BOOTSTRAP) dev
 	$(BIN)/python -m bench.layer $(ARGS)
+
+# Socket.IO wants a Node.js, which may come with the page's.
+bench-edge: ## compare many sockets with Socket.IO and nchan, at most 25 minutes; ARGS=--quick: 3
+	@$(BOOTSTRAP) dev frontend
+	$(BIN)/python -m bench.edge $(ARGS)
 
 bench-costs: ## measure what streaming replies cost the database, three minutes
 	@$(BOOTSTRAP) dev

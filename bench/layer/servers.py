@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from chatire.stack.postgres import EmbeddedPostgres
+from chatire.stack.process import LAUNCHER
 
 
 @contextlib.contextmanager
@@ -45,7 +48,10 @@ def redis() -> Iterator[str | None]:
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     # By default it cuts a pub/sub subscriber off that is 32 MB behind, which a flat-out case is.
     options += ["--client-output-buffer-limit", "pubsub 0 0 0"]
-    process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
+    # It dies with this process, whatever ends that.
+    launch = [sys.executable, "-I", "-S", str(LAUNCHER)]
+    launch += [str(os.getpid()), str(int(signal.SIGKILL)), "-1", "-1"]
+    process = subprocess.Popen([*launch, program, *options], stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 10
         while True:
