@@ -46,6 +46,7 @@ def fanout(system: System, length: Length, deadline: float) -> Iterator[Figures]
     hall = system.world.hall
     clients = [Client(hall.id, token) for token in hall.tokens]
     heard: list[tuple[float, float]] = []
+    _warm_up(system, clients, deadline)
     with system.rest() as rest, crowd(system.dialect, system.port, clients) as sockets:
         took = sockets.open(AT_ONCE, deadline)
         yield {"open.per_second": len(clients) / took, "open.sent_back": sockets.sent_back}
@@ -71,11 +72,7 @@ def idle(system: System, length: Length, deadline: float, *, storm: bool) -> Ite
     system.renew()
     rooms = system.world.rooms
     clients = [Client(room.id, token) for room in rooms for token in room.tokens]
-    # What is allocated once, with the first sockets, is no socket's.
-    warm = [Client(client.room, client.token) for client in clients[:WARM_SOCKETS]]
-    with crowd(system.dialect, system.port, warm) as sockets:
-        sockets.open(AT_ONCE, deadline)
-    system.settle()
+    _warm_up(system, clients, deadline)
     before = system.weight()
     with crowd(system.dialect, system.port, clients) as sockets:
         sockets.open(AT_ONCE, deadline)
@@ -124,6 +121,14 @@ def statements(system: Chatire, length: Length, log: ServerLog, _: float) -> Ite
                 counts.append(len(so_far()))
             # Connections that are looked after add one now and then.
             yield {f"room.statements.{size}": median_low(counts)}
+
+
+def _warm_up(system: System, clients: list[Client], deadline: float) -> None:
+    """Open and close some: what the first sockets cost and allocate for good is no socket's."""
+    warm = [Client(client.room, client.token) for client in clients[:WARM_SOCKETS]]
+    with crowd(system.dialect, system.port, warm) as sockets:
+        sockets.open(AT_ONCE, deadline)
+    system.settle()
 
 
 @contextlib.contextmanager
