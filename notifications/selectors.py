@@ -3,15 +3,38 @@
 from collections.abc import Iterable
 from uuid import UUID
 
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection
+
 from accounts.models import User
+from core.columns import Columns
 from core.errors import NotFound
 from notifications.models import Notification, NotificationQuerySet
+
+_NOTIFICATION = Columns(Notification, "n")
+_NEWEST = f"""
+SELECT {_NOTIFICATION} FROM notifications_notification n
+WHERE n.recipient_id = %s ORDER BY n.id DESC LIMIT %s
+"""  # noqa: S608 - nothing but the names of columns
 
 
 def list_notifications(user: User, *, unread_only: bool = False) -> NotificationQuerySet:
     """Return a person's notifications, newest first."""
     notifications = Notification.objects.filter(recipient=user).select_related("content_type")
     return notifications.all_unread() if unread_only else notifications
+
+
+def newest_notifications(user_id: UUID, count: int) -> list[Notification]:
+    """Return the newest of a person's notifications: what an application begins with."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NEWEST, [user_id, count])
+        found = [_NOTIFICATION.read(row) for row in cursor.fetchall()]
+    for notification in found:
+        if notification.content_type_id is not None:
+            # Known to the process after the first.
+            kind = ContentType.objects.get_for_id(notification.content_type_id)
+            notification.content_type = kind
+    return found
 
 
 def get_notification(user: User, notification_id: UUID) -> Notification:

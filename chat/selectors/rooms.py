@@ -21,13 +21,12 @@ from pydantic import BaseModel, ValidationError
 from accounts.models import User
 from accounts.selectors import SESSION_COLUMNS, SESSION_TABLES, SESSION_WHERE, session_of
 from accounts.tokens import Claims
-from chat.models import Conversation
-from chat.selectors.conversations import active_assistants
+from chat.models import Assistant, Conversation
 from chat.selectors.sync import installation_epoch
 from chat.states import assistant_state, conversation_state, person_state
 from core.columns import Columns
 from core.errors import Invalid, NotFound
-from notifications.selectors import list_notifications
+from notifications.selectors import newest_notifications
 from notifications.states import notification_state
 from protocol.limits import FIRST_ROOMS, MAX_ROOMS, PREVIEW
 from protocol.states import (
@@ -81,6 +80,11 @@ _MINE_OF = f"""
 SELECT r.user_id, {_MINE}
 FROM chat_readstate r JOIN chat_conversation c ON c.id = r.conversation_id
 WHERE r.user_id = ANY(%s) AND r.conversation_id = ANY(%s) AND NOT r.gone
+"""  # noqa: S608
+
+_ASSISTANT = Columns(Assistant, "a")
+_ASSISTANTS = f"""
+SELECT {_ASSISTANT} FROM chat_assistant a WHERE a.is_active ORDER BY a.created_at, a.id LIMIT %s
 """  # noqa: S608
 
 _GREETING = f"""
@@ -323,12 +327,14 @@ def _write_cursor(place: _Cursor, last: tuple[str, int, str]) -> str:
 
 
 def _newest_notifications(user: User) -> list[NotificationState]:
-    rows = list_notifications(user)[:_NEWEST_NOTIFICATIONS]
+    rows = newest_notifications(user.pk, _NEWEST_NOTIFICATIONS)
     return [notification_state(row) for row in rows]
 
 
 def _assistants() -> list[AssistantState]:
-    return [assistant_state(row) for row in active_assistants()[:_MOST_ASSISTANTS]]
+    with connection.cursor() as cursor:
+        cursor.execute(_ASSISTANTS, [_MOST_ASSISTANTS])
+        return [assistant_state(_ASSISTANT.read(row)) for row in cursor.fetchall()]
 
 
 def _room_state(row: Sequence[Any]) -> RoomState:
