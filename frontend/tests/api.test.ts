@@ -431,3 +431,24 @@ test("a refusal without a body of ours is a ServerError all the same", async () 
   expect(error).toBeInstanceOf(ServerError);
   expect(error).toMatchObject({ code: "error", status: 502, passing: true });
 });
+
+test("a deletion of a page that goes away outlives it, and is nobody's without a session", () => {
+  const requests: Request[] = [];
+  const leaving = new Api({
+    base: "http://server",
+    storage,
+    fetch: (request) => {
+      requests.push(request);
+      return Promise.reject(new TypeError("the page is gone"));
+    },
+  });
+  leaving.deleteMessageLeaving("m1");
+  expect(requests).toEqual([]);
+  const access = token("first");
+  leaving.tokens.accept({ access, refresh: "refresh-0", user: ME });
+  leaving.deleteMessageLeaving("m1");
+  const [request] = requests;
+  expect([request?.method, request?.keepalive]).toEqual(["DELETE", true]);
+  expect(request?.url).toBe("http://server/api/messages/m1/");
+  expect(request?.headers.get("Authorization")).toBe(`Bearer ${access}`);
+});

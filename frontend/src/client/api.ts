@@ -214,6 +214,19 @@ export class Api {
     return (await answer(this.#signed.DELETE("/api/messages/{message_id}/", { params }))).message;
   }
 
+  /** Do the same while the page goes away: a request that outlives it, and whose answer nobody hears. */
+  deleteMessageLeaving(message_id: string): void {
+    const tokens = this.tokens.session?.tokens;
+    if (!tokens) return;
+    const request = new Request(absolute(this.#base, `/api/messages/${message_id}/`), {
+      method: "DELETE",
+      headers: { Accept: "application/json", Authorization: `Bearer ${tokens.access}` },
+      keepalive: true,
+    });
+    // Nobody is there any more to be told.
+    this.#fetch(request).catch(() => undefined);
+  }
+
   /** Give an emoji to a message, or take it back; twice is once. */
   async react(message_id: string, emoji: string, on: boolean): Promise<OwnTallyState> {
     const params = { path: { message_id, emoji } };

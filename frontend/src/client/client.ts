@@ -186,6 +186,11 @@ export class Client {
     });
   }
 
+  /** Delete a message while the page goes away, when a socket may not be heard any more. */
+  deleteMessageLeaving(message: string): void {
+    this.api.deleteMessageLeaving(message);
+  }
+
   /**
    * Give an emoji to a message, or take it back: shown at once, and asked for as soon as the server
    * can be reached. Throws ServerError when it refuses; then nothing of it is shown any more.

@@ -48,14 +48,22 @@ function useDeletion({ conversation, id }: MessageState, onAsked: () => void): D
       if (!done) carryOut();
       done = true;
     };
+    const leave = () => {
+      if (done) return;
+      done = true;
+      onAsked();
+      setUndoable(null);
+      setAsked(id);
+      client.deleteMessageLeaving(id);
+    };
     const timer = setTimeout(once, UNDO);
-    window.addEventListener("pagehide", once);
+    window.addEventListener("pagehide", leave);
     return () => {
       clearTimeout(timer);
-      window.removeEventListener("pagehide", once);
+      window.removeEventListener("pagehide", leave);
       if (!undone.current) once();
     };
-  }, [undoable, id, carryOut]);
+  }, [undoable, id, carryOut, client, onAsked]);
   const waits = asked === id ? "asked" : null;
   return {
     stage: undoable === id ? "undoable" : waits,
