@@ -181,6 +181,15 @@ describe("requests", () => {
     expect(asked).toMatchObject([{ method: "DELETE", url: `${C}/c/` }]);
   });
 
+  test("an answer without content is one, though its body is not null, as in Chromium", async () => {
+    signIn();
+    const empty = new Response(null, { status: 204 });
+    Object.defineProperty(empty, "body", { value: new Blob([]).stream() });
+    answers = [() => empty];
+    await api.deleteConversation("c");
+    expect(asked).toHaveLength(1);
+  });
+
   test("ask for JSON", async () => {
     const accept: (string | null)[] = [];
     const headers = new Api({

@@ -67,7 +67,9 @@ export class Api {
       const signal = AbortSignal.timeout(TIMEOUT);
       const response = await this.#fetch(new Request(request, { signal }));
       // The connection may be lost in the middle of an answer, too.
-      return response.body ? new Response(await response.text(), response) : response;
+      // Chromium gives an answer without content an empty body, which a Response may not have.
+      if (!response.body || response.status === 204) return response;
+      return new Response(await response.text(), response);
     } catch (error) {
       // What fetch throws when there is no answer: TypeError, or DOMException on a time-out.
       if (error instanceof TypeError || error instanceof DOMException) throw new Unreachable();
