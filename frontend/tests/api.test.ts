@@ -123,6 +123,54 @@ describe("requests", () => {
       { client_id: "i", content: "hi" },
       { message: "m", reply: null },
     ],
+    [
+      "rooms",
+      (one) => one.rooms({ q: "a b" }),
+      "GET /api/rooms/?q=a%20b",
+      null,
+      { results: ["r"], next: "http://server/api/rooms/?cursor=c%3D&q=a" },
+      { results: ["r"], cursor: "c=" },
+    ],
+    ["coming in", (one) => one.join("c"), `POST ${C}/c/join/`, null, { id: "c" }],
+    ["asking to", (one) => one.askToJoin("c"), `POST ${C}/c/requests/`, {}, { id: "r" }],
+    [
+      "members",
+      (one) => one.members("c", { q: "bo", cursor: "x" }),
+      `GET ${C}/c/members/?q=bo&cursor=x`,
+      null,
+      { results: ["m"], next: null },
+      { results: ["m"], cursor: null },
+    ],
+    ["archiving", (one) => one.archive("c", true), `POST ${C}/c/archive/`, null, { id: "c" }],
+    [
+      "opening again",
+      (one) => one.archive("c", false),
+      `POST ${C}/c/unarchive/`,
+      null,
+      { id: "c" },
+    ],
+    [
+      "links",
+      (one) => one.invitations("c"),
+      `GET ${C}/c/invitations/`,
+      null,
+      { results: ["i"] },
+      ["i"],
+    ],
+    [
+      "a link",
+      (one) => one.createInvitation("c", { guests: true }),
+      `POST ${C}/c/invitations/`,
+      { guests: true },
+      { id: "i" },
+    ],
+    [
+      "taking a link",
+      (one) => one.takeInvitation("t"),
+      "POST /api/invitations/t/",
+      {},
+      { conversation: { id: "c" } },
+    ],
     ["stopping", (one) => one.stop("m"), `POST ${M}/m/stop/`, null, { message: "m" }, "m"],
     [
       "another reply",
@@ -190,6 +238,17 @@ describe("requests", () => {
     expect(asked).toHaveLength(1);
   });
 
+  test("leaving and ending a link have no answer", async () => {
+    signIn();
+    answers = [() => new Response(null, { status: 204 })];
+    await api.removeMember("c", "m");
+    await api.revokeInvitation("c", "i");
+    expect(asked).toMatchObject([
+      { method: "DELETE", url: `${C}/c/members/m/` },
+      { method: "DELETE", url: `${C}/c/invitations/i/` },
+    ]);
+  });
+
   test("ask for JSON", async () => {
     const accept: (string | null)[] = [];
     const headers = new Api({
@@ -255,6 +314,26 @@ describe("accounts", () => {
     answers = [() => json(TOKENS())];
     expect(await call()).toEqual(ME);
     expect(asked).toEqual([{ method: "POST", url, body, authorization: null }]);
+    expect(api.tokens.session).toMatchObject({ user: ME, tokens: { refresh: "refresh-1" } });
+  });
+
+  test("a link shows where it leads to whoever is not signed in", async () => {
+    answers = [() => json({ title: "Plans" })];
+    expect(await api.invitation("t")).toEqual({ title: "Plans" });
+    expect(asked).toMatchObject([{ url: "/api/invitations/t/", authorization: null }]);
+  });
+
+  test("a guest who comes by a link is signed in", async () => {
+    answers = [() => json({ conversation: { id: "c" }, request: null, tokens: TOKENS() })];
+    expect(await api.takeInvitation("t", "Gus")).toMatchObject({ conversation: { id: "c" } });
+    expect(asked).toEqual([
+      {
+        method: "POST",
+        url: "/api/invitations/t/",
+        body: { guest: { name: "Gus" } },
+        authorization: null,
+      },
+    ]);
     expect(api.tokens.session).toMatchObject({ user: ME, tokens: { refresh: "refresh-1" } });
   });
 

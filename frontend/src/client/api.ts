@@ -5,6 +5,7 @@ import { errorBody, ServerError, SignedOut, Unreachable } from "./errors.ts";
 import type { FeedQuestion } from "./feed.ts";
 import type {
   Changes,
+  MemberState,
   MessageState,
   MineState,
   Notification,
@@ -17,6 +18,17 @@ import type { components, paths } from "./schema.d.ts";
 import { type KeyValue, type Me, type SignIn, Tokens } from "./tokens.ts";
 
 type Schemas = components["schemas"];
+
+/** A link into a room. */
+export type Invitation = Schemas["InvitationBody"];
+/** A room as the directory lists it. */
+export type ListedRoom = Schemas["ListedRoom"];
+
+/** Part of a list, and where the next part begins; null at its end. */
+export interface Page<T> {
+  results: T[];
+  cursor: string | null;
+}
 
 /** What a client must know before anyone signs in. */
 export interface Config {
@@ -190,6 +202,91 @@ export class Api {
     return (await answer(this.#signed.PATCH(path, { params, body }))).mine;
   }
 
+  // --- Rooms --------------------------------------------------------------------------------
+
+  /** A page of the rooms that may be found, those with `q` in their names. */
+  async rooms(query: { q?: string; cursor?: string }): Promise<Page<ListedRoom>> {
+    return pageOf(await answer(this.#signed.GET("/api/rooms/", { params: { query } })));
+  }
+
+  /** Come into an open room. */
+  async join(conversation_id: string): Promise<RoomState> {
+    const params = { path: { conversation_id } };
+    return answer(this.#signed.POST("/api/conversations/{conversation_id}/join/", { params }));
+  }
+
+  /** Ask to be let into a listed room; asking again changes nothing. */
+  async askToJoin(conversation_id: string): Promise<Schemas["RequestBody"]> {
+    const params = { path: { conversation_id } };
+    const path = "/api/conversations/{conversation_id}/requests/";
+    return answer(this.#signed.POST(path, { params, body: {} }));
+  }
+
+  /** A page of a room's members, those with `q` in their names. */
+  async members(
+    conversation_id: string,
+    query: { q?: string; cursor?: string },
+  ): Promise<Page<MemberState>> {
+    const params = { path: { conversation_id }, query };
+    const path = "/api/conversations/{conversation_id}/members/";
+    return pageOf(await answer(this.#signed.GET(path, { params })));
+  }
+
+  /** Remove a member, or leave. */
+  async removeMember(conversation_id: string, member_id: string): Promise<void> {
+    const params = { path: { conversation_id, member_id } };
+    const path = "/api/conversations/{conversation_id}/members/{member_id}/";
+    await answer(this.#signed.DELETE(path, { params }));
+  }
+
+  /** Close a room to writing, or open it again. */
+  async archive(conversation_id: string, archived: boolean): Promise<RoomState> {
+    const params = { path: { conversation_id } };
+    const path = archived
+      ? "/api/conversations/{conversation_id}/archive/"
+      : "/api/conversations/{conversation_id}/unarchive/";
+    return answer(this.#signed.POST(path, { params }));
+  }
+
+  /** The first hundred links into a room that were not ended, the oldest first. */
+  async invitations(conversation_id: string): Promise<Invitation[]> {
+    const params = { path: { conversation_id } };
+    const path = "/api/conversations/{conversation_id}/invitations/";
+    return (await answer(this.#signed.GET(path, { params }))).results;
+  }
+
+  async createInvitation(
+    conversation_id: string,
+    body: Schemas["NewInvitationRequest"],
+  ): Promise<Invitation> {
+    const params = { path: { conversation_id } };
+    const path = "/api/conversations/{conversation_id}/invitations/";
+    return answer(this.#signed.POST(path, { params, body }));
+  }
+
+  async revokeInvitation(conversation_id: string, invitation_id: string): Promise<void> {
+    const params = { path: { conversation_id, invitation_id } };
+    const path = "/api/conversations/{conversation_id}/invitations/{invitation_id}/";
+    await answer(this.#signed.DELETE(path, { params }));
+  }
+
+  /** Where a link leads; needs nobody signed in. */
+  async invitation(token: string): Promise<Schemas["InvitationPreview"]> {
+    const params = { path: { token } };
+    return answer(this.#open.GET("/api/invitations/{token}/", { params }));
+  }
+
+  /** Take a link, as who is signed in, or under this name as a new guest, who then is. */
+  async takeInvitation(token: string, guest?: string): Promise<Schemas["TakenInvitation"]> {
+    const path = "/api/invitations/{token}/";
+    const params = { path: { token } };
+    if (guest === undefined) return answer(this.#signed.POST(path, { params, body: {} }));
+    const body = { guest: { name: guest } };
+    const taken = await answer(this.#open.POST(path, { params, body }));
+    if (taken.tokens) this.#accept(taken.tokens);
+    return taken;
+  }
+
   // --- Messages -----------------------------------------------------------------------------
 
   /** A page of history before a `created_seq`, oldest first. */
@@ -278,6 +375,10 @@ async function answer<T>(
   });
   if (!response.ok) throw new ServerError(errorBody(error, response.status), response.status);
   return data as NonNullable<T>;
+}
+
+function pageOf<T>({ results, next }: { results: T[]; next: string | null }): Page<T> {
+  return { results, cursor: next === null ? null : new URL(next).searchParams.get("cursor") };
 }
 
 function absolute(base: string, path: string): string {

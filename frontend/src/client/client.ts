@@ -152,6 +152,36 @@ export class Client {
     this.#following.lose(conversation);
   }
 
+  /** Come into an open room. */
+  async join(conversation: string): Promise<void> {
+    const room = await this.api.join(conversation);
+    this.sync.apply({ type: "room", room });
+  }
+
+  /**
+   * Take a link into a room, as who is signed in, or under this name as a new guest. Returns the
+   * room, or null where one has to be let in first.
+   */
+  async takeInvitation(token: string, guest?: string): Promise<RoomState | null> {
+    const { conversation: room } = await this.api.takeInvitation(token, guest);
+    if (room) this.sync.apply({ type: "room", room });
+    return room;
+  }
+
+  /** Leave a room; it is missing from then on. */
+  async leave(conversation: string, member: string): Promise<void> {
+    await this.api.removeMember(conversation, member);
+    this.#following.lose(conversation);
+    // Where there is no socket, nothing else tells it.
+    void this.sync.refresh();
+  }
+
+  /** Close a room to writing, or open it again. */
+  async archive(conversation: string, archived: boolean): Promise<void> {
+    const room = await this.api.archive(conversation, archived);
+    this.sync.apply({ type: "room", room });
+  }
+
   /** Mute or pin a conversation, for oneself alone. */
   async changeMine(
     conversation: string,

@@ -1,10 +1,11 @@
 /** The typed client of Chatire, for any front end: see README.md. */
 
-export type { Config } from "./api.ts";
+export type { Config, Invitation, ListedRoom, Page } from "./api.ts";
 export { Client, type ClientOptions } from "./client.ts";
 export { expected, ServerError, SignedOut, Unreachable } from "./errors.ts";
 export { type Feed, isMuted, type Room, sortedRooms } from "./feed.ts";
 export { type After, newId } from "./outbox.ts";
+export { may } from "./permissions.ts";
 export * from "./protocol.ts";
 export {
   type Conversation,
