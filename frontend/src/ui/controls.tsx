@@ -26,7 +26,7 @@ export function Button({
   return (
     <button
       type="button"
-      className={`inline-flex min-h-10 items-center justify-center gap-2 rounded-lg px-4 font-medium transition-colors disabled:opacity-50 ${KINDS[kind]} ${className}`}
+      className={`inline-flex min-h-10 items-center justify-center gap-2 rounded-lg px-4 font-medium transition-colors disabled:opacity-50 aria-disabled:opacity-50 ${KINDS[kind]} ${className}`}
       {...props}
     />
   );

@@ -1,10 +1,9 @@
-import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, type ReactElement, type RefObject, useState } from "react";
 import { Redirect, useLocation, useSearchParams } from "wouter";
 import { expected, ServerError } from "../../client";
 import { Button, Field, Modal } from "../../ui/controls";
 import { Logo } from "../../ui/Logo";
-import { useClient, useKnown, useMe } from "../useClient";
+import { useClient, useConfig, useKnown, useMe } from "../useClient";
 
 /** Each field's own message, from an `invalid` error, and the message for the whole form. */
 interface Problems {
@@ -24,11 +23,6 @@ function problemsOf(error: unknown): Problems {
   const shown = ["username", "email", "password"].some((name) => name in fields);
   const other = Object.values(fields)[0];
   return { form: shown ? "" : (other ?? problem.message), fields };
-}
-
-function useConfig() {
-  const client = useClient();
-  return useQuery({ queryKey: ["config"], queryFn: () => client.api.config(), staleTime: 60_000 });
 }
 
 /** Run a request of a form: while it runs, what is wrong with it, and how to start it. */
@@ -153,7 +147,7 @@ export function SignInPage(): ReactElement {
   const [search] = useSearchParams();
   const [registering, setRegistering] = useState(false);
   const [busy, problems, run] = useSubmit();
-  const { data: config } = useConfig();
+  const config = useConfig();
   const next = search.get("next") ?? "/";
   // Only to pages of our own.
   if (signedIn) return <Redirect to={/^\/(?!\/)/.test(next) ? next : "/"} replace />;

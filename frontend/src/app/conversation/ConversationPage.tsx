@@ -1,8 +1,21 @@
-import { Bell, BellOff, Ellipsis, Link2, Pencil, Pin, PinOff, Trash2 } from "lucide-react";
+import {
+  Bell,
+  BellOff,
+  Ellipsis,
+  Info,
+  Link2,
+  Pencil,
+  Pin,
+  PinOff,
+  Trash2,
+  UserPlus,
+} from "lucide-react";
 import { DropdownMenu } from "radix-ui";
 import {
+  type ComponentType,
   type FormEvent,
   type ReactElement,
+  type RefObject,
   useCallback,
   useEffect,
   useMemo,
@@ -11,12 +24,14 @@ import {
 } from "react";
 import { useLocation } from "wouter";
 import {
+  type ConversationState,
   expected,
   type Followed,
   isFinal,
   isMuted,
   type MemberState,
   type MessageState,
+  may,
   type Outgoing,
 } from "../../client";
 import { Button, Dots, Field, IconButton, Modal } from "../../ui/controls";
@@ -31,13 +46,29 @@ import { type Edits, useEdits } from "./edits";
 import { MessageList } from "./MessageList";
 import { endOf, useOutgoing, useReading } from "./reading";
 
-export function ConversationPage({ id }: { id: string }): ReactElement {
+/** What shows a room's members and its link; the list's own folder has it. */
+type Dialogs = ComponentType<{
+  room: ConversationState;
+  own: MemberState | undefined;
+  count: number;
+  shown: "invite" | "details" | null;
+  opener: RefObject<HTMLElement | null>;
+  onClose: () => void;
+}>;
+
+export function ConversationPage({
+  id,
+  roomDialogs,
+}: {
+  id: string;
+  roomDialogs: Dialogs;
+}): ReactElement {
   const client = useClient();
   const followed = useKnown((state) => state.followed[id]);
   useEffect(() => client.open(id), [client, id]);
   if (followed && (followed.status === "missing" || followed.data.deleted)) return <Missing />;
   if (!followed || followed.data.epoch === null) return <Loading id={id} />;
-  return <Conversation followed={followed} />;
+  return <Conversation followed={followed} roomDialogs={roomDialogs} />;
 }
 
 function Loading({ id }: { id: string }): ReactElement {
@@ -71,7 +102,13 @@ function Missing(): ReactElement {
   );
 }
 
-function Conversation({ followed }: { followed: Followed }): ReactElement {
+function Conversation({
+  followed,
+  roomDialogs,
+}: {
+  followed: Followed;
+  roomDialogs: Dialogs;
+}): ReactElement {
   const client = useClient();
   const me = useMe();
   const { data } = followed;
@@ -85,6 +122,7 @@ function Conversation({ followed }: { followed: Followed }): ReactElement {
     [data.members],
   );
   const shared = data.state?.kind !== "assistant";
+  const own = members.find((member) => member.user?.id === me?.id);
   const reading = useReading(data);
   const [edits, edit] = useEdits(me?.id ?? "", id);
   const outgoing = useOutgoing(reading);
@@ -151,6 +189,10 @@ function Conversation({ followed }: { followed: Followed }): ReactElement {
         title={title}
         members={shared ? members : []}
         others={data.people.count - members.filter((member) => member.user).length}
+        state={data.state}
+        own={own}
+        count={data.people.count}
+        roomDialogs={roomDialogs}
       />
       <MessageList
         followed={followed}
@@ -164,16 +206,22 @@ function Conversation({ followed }: { followed: Followed }): ReactElement {
       {stopping && stopping.reply === streaming && <StoppingLine problem={stopping.problem} />}
       {shared && <TypingLine id={id} members={members} />}
       <Announcement followed={followed} />
-      <Composer
-        text={text}
-        onText={setText}
-        onSend={send}
-        onStop={streaming ? stop : undefined}
-        onUp={editLast}
-        {...(shared ? { onTyping } : {})}
-        placeholder="Message"
-        field={field}
-      />
+      {data.state?.archived_at ? (
+        <p role="status" className="mx-auto w-full max-w-3xl px-6 pt-2 pb-6 text-center text-muted">
+          This room is archived. It can be read, but nothing more is said in it.
+        </p>
+      ) : (
+        <Composer
+          text={text}
+          onText={setText}
+          onSend={send}
+          onStop={streaming ? stop : undefined}
+          onUp={editLast}
+          {...(shared ? { onTyping } : {})}
+          placeholder="Message"
+          field={field}
+        />
+      )}
     </main>
   );
 }
@@ -240,17 +288,30 @@ function Header({
   title,
   members,
   others,
+  state,
+  own,
+  count,
+  roomDialogs: RoomDialogs,
 }: {
   id: string;
   title: string;
   members: MemberState[];
   /** How many people more there are, whose names are not known. */
   others: number;
+  state: ConversationState | null;
+  /** One's own membership. */
+  own: MemberState | undefined;
+  /** How many people are in it. */
+  count: number;
+  roomDialogs: Dialogs;
 }): ReactElement {
   const client = useClient();
   const [, navigate] = useLocation();
   const opener = useRef<HTMLButtonElement>(null);
-  const [dialog, setDialog] = useState<"rename" | "delete" | null>(null);
+  const [dialog, setDialog] = useState<"rename" | "delete" | "invite" | "details" | null>(null);
+  const allowed = (action: Parameters<typeof may>[0]) =>
+    own && state ? may(action, own.role, state) : false;
+  const room = state && state.kind !== "assistant" ? state : null;
   const [problem, setProblem] = useState("");
   const [refused, setRefused] = useState("");
   const close = () => {
@@ -291,25 +352,51 @@ function Header({
         <DropdownMenu.Portal>
           <DropdownMenu.Content align="end" sideOffset={4} className={`${MENU} w-48`}>
             <MineItems id={id} onRefused={setRefused} />
-            <DropdownMenu.Item className={ITEM} onSelect={() => setDialog("rename")}>
-              <Pencil aria-hidden /> Rename
-            </DropdownMenu.Item>
+            {room && (
+              <DropdownMenu.Item className={ITEM} onSelect={() => setDialog("details")}>
+                <Info aria-hidden /> Room details
+              </DropdownMenu.Item>
+            )}
+            {room && room.kind !== "direct" && allowed("invite") && (
+              <DropdownMenu.Item className={ITEM} onSelect={() => setDialog("invite")}>
+                <UserPlus aria-hidden /> Invite by link
+              </DropdownMenu.Item>
+            )}
+            {allowed("describe") && (
+              <DropdownMenu.Item className={ITEM} onSelect={() => setDialog("rename")}>
+                <Pencil aria-hidden /> Rename
+              </DropdownMenu.Item>
+            )}
             <DropdownMenu.Item
               className={ITEM}
               onSelect={() => void copyText(`${location.origin}/c/${id}`)}
             >
               <Link2 aria-hidden /> Copy link
             </DropdownMenu.Item>
-            <DropdownMenu.Separator className="my-1 border-line border-t" />
-            <DropdownMenu.Item
-              className={`${ITEM} text-danger [&_svg]:text-danger!`}
-              onSelect={() => setDialog("delete")}
-            >
-              <Trash2 aria-hidden /> Delete
-            </DropdownMenu.Item>
+            {allowed("delete") && (
+              <>
+                <DropdownMenu.Separator className="my-1 border-line border-t" />
+                <DropdownMenu.Item
+                  className={`${ITEM} text-danger [&_svg]:text-danger!`}
+                  onSelect={() => setDialog("delete")}
+                >
+                  <Trash2 aria-hidden /> Delete
+                </DropdownMenu.Item>
+              </>
+            )}
           </DropdownMenu.Content>
         </DropdownMenu.Portal>
       </DropdownMenu.Root>
+      {room && (
+        <RoomDialogs
+          room={room}
+          own={own}
+          count={count}
+          shown={dialog === "invite" || dialog === "details" ? dialog : null}
+          opener={opener}
+          onClose={close}
+        />
+      )}
       <Modal title="Rename conversation" open={dialog === "rename"} opener={opener} onClose={close}>
         <form onSubmit={rename} className="space-y-4">
           <Field

@@ -3,7 +3,10 @@ import { Redirect, Route, Switch, useLocation } from "wouter";
 import { SignInDialog, SignInPage } from "../account/SignIn";
 import { ConversationPage } from "../conversation/ConversationPage";
 import { Places } from "../conversation/places";
+import { BrowseRooms } from "../rooms/BrowseRooms";
 import { Home } from "../rooms/Home";
+import { JoinPage } from "../rooms/JoinPage";
+import { RoomDialogs } from "../rooms/RoomDialogs";
 import { useKnown } from "../useClient";
 import { Shell } from "./Shell";
 
@@ -13,6 +16,7 @@ export function App(): ReactElement {
       <Route path="/login">
         <SignInPage />
       </Route>
+      <Route path="/join/:token">{({ token }) => <JoinPage key={token} token={token} />}</Route>
       <Route>
         <SignedIn />
       </Route>
@@ -36,7 +40,12 @@ function SignedIn(): ReactElement {
           <Route path="/">
             <Home />
           </Route>
-          <Route path="/c/:id">{({ id }) => <ConversationPage key={id} id={id} />}</Route>
+          <Route path="/rooms">
+            <BrowseRooms />
+          </Route>
+          <Route path="/c/:id">
+            {({ id }) => <ConversationPage key={id} id={id} roomDialogs={RoomDialogs} />}
+          </Route>
           <Route>
             <NotFound />
           </Route>

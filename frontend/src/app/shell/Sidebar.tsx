@@ -1,13 +1,17 @@
-import { PenLine } from "lucide-react";
+import { Compass, PenLine } from "lucide-react";
 import type { ReactElement } from "react";
-import { Link } from "wouter";
+import { Link, useLocation } from "wouter";
 import { Logo } from "../../ui/Logo";
 import { AccountMenu } from "../account/AccountMenu";
 import { ConversationList } from "../rooms/ConversationList";
+import { NewRoom } from "../rooms/NewRoom";
+import { useMe } from "../useClient";
 import { Inbox } from "./Inbox";
 
 /** One's conversations and one's own things. `onLeave` is called when a page is chosen. */
 export function Sidebar({ onLeave }: { onLeave?: () => void }): ReactElement {
+  const guest = useMe()?.is_guest;
+  const [path] = useLocation();
   return (
     <div className="flex h-full flex-col">
       <div className="flex items-center gap-2 ps-4 pe-3 pt-3 pb-2">
@@ -15,16 +19,30 @@ export function Sidebar({ onLeave }: { onLeave?: () => void }): ReactElement {
         <span className="flex-1 font-serif text-lg tracking-tight">Chatire</span>
         <Inbox />
       </div>
-      <div className="px-3 pb-2">
+      <div className="flex gap-2 px-3 pb-2">
         <Link
           href="/"
           onClick={onLeave}
-          className="flex min-h-10 items-center gap-2 rounded-lg border border-line bg-raised px-3 font-medium hover:bg-hover"
+          className="flex min-h-10 flex-1 items-center gap-2 rounded-lg border border-line bg-raised px-3 font-medium hover:bg-hover"
         >
-          <PenLine className="size-4 text-accent" aria-hidden />
+          <PenLine className="size-4 shrink-0 text-accent" aria-hidden />
           New chat
         </Link>
+        <NewRoom onLeave={onLeave} />
       </div>
+      {!guest && (
+        <div className="px-3 pb-1">
+          <Link
+            href="/rooms"
+            onClick={onLeave}
+            aria-current={path === "/rooms" ? "page" : undefined}
+            className="flex min-h-9 items-center gap-2 rounded-lg px-2.5 font-medium text-sm hover:bg-hover aria-[current=page]:bg-bubble"
+          >
+            <Compass className="size-4 text-muted" aria-hidden />
+            Browse rooms
+          </Link>
+        </div>
+      )}
       <ConversationList onLeave={onLeave} />
       <AccountMenu />
     </div>

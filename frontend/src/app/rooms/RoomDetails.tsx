@@ -1,0 +1,181 @@
+import { Archive, ArchiveRestore, LogOut, Search } from "lucide-react";
+import { type ReactElement, type RefObject, useState } from "react";
+import { useLocation } from "wouter";
+import { type ConversationState, expected, type MemberState, may } from "../../client";
+import { Avatar, Button, Dots, Modal } from "../../ui/controls";
+import { useClient, useMe } from "../useClient";
+import { ACCESS, people } from "./access";
+import { useSearch } from "./searching";
+
+const ROLES: Record<MemberState["role"], string> = {
+  owner: "Owner",
+  admin: "Admin",
+  moderator: "Moderator",
+  member: "Member",
+  guest: "Guest",
+};
+
+/** Who is in a room, and leaving or archiving it. */
+export function RoomDetails({
+  room,
+  own,
+  count,
+  open,
+  opener,
+  onClose,
+}: {
+  room: ConversationState;
+  /** One's own membership. */
+  own: MemberState | undefined;
+  /** How many people are in it. */
+  count: number;
+  open: boolean;
+  opener: RefObject<HTMLElement | null>;
+  onClose: () => void;
+}): ReactElement {
+  const direct = room.kind === "direct";
+  return (
+    <Modal
+      title={room.title || "Room details"}
+      description={`${direct ? "" : `${ACCESS[room.access].name}. ${ACCESS[room.access].says} `}${people(count)}.`}
+      open={open}
+      opener={opener}
+      onClose={onClose}
+    >
+      {room.topic_text && <p className="mb-4">{room.topic_text}</p>}
+      <Members room={room.id} count={count} />
+      {own && <Actions room={room} own={own} />}
+    </Modal>
+  );
+}
+
+function Members({ room, count }: { room: string; count: number }): ReactElement {
+  const client = useClient();
+  const me = useMe();
+  const [text, setText] = useState("");
+  // Asked for again when somebody comes or goes.
+  const key = ["members", room, String(count)];
+  const found = useSearch(key, text, (query) => client.api.members(room, query));
+  return (
+    <section aria-label="Members">
+      <label className="flex h-10 items-center gap-2 rounded-lg border border-line bg-raised px-3 focus-within:border-accent">
+        <Search className="size-4 shrink-0 text-muted" aria-hidden />
+        <input
+          type="search"
+          aria-label="Search members"
+          placeholder="Search members"
+          value={text}
+          onChange={(event) => setText(event.target.value)}
+          className="min-w-0 flex-1 bg-transparent outline-none placeholder:text-muted"
+        />
+      </label>
+      <div role="status" className="mt-3 text-center text-muted text-sm empty:hidden">
+        {found.isPending && <Dots label="Loading" />}
+        {found.none && `Nobody here is called “${found.q}”.`}
+      </div>
+      {found.isError && (
+        <div role="alert" className="mt-3 text-center text-muted text-sm">
+          <p>The members could not be loaded. {expected(found.error).message}</p>
+          <Button className="mt-2" onClick={() => void found.refetch()}>
+            Try again
+          </Button>
+        </div>
+      )}
+      <ul className="mt-2 max-h-72 overflow-y-auto">
+        {found.rows?.map((member) => {
+          const name = member.nickname || member.user?.name || member.assistant?.name || "Someone";
+          return (
+            <li key={member.id} className="flex items-center gap-2.5 py-1.5">
+              <Avatar name={name} avatar={member.assistant?.avatar ?? ""} />
+              <span className="min-w-0 flex-1 truncate">
+                {name}
+                {member.user?.id === me?.id && <span className="text-muted"> (you)</span>}
+              </span>
+              <span className="shrink-0 text-muted text-sm">
+                {member.assistant ? `Assistant · @${member.assistant.slug}` : ROLES[member.role]}
+              </span>
+            </li>
+          );
+        })}
+        {found.hasNextPage && (
+          <li>
+            <Button
+              className="my-1 w-full"
+              disabled={found.isFetchingNextPage}
+              onClick={() => void found.fetchNextPage()}
+            >
+              Show more
+            </Button>
+          </li>
+        )}
+      </ul>
+    </section>
+  );
+}
+
+function Actions({ room, own }: { room: ConversationState; own: MemberState }): ReactElement {
+  const client = useClient();
+  const [, navigate] = useLocation();
+  // Null: not asked yet.
+  const [leaving, setLeaving] = useState<boolean | null>(null);
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState("");
+  const archived = room.archived_at !== null;
+  const run = (work: () => Promise<unknown>) => {
+    if (busy) return;
+    setBusy(true);
+    setProblem("");
+    work()
+      .catch((error: unknown) => setProblem(expected(error).message))
+      .finally(() => setBusy(false));
+  };
+  const leave = () => run(() => client.leave(room.id, own.id).then(() => navigate("/")));
+  return (
+    <div className="mt-4 space-y-2 border-line border-t pt-4">
+      <p role="alert" className="text-danger text-sm empty:hidden">
+        {problem}
+      </p>
+      {leaving ? (
+        <fieldset className="text-center">
+          <legend className="mb-2 w-full text-sm">
+            {room.access === "open"
+              ? "Leave this room? You can join again."
+              : "Leave this room? To come back you must be let in again."}
+          </legend>
+          <div className="flex justify-end gap-2">
+            <Button autoFocus onClick={() => setLeaving(false)}>
+              Cancel
+            </Button>
+            <Button kind="danger" aria-disabled={busy} onClick={leave}>
+              Leave
+            </Button>
+          </div>
+        </fieldset>
+      ) : (
+        <div className="flex flex-wrap gap-2">
+          {may("archive", own.role, room) && (
+            <Button
+              className="flex-1 whitespace-nowrap"
+              aria-disabled={busy}
+              onClick={() => run(() => client.archive(room.id, !archived))}
+            >
+              {archived ? (
+                <ArchiveRestore className="size-4" aria-hidden />
+              ) : (
+                <Archive className="size-4" aria-hidden />
+              )}
+              {archived ? "Unarchive" : "Archive"}
+            </Button>
+          )}
+          <Button
+            className="flex-1 whitespace-nowrap text-danger"
+            autoFocus={leaving === false}
+            onClick={() => setLeaving(true)}
+          >
+            <LogOut className="size-4" aria-hidden /> Leave room
+          </Button>
+        </div>
+      )}
+    </div>
+  );
+}
