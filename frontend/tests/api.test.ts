@@ -134,6 +134,21 @@ describe("requests", () => {
     ["coming in", (one) => one.join("c"), `POST ${C}/c/join/`, null, { id: "c" }],
     ["asking to", (one) => one.askToJoin("c"), `POST ${C}/c/requests/`, {}, { id: "r" }],
     [
+      "who asks to",
+      (one) => one.requests("c"),
+      `GET ${C}/c/requests/`,
+      null,
+      { results: ["r"] },
+      ["r"],
+    ],
+    [
+      "letting in",
+      (one) => one.decide("c", "r", true),
+      `PATCH ${C}/c/requests/r/`,
+      { accept: true },
+      { id: "r" },
+    ],
+    [
       "members",
       (one) => one.members("c", { q: "bo", cursor: "x" }),
       `GET ${C}/c/members/?q=bo&cursor=x`,

@@ -127,6 +127,21 @@ async def test_an_open_room_is_found_and_joined_and_left(page: Page, stack: Stac
     await expect(conversations.get_by_role("link", name=f"{name} open")).to_have_count(0)
 
 
+async def test_who_asks_to_come_in_is_let_in(page: Page, stack: Stack) -> None:
+    name = await register(page)
+    await make_room(page, f"{name} choir", "Listed")
+    account = {"username": f"bob-{name}", "password": PASSWORD}
+    async with api_as(stack, "register", account) as bob:
+        room = page.url.rsplit("/", 1)[1]
+        await bob.post(f"/api/conversations/{room}/requests/", json={})
+        await choose(page, "Room details")
+        await page.get_by_role("button", name=f"Let bob-{name} in").click()
+        members = page.get_by_role("region", name="Members").get_by_role("listitem")
+        await expect(members).to_have_count(2)
+        await expect(page.get_by_role("region", name="Asking to come in")).to_have_count(0)
+        assert (await bob.get(f"/api/conversations/{room}/")).status_code == 200
+
+
 async def test_an_archived_room_is_read_and_not_written_in(page: Page) -> None:
     await register(page)
     await make_room(page, "Old plans")

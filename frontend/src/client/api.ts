@@ -21,6 +21,8 @@ type Schemas = components["schemas"];
 
 /** A link into a room. */
 export type Invitation = Schemas["InvitationBody"];
+/** Somebody's asking to be let into a room. */
+export type JoinRequest = Schemas["RequestBody"];
 /** A room as the directory lists it. */
 export type ListedRoom = Schemas["ListedRoom"];
 
@@ -216,10 +218,24 @@ export class Api {
   }
 
   /** Ask to be let into a listed room; asking again changes nothing. */
-  async askToJoin(conversation_id: string): Promise<Schemas["RequestBody"]> {
+  async askToJoin(conversation_id: string): Promise<JoinRequest> {
     const params = { path: { conversation_id } };
     const path = "/api/conversations/{conversation_id}/requests/";
     return answer(this.#signed.POST(path, { params, body: {} }));
+  }
+
+  /** The first hundred who ask to be let in, the one who asked first in front. */
+  async requests(conversation_id: string): Promise<JoinRequest[]> {
+    const params = { path: { conversation_id } };
+    const path = "/api/conversations/{conversation_id}/requests/";
+    return (await answer(this.#signed.GET(path, { params }))).results;
+  }
+
+  /** Let somebody in who asked, or not. */
+  async decide(conversation_id: string, request_id: string, accept: boolean): Promise<JoinRequest> {
+    const params = { path: { conversation_id, request_id } };
+    const path = "/api/conversations/{conversation_id}/requests/{request_id}/";
+    return answer(this.#signed.PATCH(path, { params, body: { accept } }));
   }
 
   /** A page of a room's members, those with `q` in their names. */

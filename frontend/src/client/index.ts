@@ -1,6 +1,6 @@
 /** The typed client of Chatire, for any front end: see README.md. */
 
-export type { Config, Invitation, ListedRoom, Page } from "./api.ts";
+export type { Config, Invitation, JoinRequest, ListedRoom, Page } from "./api.ts";
 export { Client, type ClientOptions } from "./client.ts";
 export { expected, ServerError, SignedOut, Unreachable } from "./errors.ts";
 export { type Feed, isMuted, type Room, sortedRooms } from "./feed.ts";

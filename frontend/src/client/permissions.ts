@@ -10,6 +10,7 @@ const ROLES: readonly Role[] = ["guest", "member", "moderator", "admin", "owner"
 /** The least role that may, and whether a conversation's policy may say another. */
 export const ACTIONS = {
   invite: { least: "member", byPolicy: true },
+  requests: { least: "moderator", byPolicy: false },
   describe: { least: "admin", byPolicy: true },
   archive: { least: "admin", byPolicy: false },
   delete: { least: "owner", byPolicy: false },

@@ -1,7 +1,14 @@
+import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Archive, ArchiveRestore, LogOut, Search } from "lucide-react";
 import { type ReactElement, type RefObject, useState } from "react";
 import { useLocation } from "wouter";
-import { type ConversationState, expected, type MemberState, may } from "../../client";
+import {
+  type ConversationState,
+  expected,
+  type JoinRequest,
+  type MemberState,
+  may,
+} from "../../client";
 import { Avatar, Button, Dots, Modal } from "../../ui/controls";
 import { useClient, useMe } from "../useClient";
 import { ACCESS, people } from "./access";
@@ -43,9 +50,67 @@ export function RoomDetails({
       onClose={onClose}
     >
       {room.topic_text && <p className="mb-4">{room.topic_text}</p>}
+      {own && may("requests", own.role, room) && <Requests room={room.id} />}
       <Members room={room.id} count={count} />
       {own && <Actions room={room} own={own} />}
     </Modal>
+  );
+}
+
+/** Who asks to come in; nothing where nobody does. */
+function Requests({ room }: { room: string }): ReactElement | null {
+  const client = useClient();
+  const queries = useQueryClient();
+  const key = ["requests", room];
+  const { data, error } = useQuery({ queryKey: key, queryFn: () => client.api.requests(room) });
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState("");
+  const decide = (request: JoinRequest, accept: boolean) => {
+    if (busy) return;
+    setBusy(true);
+    setProblem("");
+    client.api
+      .decide(room, request.id, accept)
+      .catch((refused: unknown) => setProblem(expected(refused).message))
+      // Somebody else may have decided.
+      .then(() => queries.invalidateQueries({ queryKey: key }))
+      .finally(() => setBusy(false));
+  };
+  const shown = problem || (error && !data ? expected(error).message : "");
+  if (!shown && !data?.length) return null;
+  return (
+    <section aria-label="Asking to come in" className="mb-4">
+      <h3 className="font-medium text-sm">Asking to come in</h3>
+      <p role="alert" className="text-danger text-sm empty:hidden">
+        {shown}
+      </p>
+      <ul className="max-h-48 overflow-y-auto">
+        {data?.map((request) => (
+          <li key={request.id} className="flex flex-wrap items-center gap-2 py-1.5">
+            <Avatar name={request.user.name} />
+            <span className="min-w-0 flex-1 truncate">{request.user.name}</span>
+            <Button
+              className="px-3!"
+              aria-disabled={busy}
+              aria-label={`Decline ${request.user.name}`}
+              onClick={() => decide(request, false)}
+            >
+              Decline
+            </Button>
+            <Button
+              kind="primary"
+              className="px-3!"
+              aria-disabled={busy}
+              aria-label={`Let ${request.user.name} in`}
+              onClick={() => decide(request, true)}
+            >
+              Let in
+            </Button>
+            {request.text && <p className="w-full text-muted text-sm">{request.text}</p>}
+          </li>
+        ))}
+      </ul>
+    </section>
   );
 }
 
