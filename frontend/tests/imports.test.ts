@@ -20,6 +20,7 @@ const MAY_IMPORT: Record<string, string[]> = {
     "app/useClient",
     "app/conversation/Composer",
     "app/conversation/drafts",
+    "app/conversation/roomDialogs",
   ],
   "app/shell": ["client", "ui", "app/useClient", "app/account", "app/conversation", "app/rooms"],
 };

@@ -1,6 +1,7 @@
 /** Messages that someone has begun to reword, kept on this device until they are saved. */
 
-import { useCallback, useState } from "react";
+import { useCallback, useEffect, useState } from "react";
+import type { Followed, MessageState } from "../../client";
 
 /** Another wording that is being written. */
 export interface Edit {
@@ -46,4 +47,23 @@ export function useEdits(
     [key],
   );
   return [edits, change];
+}
+
+/** An edit that had no answer, as before a reload, and turns out to have been made. */
+export function useAnswered(
+  data: Followed["data"],
+  edits: Edits,
+  saved: (before: MessageState, message: MessageState) => void,
+): void {
+  const { messages } = data;
+  useEffect(() => {
+    for (const [id, { text, sent }] of Object.entries(edits)) {
+      const before = messages[id];
+      // Whoever went on writing after it was sent is not done.
+      if (!before || !sent || sent.text !== text) continue;
+      const made = Object.values(messages).find((one) => one.client_id === sent.clientId);
+      if (made) saved(before, made);
+      else if (before.content === text) saved(before, before);
+    }
+  }, [messages, edits, saved]);
 }

@@ -1,5 +1,4 @@
 import { useQueryClient } from "@tanstack/react-query";
-import { Search } from "lucide-react";
 import { type ReactElement, useEffect, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { expected, type ListedRoom } from "../../client";
@@ -7,6 +6,7 @@ import { Avatar, Button, Dots } from "../../ui/controls";
 import { SidebarButton } from "../../ui/SidebarButton";
 import { useClient, useMe } from "../useClient";
 import { ACCESS, people } from "./access";
+import { SearchField } from "./SearchField";
 import { useSearch } from "./searching";
 
 const KEY = ["rooms"];
@@ -45,17 +45,12 @@ function Directory(): ReactElement {
   const found = useSearch(KEY, text, (query) => client.api.rooms(query));
   return (
     <>
-      <label className="flex h-11 items-center gap-2.5 rounded-xl border border-line bg-raised px-3.5 focus-within:border-accent">
-        <Search className="size-4 shrink-0 text-muted" aria-hidden />
-        <input
-          type="search"
-          aria-label="Search rooms"
-          placeholder="Search rooms"
-          value={text}
-          onChange={(event) => setText(event.target.value)}
-          className="min-w-0 flex-1 bg-transparent outline-none placeholder:text-muted"
-        />
-      </label>
+      <SearchField
+        label="Search rooms"
+        text={text}
+        onText={setText}
+        className="h-11 gap-2.5 rounded-xl px-3.5"
+      />
       <div role="status" className="mt-4 text-center text-muted empty:hidden">
         {found.isPending && <Dots label="Loading" />}
         {found.none &&

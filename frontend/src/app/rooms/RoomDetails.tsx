@@ -1,5 +1,5 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { Archive, ArchiveRestore, LogOut, Search } from "lucide-react";
+import { Archive, ArchiveRestore, LogOut } from "lucide-react";
 import { type ReactElement, type RefObject, useState } from "react";
 import { useLocation } from "wouter";
 import {
@@ -12,6 +12,7 @@ import {
 import { Avatar, Button, Dots, Modal } from "../../ui/controls";
 import { useClient, useMe } from "../useClient";
 import { ACCESS, people } from "./access";
+import { SearchField } from "./SearchField";
 import { useSearch } from "./searching";
 
 const ROLES: Record<MemberState["role"], string> = {
@@ -123,17 +124,12 @@ function Members({ room, count }: { room: string; count: number }): ReactElement
   const found = useSearch(key, text, (query) => client.api.members(room, query));
   return (
     <section aria-label="Members">
-      <label className="flex h-10 items-center gap-2 rounded-lg border border-line bg-raised px-3 focus-within:border-accent">
-        <Search className="size-4 shrink-0 text-muted" aria-hidden />
-        <input
-          type="search"
-          aria-label="Search members"
-          placeholder="Search members"
-          value={text}
-          onChange={(event) => setText(event.target.value)}
-          className="min-w-0 flex-1 bg-transparent outline-none placeholder:text-muted"
-        />
-      </label>
+      <SearchField
+        label="Search members"
+        text={text}
+        onText={setText}
+        className="h-10 gap-2 rounded-lg px-3"
+      />
       <div role="status" className="mt-3 text-center text-muted text-sm empty:hidden">
         {found.isPending && <Dots label="Loading" />}
         {found.none && `Nobody here is called “${found.q}”.`}

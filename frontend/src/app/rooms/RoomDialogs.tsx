@@ -1,5 +1,5 @@
-import type { ReactElement, RefObject } from "react";
-import type { ConversationState, MemberState } from "../../client";
+import type { ReactElement } from "react";
+import type { RoomDialogsProps } from "../conversation/roomDialogs";
 import { InviteDialog } from "./InviteDialog";
 import { RoomDetails } from "./RoomDetails";
 
@@ -11,14 +11,7 @@ export function RoomDialogs({
   shown,
   opener,
   onClose,
-}: {
-  room: ConversationState;
-  own: MemberState | undefined;
-  count: number;
-  shown: "invite" | "details" | null;
-  opener: RefObject<HTMLElement | null>;
-  onClose: () => void;
-}): ReactElement {
+}: RoomDialogsProps): ReactElement {
   return (
     <>
       <InviteDialog room={room.id} open={shown === "invite"} opener={opener} onClose={onClose} />

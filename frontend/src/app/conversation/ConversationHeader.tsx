@@ -1,0 +1,215 @@
+import {
+  Bell,
+  BellOff,
+  Ellipsis,
+  Info,
+  Link2,
+  Pencil,
+  Pin,
+  PinOff,
+  Trash2,
+  UserPlus,
+} from "lucide-react";
+import { DropdownMenu } from "radix-ui";
+import { type ComponentType, type FormEvent, type ReactElement, useRef, useState } from "react";
+import { useLocation } from "wouter";
+import { type ConversationState, expected, isMuted, type MemberState, may } from "../../client";
+import { Button, Field, IconButton, Modal } from "../../ui/controls";
+import { copyText } from "../../ui/copying";
+import { ITEM, MENU } from "../../ui/menu";
+import { SidebarButton } from "../../ui/SidebarButton";
+import { useClient, useKnown } from "../useClient";
+import { nameOf } from "./members";
+import type { RoomDialogsProps } from "./roomDialogs";
+
+export function ConversationHeader({
+  id,
+  title,
+  members,
+  others,
+  state,
+  own,
+  count,
+  roomDialogs: RoomDialogs,
+}: {
+  id: string;
+  title: string;
+  members: MemberState[];
+  /** How many people more there are, whose names are not known. */
+  others: number;
+  state: ConversationState | null;
+  /** One's own membership. */
+  own: MemberState | undefined;
+  /** How many people are in it. */
+  count: number;
+  roomDialogs: ComponentType<RoomDialogsProps>;
+}): ReactElement {
+  const client = useClient();
+  const [, navigate] = useLocation();
+  const opener = useRef<HTMLButtonElement>(null);
+  const [dialog, setDialog] = useState<"rename" | "delete" | "invite" | "details" | null>(null);
+  const allowed = (action: Parameters<typeof may>[0]) =>
+    own && state ? may(action, own.role, state) : false;
+  const room = state && state.kind !== "assistant" ? state : null;
+  const [problem, setProblem] = useState("");
+  const [refused, setRefused] = useState("");
+  const close = () => {
+    setDialog(null);
+    setProblem("");
+  };
+  const run = (work: Promise<unknown>, then: () => void) => {
+    work.then(then).catch((error: unknown) => setProblem(expected(error).message));
+  };
+  const rename = (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const next = String(new FormData(event.currentTarget).get("title") ?? "").trim();
+    run(client.rename(id, next), close);
+  };
+  return (
+    <header className="flex h-14 shrink-0 items-center gap-1 border-line border-b px-3">
+      <SidebarButton />
+      <div className="min-w-0 flex-1 px-1">
+        <h1 className="truncate font-medium leading-tight">{title}</h1>
+        {members.length > 0 && (
+          <p className="truncate text-muted text-xs">
+            {members.map(nameOf).join(", ")}
+            {others > 0 && ` and ${others} more`}
+          </p>
+        )}
+        {refused && (
+          <p role="alert" className="truncate text-danger text-xs">
+            {refused}
+          </p>
+        )}
+      </div>
+      <DropdownMenu.Root>
+        <DropdownMenu.Trigger asChild>
+          <IconButton ref={opener} label="Conversation menu">
+            <Ellipsis aria-hidden />
+          </IconButton>
+        </DropdownMenu.Trigger>
+        <DropdownMenu.Portal>
+          <DropdownMenu.Content align="end" sideOffset={4} className={`${MENU} w-48`}>
+            <MineItems id={id} onRefused={setRefused} />
+            {room && (
+              <DropdownMenu.Item className={ITEM} onSelect={() => setDialog("details")}>
+                <Info aria-hidden /> Room details
+              </DropdownMenu.Item>
+            )}
+            {room && room.kind !== "direct" && allowed("invite") && (
+              <DropdownMenu.Item className={ITEM} onSelect={() => setDialog("invite")}>
+                <UserPlus aria-hidden /> Invite by link
+              </DropdownMenu.Item>
+            )}
+            {allowed("describe") && (
+              <DropdownMenu.Item className={ITEM} onSelect={() => setDialog("rename")}>
+                <Pencil aria-hidden /> Rename
+              </DropdownMenu.Item>
+            )}
+            <DropdownMenu.Item
+              className={ITEM}
+              onSelect={() => void copyText(`${location.origin}/c/${id}`)}
+            >
+              <Link2 aria-hidden /> Copy link
+            </DropdownMenu.Item>
+            {allowed("delete") && (
+              <>
+                <DropdownMenu.Separator className="my-1 border-line border-t" />
+                <DropdownMenu.Item
+                  className={`${ITEM} text-danger [&_svg]:text-danger!`}
+                  onSelect={() => setDialog("delete")}
+                >
+                  <Trash2 aria-hidden /> Delete
+                </DropdownMenu.Item>
+              </>
+            )}
+          </DropdownMenu.Content>
+        </DropdownMenu.Portal>
+      </DropdownMenu.Root>
+      {room && (
+        <RoomDialogs
+          room={room}
+          own={own}
+          count={count}
+          shown={dialog === "invite" || dialog === "details" ? dialog : null}
+          opener={opener}
+          onClose={close}
+        />
+      )}
+      <Modal title="Rename conversation" open={dialog === "rename"} opener={opener} onClose={close}>
+        <form onSubmit={rename} className="space-y-4">
+          <Field
+            label="Title"
+            name="title"
+            defaultValue={title}
+            maxLength={200}
+            required
+            error={problem || undefined}
+          />
+          <div className="flex justify-end gap-2">
+            <Button onClick={close}>Cancel</Button>
+            <Button type="submit" kind="primary">
+              Rename
+            </Button>
+          </div>
+        </form>
+      </Modal>
+      <Modal
+        title="Delete this conversation?"
+        description="Everything said in it is deleted, for everyone. This cannot be undone."
+        open={dialog === "delete"}
+        opener={opener}
+        onClose={close}
+      >
+        {problem && (
+          <p role="alert" className="mb-3 text-danger text-sm">
+            {problem}
+          </p>
+        )}
+        <div className="flex justify-end gap-2">
+          <Button onClick={close}>Cancel</Button>
+          <Button
+            kind="danger"
+            onClick={() => run(client.deleteConversation(id), () => navigate("/"))}
+          >
+            Delete
+          </Button>
+        </div>
+      </Modal>
+    </header>
+  );
+}
+
+/** What one may set for oneself alone. */
+function MineItems({
+  id,
+  onRefused,
+}: {
+  id: string;
+  onRefused: (problem: string) => void;
+}): ReactElement | null {
+  const client = useClient();
+  const mine = useKnown((state) => state.feed.rooms[id]?.mine);
+  if (!mine) return null;
+  const muted = isMuted(mine, Date.now());
+  const pinned = mine.pinned !== null;
+  const change = (fields: Parameters<typeof client.changeMine>[1]) => {
+    onRefused("");
+    client.changeMine(id, fields).catch((error: unknown) => onRefused(expected(error).message));
+  };
+  return (
+    <>
+      <DropdownMenu.Item className={ITEM} onSelect={() => change({ pinned: pinned ? null : 0 })}>
+        {pinned ? <PinOff aria-hidden /> : <Pin aria-hidden />}
+        {pinned ? "Unpin" : "Pin"}
+      </DropdownMenu.Item>
+      <DropdownMenu.Item
+        className={ITEM}
+        onSelect={() => change(muted ? { level: "all", muted_until: null } : { level: "none" })}
+      >
+        {muted ? <Bell aria-hidden /> : <BellOff aria-hidden />}
+        {muted ? "Unmute" : "Mute"}
+      </DropdownMenu.Item>
+    </>
+  );
+}
