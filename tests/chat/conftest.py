@@ -9,6 +9,8 @@ from chat import unread
 from chat.models import Assistant, Conversation
 from chat.services import reactions
 from chat.services.conversations import create_conversation
+from tests.chat.asker import Asker
+from tests.fakes.openai_server import RunningServer
 
 
 @pytest.fixture(autouse=True)
@@ -37,3 +39,9 @@ def chat(alice: User, assistant: Assistant) -> Conversation:
 def group(alice: User, bob: User) -> Conversation:
     """A group of alice, who owns it, and bob."""
     return create_conversation(user=alice, kind="group", title="Lunch", members=[bob.pk])
+
+
+@pytest.fixture
+def model(fake_model: RunningServer) -> Asker:
+    """Who asks the fake model."""
+    return Asker(fake_model)

@@ -2,16 +2,25 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import uuid4
 
 from asgiref.testing import ApplicationCommunicator
 
+from accounts.models import User
+from chat.models import Conversation
 from chatire.asgi import application
 from tests.protocol.frames import require_promised
 
 DEADLINE = 10.0  # seconds
+
+Token = Callable[[User], str]
+
+
+def key(conversation: Conversation) -> str:
+    """The conversation's id as frames carry it."""
+    return str(conversation.pk)
 
 
 class Socket:
