@@ -1,0 +1,425 @@
+"""Every service that changes a conversation, each in the situations where it acts differently."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+from chat.models import (
+    Conversation,
+    Invitation,
+    JoinRequest,
+    Member,
+    Message,
+)
+from chat.services import (
+    conversations,
+    joining,
+    members,
+    messages,
+    mine,
+    replies,
+    reply_actions,
+    staff,
+)
+from chat.services.replies import Claim
+from chat.tokens import invitation_token
+from tests.chat.world import World
+from tests.faults.known import Frame
+
+Act = Callable[[World], object]
+
+
+def _then(prepare: Callable[[World], Any], act: Callable[[World, Any], object]) -> Any:
+    return prepare, act
+
+
+def stop(world: World, reply: Message) -> object:
+    return reply_actions.request_stop(user=world.bob, message_id=reply.pk)
+
+
+def _claimed_five_times(world: World) -> Message:
+    reply = world.say(assistant="assistant")
+    for _ in range(replies.MAX_ATTEMPTS):
+        world.claim(reply)
+    return reply
+
+
+def _stopped_while_streaming(world: World) -> Claim:
+    claim = world.streaming()
+    stop(world, claim.message)
+    return claim
+
+
+def _stopped_then_lost(world: World) -> Claim:
+    claim = _stopped_while_streaming(world)
+    assert replies.claim_reply(message_id=claim.message.pk, conversation_id=world.id) is None
+    return claim
+
+
+def _again(world: World, claim: Claim) -> object:
+    return reply_actions.regenerate(user=world.bob, message_id=claim.message.pk)
+
+
+def _go_on(world: World, claim: Claim) -> object:
+    return reply_actions.continue_reply(user=world.bob, message_id=claim.message.pk)
+
+
+def _going_on(world: World) -> Claim:
+    claim = _stopped_then_lost(world)
+    _go_on(world, claim)
+    return claim
+
+
+def edit(world: World, message: Message, client_id: str = "") -> messages.SentMessage:
+    return messages.edit_message(
+        user=world.alice,
+        message_id=message.pk,
+        client_id=client_id or uuid4().hex,
+        content="Is it snowing?",
+    )
+
+
+def _ended(world: World) -> Claim:
+    claim = world.streaming()
+    world.finish(claim)
+    return claim
+
+
+def _nothing(world: World) -> None:
+    return None
+
+
+def with_charlie(world: World) -> Member:
+    return members.add_member(user=world.alice, conversation_id=world.id, person=world.charlie.pk)
+
+
+def _charlie_left(world: World) -> Member:
+    return members.remove_member(
+        user=world.charlie, conversation_id=world.id, member_id=with_charlie(world).pk
+    )
+
+
+def _listed(world: World) -> Conversation:
+    return conversations.change_conversation(
+        user=world.alice, conversation_id=world.id, access="listed"
+    )
+
+
+def _ask(world: World) -> JoinRequest:
+    return joining.request_to_join(user=world.charlie, conversation_id=world.id)
+
+
+def _invite(world: World, **values: Any) -> Invitation:
+    return joining.create_invitation(user=world.alice, conversation_id=world.id, **values)
+
+
+def _taken(world: World) -> Invitation:
+    link = _invite(world)
+    joining.take_invitation(user=world.charlie, token=invitation_token(link))
+    return link
+
+
+# Name, which begins with the service's: what comes before, and the change.
+SCENARIOS: dict[str, Any] = {
+    "change_conversation": _then(
+        _nothing,
+        lambda world, _: conversations.change_conversation(
+            user=world.alice, conversation_id=world.id, title="Rain"
+        ),
+    ),
+    "change_conversation to what it is called": _then(
+        _nothing,
+        lambda world, _: conversations.change_conversation(
+            user=world.alice, conversation_id=world.id, title=""
+        ),
+    ),
+    "change_conversation in all that it has": _then(
+        _nothing,
+        lambda world, _: conversations.change_conversation(
+            user=world.alice,
+            conversation_id=world.id,
+            title="Rain",
+            topic_text="Whether it rains",
+            avatar="🌧️",
+            access="listed",
+            history="joined",
+            policy={"send": "moderator"},
+        ),
+    ),
+    "archive_conversation": _then(
+        _nothing,
+        lambda world, _: conversations.archive_conversation(
+            user=world.alice, conversation_id=world.id
+        ),
+    ),
+    "unarchive_conversation": _then(
+        lambda world: conversations.archive_conversation(
+            user=world.alice, conversation_id=world.id
+        ),
+        lambda world, _: conversations.unarchive_conversation(
+            user=world.alice, conversation_id=world.id
+        ),
+    ),
+    "name_conversation": _then(
+        _nothing,
+        lambda world, _: conversations.name_conversation(conversation_id=world.id, title="Weather"),
+    ),
+    "send_message": _then(_nothing, lambda world, _: world.say(world.bob)),
+    "send_message to the assistant": _then(
+        _nothing, lambda world, _: world.say(world.bob, assistant="assistant")
+    ),
+    "send_message twice": _then(
+        lambda world: world.say(client_id="once"), lambda world, _: world.say(client_id="once")
+    ),
+    "send_message in answer to another": _then(
+        World.say, lambda world, said: world.say(world.bob, parent=said.pk)
+    ),
+    "delete_message": _then(
+        lambda world: world.say(world.bob),
+        lambda world, said: messages.delete_message(user=world.bob, message_id=said.pk),
+    ),
+    "delete_message twice": _then(
+        lambda world: (said := world.say(), world.delete(said))[0],
+        lambda world, said: world.delete(said),
+    ),
+    "delete_message that is replied to": _then(
+        World.streaming,
+        lambda world, claim: world.delete(Message.objects.get(pk=claim.message.parent_id)),
+    ),
+    "delete_message while it streams": _then(
+        World.streaming, lambda world, claim: world.delete(claim.message)
+    ),
+    "claim_reply": _then(
+        lambda world: world.say(assistant="assistant"), lambda world, reply: world.claim(reply)
+    ),
+    "claim_reply of a lost worker": _then(
+        World.streaming, lambda world, claim: world.claim(claim.message)
+    ),
+    "claim_reply and say more": _then(
+        World.streaming,
+        lambda world, claim: world.flush(world.claim(claim.message), "Yes."),
+    ),
+    "claim_reply of what was to stop": _then(
+        _stopped_while_streaming,
+        lambda world, claim: replies.claim_reply(
+            message_id=claim.message.pk, conversation_id=world.id
+        ),
+    ),
+    "claim_reply too often": _then(
+        _claimed_five_times,
+        lambda world, reply: replies.claim_reply(message_id=reply.pk, conversation_id=world.id),
+    ),
+    "finish_reply": _then(World.streaming, lambda world, claim: world.finish(claim)),
+    "finish_reply as failed": _then(
+        World.streaming, lambda world, claim: world.finish(claim, "failed")
+    ),
+    "finish_reply as cancelled": _then(
+        _stopped_while_streaming, lambda world, claim: world.finish(claim, "cancelled")
+    ),
+    "finish_reply as interrupted": _then(
+        World.streaming, lambda world, claim: world.finish(claim, "interrupted")
+    ),
+    "finish_reply again": _then(_ended, lambda world, claim: world.finish(claim)),
+    "finish_reply too late": _then(
+        lambda world: (claim := world.streaming(), world.claim(claim.message))[0],
+        lambda world, claim: world.finish(claim),
+    ),
+    "hand_back_reply": _then(
+        World.streaming,
+        lambda world, claim: replies.hand_back_reply(
+            message_id=claim.message.pk, conversation_id=world.id, attempt=claim.attempt
+        ),
+    ),
+    "request_stop before it begins": _then(
+        lambda world: world.say(assistant="assistant"), lambda world, reply: stop(world, reply)
+    ),
+    "request_stop while it streams": _then(
+        World.streaming, lambda world, claim: stop(world, claim.message)
+    ),
+    "request_stop too late": _then(_ended, lambda world, claim: stop(world, claim.message)),
+    "regenerate": _then(_ended, _again),
+    "regenerate what was stopped": _then(_stopped_then_lost, _again),
+    "regenerate twice": _then(
+        lambda world: (claim := _ended(world), _again(world, claim))[0], _again
+    ),
+    "continue_reply": _then(_stopped_then_lost, _go_on),
+    "continue_reply twice": _then(_going_on, _go_on),
+    "continue_reply, then claim it and say more": _then(
+        _stopped_then_lost,
+        lambda world, claim: (
+            _go_on(world, claim),
+            world.flush(world.claim(claim.message), "at all."),
+        ),
+    ),
+    "continue_reply, then stop it": _then(
+        _going_on, lambda world, claim: stop(world, claim.message)
+    ),
+    "edit_message": _then(World.say, edit),
+    "edit_message to what it says": _then(
+        lambda world: edit(world, world.say()).message, lambda world, said: edit(world, said)
+    ),
+    "edit_message as a branch": _then(
+        lambda world: world.claim(world.say()).message.parent,
+        lambda world, said: edit(world, said),
+    ),
+    "edit_message as a branch, twice": _then(
+        lambda world: (reply := world.say(), edit(world, reply.parent, "once"))[0].parent,
+        lambda world, said: edit(world, said, "once"),
+    ),
+    "retitle_as_staff": _then(
+        _nothing,
+        lambda world, _: staff.retitle_as_staff(conversation_id=world.id, title="Rain"),
+    ),
+    "add_member_as_staff": _then(
+        _nothing,
+        lambda world, _: staff.add_member_as_staff(conversation_id=world.id, user=world.charlie),
+    ),
+    "change_member_as_staff": _then(
+        with_charlie,
+        lambda world, member: staff.change_member_as_staff(
+            member=member, role="admin", nickname="Charles"
+        ),
+    ),
+    "remove_member_as_staff": _then(
+        with_charlie, lambda world, member: staff.remove_member_as_staff(member=member)
+    ),
+    "add_member": _then(_nothing, lambda world, _: with_charlie(world)),
+    "add_member again": _then(_charlie_left, lambda world, _: with_charlie(world)),
+    "remove_member": _then(
+        with_charlie,
+        lambda world, member: members.remove_member(
+            user=world.alice, conversation_id=world.id, member_id=member.pk
+        ),
+    ),
+    "remove_member, oneself": _then(
+        _nothing,
+        lambda world, _: members.remove_member(
+            user=world.bob, conversation_id=world.id, member_id=world.member(world.bob)
+        ),
+    ),
+    "change_member": _then(
+        _nothing,
+        lambda world, _: members.change_member(
+            user=world.alice,
+            conversation_id=world.id,
+            member_id=world.member(world.bob),
+            role="admin",
+            nickname="Bobby",
+        ),
+    ),
+    "join_room": _then(
+        lambda world: conversations.change_conversation(
+            user=world.alice, conversation_id=world.id, access="open"
+        ),
+        lambda world, _: joining.join_room(user=world.charlie, conversation_id=world.id),
+    ),
+    "request_to_join": _then(_listed, lambda world, _: _ask(world)),
+    "decide_request": _then(
+        lambda world: (_listed(world), _ask(world))[1],
+        lambda world, request: joining.decide_request(
+            user=world.alice, conversation_id=world.id, request_id=request.pk, accept=True
+        ),
+    ),
+    "create_invitation": _then(_nothing, lambda world, _: _invite(world)),
+    "change_invitation": _then(
+        lambda world: _invite(world),
+        lambda world, link: joining.change_invitation(
+            user=world.alice, conversation_id=world.id, invitation_id=link.pk, renew=True
+        ),
+    ),
+    "revoke_invitation": _then(
+        lambda world: _invite(world),
+        lambda world, link: joining.revoke_invitation(
+            user=world.alice, conversation_id=world.id, invitation_id=link.pk
+        ),
+    ),
+    "take_invitation": _then(
+        lambda world: _invite(world),
+        lambda world, link: joining.take_invitation(
+            user=world.charlie, token=invitation_token(link)
+        ),
+    ),
+    "take_invitation_as_guest": _then(
+        lambda world: _invite(world, guests=True),
+        lambda world, link: joining.take_invitation_as_guest(
+            name="Dora", token=invitation_token(link)
+        ),
+    ),
+    "remove_invited": _then(
+        _taken,
+        lambda world, link: joining.remove_invited(
+            user=world.alice, conversation_id=world.id, invitation_id=link.pk
+        ),
+    ),
+    "ban_member": _then(
+        with_charlie,
+        lambda world, member: members.ban_member(
+            user=world.alice, conversation_id=world.id, member_id=member.pk
+        ),
+    ),
+    "lift_ban": _then(
+        lambda world: members.ban_member(
+            user=world.alice, conversation_id=world.id, member_id=with_charlie(world).pk
+        ),
+        lambda world, ban: members.lift_ban(
+            user=world.alice, conversation_id=world.id, ban_id=ban.pk
+        ),
+    ),
+    "change_mine": _then(
+        _nothing,
+        lambda world, _: mine.change_mine(user=world.bob, conversation_id=world.id, level="none"),
+    ),
+    "mark_read": _then(
+        World.say,
+        lambda world, said: mine.mark_read(
+            user=world.bob, conversation_id=world.id, number=said.number
+        ),
+    ),
+    "count_reactions": _then(
+        lambda world: (said := world.say(), world.react(world.alice, said, "👍"))[0],
+        lambda world, said: (world.react(world.bob, said, "👍"), world.count()),
+    ),
+    "count_reactions under two messages": _then(
+        lambda world: [world.say(), world.say()],
+        lambda world, said: (
+            world.react(world.alice, said[0], "👍"),
+            world.react(world.alice, said[1], "🎉"),
+            world.react(world.bob, said[1], "❤"),
+            world.count(),
+        ),
+    ),
+    "count_reactions taken back": _then(
+        lambda world: (
+            said := world.say(),
+            world.react(world.alice, said, "👍"),
+            world.react(world.bob, said, "👍"),
+            world.count(),
+        )[0],
+        lambda world, said: (world.react(world.alice, said, "👍", on=False), world.count()),
+    ),
+    "count_reactions that were taken back before": _then(
+        lambda world: (said := world.say(), world.react(world.alice, said, "👍"))[0],
+        lambda world, said: (world.react(world.alice, said, "👍", on=False), world.count()),
+    ),
+    "mark_read back": _then(
+        lambda world: mine.mark_read(
+            user=world.bob, conversation_id=world.id, number=world.say().number
+        ),
+        lambda world, _: mine.mark_read(user=world.bob, conversation_id=world.id, number=1),
+    ),
+}
+
+
+def kind_of(scenario: str) -> str:
+    """Branches are made in a conversation with an assistant, where history is a tree."""
+    return "assistant" if "branch" in scenario else "group"
+
+
+def record(world: World, scenario: str) -> tuple[Frame, list[Frame], Frame]:
+    """Play a scenario: what is fetched before, the events, what is fetched afterwards."""
+    prepare, act = SCENARIOS[scenario]
+    prepared = prepare(world)
+    before = world.fetch()
+    world.published.clear()
+    act(world, prepared)
+    return before, list(world.published), world.fetch()
