@@ -1,6 +1,7 @@
 """One socket's life, without a network: what is sent which way, and how it ends."""
 
 import asyncio
+import inspect
 from typing import Any
 
 import pytest
@@ -164,3 +165,20 @@ async def test_a_client_that_is_only_slow_is_told_4008() -> None:
     await asyncio.wait_for(server.closed.wait(), DEADLINE)
     assert server.sent[-1] == {"type": "websocket.close", "code": 4008, "reason": "too_slow"}
     connection.ended()
+
+
+@pytest.mark.filterwarnings("error")
+async def test_a_task_that_ends_before_it_begins_leaves_nothing_unawaited() -> None:
+    server = Server()
+    connection = Connection(server.send, server.extensions)
+    begun = []
+
+    async def work() -> None:
+        begun.append(True)
+
+    coroutine = work()
+    connection.spawn(coroutine)
+    connection.ended()
+    await settled()
+    assert begun == []
+    assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
