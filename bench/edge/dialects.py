@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from abc import ABC, abstractmethod
 from typing import Any
 
 from .frames import upgrade
@@ -60,23 +61,23 @@ class Client:
         self.pinged_at = 0.0
 
 
-class Dialect:
+class Dialect(ABC):
     """The protocol of one system, from a client's side."""
 
+    @abstractmethod
     def request(self, client: Client) -> bytes:
         """What opens the socket."""
-        raise NotImplementedError
 
-    def upgraded(self, client: Client) -> None:
-        """Hear that the socket is open."""
+    def upgraded(self, client: Client) -> None:  # noqa: B027
+        """Hear that the socket is open; most have nothing to say to that."""
 
+    @abstractmethod
     def take(self, client: Client, payload: bytes) -> bytes | None:
         """Hear a text; return what is to be answered. Raises Wrong."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ping(self) -> bytes:
         """A text that is answered at once."""
-        raise NotImplementedError
 
 
 class Chatire(Dialect):
@@ -179,3 +180,6 @@ class Nchan(Dialect):
 
     def take(self, client: Client, payload: bytes) -> bytes | None:
         return None
+
+    def ping(self) -> bytes:
+        raise Wrong("it answers no text")

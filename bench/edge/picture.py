@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
+
+from bench.svg import document, text
 
 from .systems import CHATIRE, CHATIRE_REDIS, NCHAN, SOCKETIO
 
@@ -42,27 +43,19 @@ def draw(report: dict[str, Any]) -> str:
             continue
         unit = UNITS.get(figure) or UNITS[figure.rpartition("_")[2]]
         most = max(values.values()) or 1.0
-        parts.append(_text(10, y, title.format(**report["sockets"]), weight="600"))
+        parts.append(text(10, y, title.format(**report["sockets"]), weight="600"))
         for who, label in LABELS.items():
             if who not in values:
                 continue
             y += ROW
             length = max(1.0, BAR * values[who] / most)
             colour = "#94a3b8" if who in (SOCKETIO, NCHAN) else "#2563eb"
-            parts.append(_text(20, y, label))
+            parts.append(text(20, y, label))
             parts.append(
                 f'<rect x="{LABEL}" y="{y - 11}" width="{length:.1f}" height="13" rx="2"'
                 f' fill="{colour}"/>'
             )
             shown = f"{values[who]:,.0f}" if values[who] >= 100 else f"{values[who]:,.1f}"
-            parts.append(_text(LABEL + length + 8, y, f"{shown} {unit}".replace(" /", "/")))
+            parts.append(text(LABEL + length + 8, y, f"{shown} {unit}".replace(" /", "/")))
         y += GAP
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}"'
-        f' viewBox="0 0 {WIDTH} {y}" font-family="system-ui, sans-serif" font-size="12">'
-        f'<rect width="{WIDTH}" height="{y}" fill="#ffffff"/>{"".join(parts)}</svg>\n'
-    )
-
-
-def _text(x: float, y: float, text: str, weight: str = "400") -> str:
-    return f'<text x="{x:.1f}" y="{y}" fill="#0f172a" font-weight="{weight}">{escape(text)}</text>'
+    return document(WIDTH, y, parts)

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -174,7 +175,7 @@ def request(method: str, path: str, token: str, body: dict[str, str] | None = No
     ).encode() + data
 
 
-class System:
+class System(ABC):
     """One of them. `world` is there once it was prepared, the ports once it was started."""
 
     name = ""
@@ -183,33 +184,33 @@ class System:
     port: int  # of the sockets
     rest_port: int
 
+    @abstractmethod
     def start(self) -> None:
         """Start all of its processes, and wait until they answer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stop(self) -> None:
         """Stop them, whatever state they are in."""
-        raise NotImplementedError
 
+    @abstractmethod
     def renew(self) -> None:
         """Start the process that holds sockets afresh, so that it can be weighed."""
-        raise NotImplementedError
 
     def kill(self) -> None:
         """Kill the process that holds sockets, and start it as a supervisor does: at once."""
         raise Wrong("not tried")
 
+    @abstractmethod
     def pid(self) -> int:
         """The process that holds sockets, or the one above it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def post(self, room: Room, mark: str) -> bytes:
         """The request that says something in a room."""
-        raise NotImplementedError
 
+    @abstractmethod
     def number(self, answer: Any) -> int:
         """What the answer to that says about the message's place."""
-        raise NotImplementedError
 
     @contextlib.contextmanager
     def rest(self) -> Iterator[Rest]:

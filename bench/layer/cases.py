@@ -7,11 +7,13 @@ import contextlib
 import multiprocessing
 import os
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
 import psutil
+
+from .loops import loop_factory
 
 Figures = dict[str, float]
 
@@ -81,15 +83,6 @@ def memory(peer: str, *, messages: int) -> Figures:
         "sender MB": sizes[-1][0] - sizes[0][0],
         "receiver MB": sizes[-1][1] - sizes[0][1],
     }
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's, as under Uvicorn, unless BENCH_LOOP=asyncio."""
-    if os.environ.get("BENCH_LOOP") == "asyncio":
-        return None
-    import uvloop
-
-    return uvloop.new_event_loop
 
 
 def _child(role: str, peer: str, pipe: Connection, plan: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ PEERS = (CHATIRE, ON_REDIS, PUBSUB, REDIS, TABLES)
 
 # Nobody may win by dropping: the queues hold whatever a case leaves waiting.
 CAPACITY = 1_000_000
+DEADLINE = 30.0  # seconds
 
 
 def make_layer(name: str) -> Any:
@@ -56,10 +57,13 @@ async def prepare(name: str, layer: Any) -> None:
     # more, which then delivers everything once more: one at a time is how it delivers once.
     channel = await layer.new_channel()
     task = asyncio.ensure_future(layer.receive(channel))
-    while layer.listener_task_is_running is None:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
-    await layer.listener_task_is_running.wait()
-    task.cancel()
+    try:
+        async with asyncio.timeout(DEADLINE):
+            while layer.listener_task_is_running is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await layer.listener_task_is_running.wait()
+    finally:
+        task.cancel()
 
 
 async def close(layer: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 
-from .cases import loop_factory
+from .loops import loop_factory
 from .peers import close, make_layer
 
 FRAME = json.dumps(
