@@ -103,13 +103,23 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- Database and channel layer --------------------------------------------------------------
 
 require("DATABASE_URL" in env, "Set DATABASE_URL: postgresql://user:password@host/name.")
+# Behind a transaction-mode PgBouncer only from its version 1.22 on, and with libpq 17.
+PREPARED_STATEMENTS = env.switch("DATABASE_PREPARE", default="DATABASE_DIRECT_URL" not in env)
+_DATABASE = env.postgres("DATABASE_URL")
 DATABASES = {
     "default": {
-        **env.postgres("DATABASE_URL"),
+        **_DATABASE,
         "CONN_MAX_AGE": env.whole("DATABASE_CONN_MAX_AGE", default=600),  # seconds
         "CONN_HEALTH_CHECKS": True,
         # Behind a transaction-mode PgBouncer, server-side cursors cannot be used.
         "DISABLE_SERVER_SIDE_CURSORS": "DATABASE_DIRECT_URL" in env,
+        "OPTIONS": {
+            **_DATABASE.get("OPTIONS", {}),
+            "server_side_binding": True,
+            # A statement's third use on a connection, and every later one, is neither parsed nor
+            # planned: that is half of what PostgreSQL does for a message.
+            "prepare_threshold": 2 if PREPARED_STATEMENTS else None,
+        },
     }
 }
 # Threads, and so connections, that one socket process reads and writes with.

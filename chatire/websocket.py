@@ -114,8 +114,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Of its own, because it says one line for each socket that opens.
-        self.logger = _logger
+        # Of its own, because both say a line for each socket that opens.
+        self.logger = self.conn.logger = _logger
         # An idle socket's are four kilobytes as asyncio has them.
         self.queue = cast("asyncio.Queue[Any]", _Inbox())
         self.writable = cast(asyncio.Event, _Gate())

@@ -1,5 +1,6 @@
 """Settings come strictly from the environment: one line says what is wrong, and nothing starts."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -113,6 +114,25 @@ def test_a_layers_urls_become_the_hosts_of_channels_redis(url, hosts):
             environment.redis("URL")
     else:
         assert environment.redis("URL") == hosts
+
+
+@pytest.mark.parametrize(
+    ("changed", "prepared"),
+    [
+        ({}, 2),
+        ({"DATABASE_DIRECT_URL": GOOD["DATABASE_URL"]}, None),
+        ({"DATABASE_DIRECT_URL": GOOD["DATABASE_URL"], "DATABASE_PREPARE": "true"}, 2),
+    ],
+)
+def test_statements_are_prepared_unless_a_pooler_stands_between(changed, prepared):
+    code = "from chatire.settings import DATABASES; print(DATABASES['default']['OPTIONS'])"
+    url = GOOD["DATABASE_URL"] + "?sslmode=require"
+    done = start("-c", code, environment={**GOOD, "DATABASE_URL": url, **changed})
+    assert ast.literal_eval(done.stdout) == {
+        "sslmode": "require",
+        "server_side_binding": True,
+        "prepare_threshold": prepared,
+    }
 
 
 def test_good_settings_start():

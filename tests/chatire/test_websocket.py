@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import re
 import shlex
 import socket
@@ -151,6 +152,25 @@ async def test_written_and_sent_frames_arrive_in_order(application: Application,
         assert [(await heard(client)).lstrip("x") for _ in range(30)] == [
             f"{number} ü" for number in range(30)
         ]
+
+
+async def test_a_socket_that_opens_and_closes_is_no_line_of_the_servers_log(
+    application: Application,
+    port: int,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As `chatire.logs` has it.
+    monkeypatch.setattr(logging.getLogger("uvicorn.error.websocket"), "level", logging.WARNING)
+    # Uvicorn keeps what it says from the root's handlers.
+    log = logging.getLogger("uvicorn.error")
+    log.addHandler(caplog.handler)
+    try:
+        async with opened(application, port) as (client, *_):
+            await client.close()
+    finally:
+        log.removeHandler(caplog.handler)
+    assert not caplog.records
 
 
 async def test_nothing_is_written_before_a_socket_is_accepted(
