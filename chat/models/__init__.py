@@ -1,0 +1,45 @@
+"""Tables, constraints and derived values of conversations: a module for each subject.
+
+One counter orders a conversation: every durable change locks the conversation's row, takes
+`seq + 1` and stamps the changed row with it, so `seq` is gapless and in commit order.
+"""
+
+from chat.models.assistants import Assistant, AssistantQuerySet
+from chat.models.conversations import Conversation, ConversationQuerySet
+from chat.models.installation import Installation
+from chat.models.joining import (
+    Invitation,
+    InvitationQuerySet,
+    JoinRequest,
+    Sanction,
+    SanctionQuerySet,
+)
+from chat.models.members import Member, MemberQuerySet
+from chat.models.messages import Message, MessageQuerySet, ReplyChunk
+from chat.models.reactions import Reaction, Tally
+from chat.models.reading import Feed, ReadState
+from chat.models.transactions import CurrentTransaction, Xid8Field
+
+__all__ = [
+    "Assistant",
+    "AssistantQuerySet",
+    "Conversation",
+    "ConversationQuerySet",
+    "CurrentTransaction",
+    "Feed",
+    "Installation",
+    "Invitation",
+    "InvitationQuerySet",
+    "JoinRequest",
+    "Member",
+    "MemberQuerySet",
+    "Message",
+    "MessageQuerySet",
+    "Reaction",
+    "ReadState",
+    "ReplyChunk",
+    "Sanction",
+    "SanctionQuerySet",
+    "Tally",
+    "Xid8Field",
+]

@@ -1,0 +1,102 @@
+"""Rooms: what they are, how one comes in, and their counters."""
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from uuid_utils.compat import uuid7
+
+from chat.models.transactions import CurrentTransaction, Xid8Field
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    """Conversations by whether they are still there."""
+
+    def live(self) -> "ConversationQuerySet":
+        """Those that were not deleted."""
+        return self.filter(deleted_at=None)
+
+
+class Conversation(models.Model):
+    """A room. `seq` counts its durable changes; `changed_seq` is the last to the row itself.
+
+    `number` counts what can be read in it: a person's message when it is made, a reply when it
+    ends. One that was deleted keeps an empty row, for those who were away to learn of it.
+    """
+
+    class Kind(models.TextChoices):
+        """What kind of room it is."""
+
+        ASSISTANT = "assistant"
+        DIRECT = "direct"
+        GROUP = "group"
+        DISCUSSION = "discussion"
+
+    class Access(models.TextChoices):
+        """How people come in: as they like, by asking, or only when somebody lets them in."""
+
+        OPEN = "open"
+        LISTED = "listed"
+        PRIVATE = "private"
+
+    class History(models.TextChoices):
+        """What those who join may read: everything, or what comes after."""
+
+        ALL = "all"
+        JOINED = "joined"
+
+    # Those that only their people come into, whatever happens.
+    CLOSED: ClassVar = (Kind.ASSISTANT, Kind.DIRECT)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.ASSISTANT)
+    title = models.CharField(max_length=200, blank=True)
+    topic_text = models.CharField(max_length=500, blank=True, default="", db_default="")
+    avatar = models.CharField(
+        max_length=40, blank=True, default="", db_default="", help_text="An emoji."
+    )
+    access = models.CharField(
+        max_length=7, choices=Access.choices, default=Access.PRIVATE, db_default=Access.PRIVATE
+    )
+    history = models.CharField(
+        max_length=6, choices=History.choices, default=History.ALL, db_default=History.ALL
+    )
+    # Of a direct one: a hash of its people, so that they have one.
+    direct_key = models.CharField(max_length=64, null=True, blank=True, editable=False)  # noqa: DJ001
+    creator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    # Chosen when it was opened; empty: the assistant's.
+    model = models.CharField(max_length=120, blank=True)
+    language = models.CharField(max_length=35, blank=True)
+    seq = models.BigIntegerField(default=0)
+    changed_seq = models.BigIntegerField(default=0)
+    number = models.BigIntegerField(default=0, db_default=0)
+    # Persons present.
+    people = models.PositiveIntegerField(default=0, db_default=0)
+    # The least role for what `chat.permissions` lets a conversation decide, by action.
+    policy = models.JSONField(default=dict, db_default={}, blank=True)
+    # The transaction of its last change. Not indexed: nothing that changes with every message
+    # is, so that such an update writes no index.
+    touched = Xid8Field(db_default=CurrentTransaction())
+    created_at = models.DateTimeField(auto_now_add=True)
+    # When something was last said; lists are ordered by it.
+    active_at = models.DateTimeField(auto_now_add=True)
+    # Set: it can be read, but nothing more is said in it.
+    archived_at = models.DateTimeField(null=True, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ConversationQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["direct_key"],
+                name="conversation_direct_once",
+                condition=Q(direct_key__isnull=False),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.title or f"{self.kind} {self.id}"

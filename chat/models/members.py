@@ -1,0 +1,98 @@
+"""Who is in which room, and as what."""
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from uuid_utils.compat import uuid7
+
+from chat.models.assistants import Assistant
+from chat.models.conversations import Conversation
+
+
+class MemberQuerySet(models.QuerySet["Member"]):
+    """Memberships by whether they last, and by who has them."""
+
+    def present(self) -> "MemberQuerySet":
+        """Those that have not ended."""
+        return self.filter(left_at=None)
+
+    def people(self) -> "MemberQuerySet":
+        """Those of people, not of assistants."""
+        return self.filter(user__isnull=False)
+
+
+class Member(models.Model):
+    """A person's or an assistant's place in a conversation, as all see it; `left_at` ends it."""
+
+    class Role(models.TextChoices):
+        """What a member may do to the conversation."""
+
+        OWNER = "owner"
+        ADMIN = "admin"
+        MODERATOR = "moderator"
+        MEMBER = "member"
+        GUEST = "guest"
+
+    # Who is told by name in a large room.
+    MANAGERS: ClassVar = (Role.OWNER, Role.ADMIN, Role.MODERATOR)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="members")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="memberships",
+    )
+    assistant = models.ForeignKey(
+        Assistant, null=True, blank=True, on_delete=models.CASCADE, related_name="memberships"
+    )
+    role = models.CharField(max_length=9, choices=Role.choices, default=Role.MEMBER)
+    nickname = models.CharField(max_length=80, blank=True)
+    # The link they came by.
+    invitation = models.ForeignKey(
+        "Invitation", null=True, blank=True, on_delete=models.SET_NULL, related_name="members"
+    )
+    invited_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    joined_at = models.DateTimeField(auto_now_add=True)
+    joined_seq = models.BigIntegerField(default=0, db_default=0)
+    left_at = models.DateTimeField(null=True, blank=True)
+    seq = models.BigIntegerField(default=0)
+
+    objects = MemberQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="member_is_user_or_assistant",
+                condition=Q(user__isnull=False) ^ Q(assistant__isnull=False),
+            ),
+            models.UniqueConstraint(
+                fields=["conversation", "user"],
+                name="member_user_once",
+                condition=Q(user__isnull=False),
+            ),
+            models.UniqueConstraint(
+                fields=["conversation", "assistant"],
+                name="member_assistant_once",
+                condition=Q(assistant__isnull=False),
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["conversation", "seq"], name="member_seq"),
+            models.Index(
+                fields=["user", "conversation"], name="member_present", condition=Q(left_at=None)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user or self.assistant} in {self.conversation_id}"
+
+    def readable_after(self, conversation: Conversation) -> int:
+        """The `created_seq` up to which messages are not for this member to read."""
+        return self.joined_seq if conversation.history == Conversation.History.JOINED else 0

@@ -1,0 +1,94 @@
+"""Marks under messages, one by one and counted."""
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from uuid_utils.compat import uuid7
+
+from chat.models.conversations import Conversation
+from chat.models.messages import Message
+
+
+class Reaction(models.Model):
+    """Someone's mark under a message: `given` is what they want, `counted` what is in the Tally.
+
+    A row that is not both is yet to be counted. There is no foreign key in the database: its
+    check would lock the message's row for each of thousands who react at once.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    conversation = models.ForeignKey(
+        Conversation,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
+    message = models.ForeignKey(
+        Message,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="reactions",
+    )
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
+    emoji = models.CharField(max_length=32)
+    given = models.BooleanField(default=True)
+    counted = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["message", "user", "emoji"], name="reaction_once")
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["message", "emoji", "id"], name="reaction_kind"),
+            models.Index(
+                fields=["conversation"],
+                name="reaction_uncounted",
+                condition=Q(given=False) | Q(counted=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.emoji} by {self.user_id}"
+
+
+class Tally(models.Model):
+    """What many people count together under a message. `seq` is the conversation's.
+
+    `reactions` is `[{emoji, count, users}]`, the emoji that was first given first, with the ids
+    of the first five people.
+    """
+
+    message = models.OneToOneField(
+        Message,
+        primary_key=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="tally",
+    )
+    conversation = models.ForeignKey(
+        Conversation,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
+    reactions = models.JSONField(default=list)
+    seq = models.BigIntegerField()
+    counted_at = models.DateTimeField()
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["conversation", "seq"], name="tally_seq")]
+
+    def __str__(self) -> str:
+        return f"tally of {self.message_id}"
