@@ -3,7 +3,8 @@
 from typing import ClassVar
 
 from django.db import models
-from uuid_utils.compat import uuid7
+
+from chat.models.rows import IdentifiedRow
 
 
 class AssistantQuerySet(models.QuerySet["Assistant"]):
@@ -14,10 +15,9 @@ class AssistantQuerySet(models.QuerySet["Assistant"]):
         return self.filter(is_active=True)
 
 
-class Assistant(models.Model):
+class Assistant(IdentifiedRow):
     """A persona over a model. Its key is named by an environment variable, never stored."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     slug = models.SlugField(max_length=60, unique=True)
     name = models.CharField(max_length=80)
     description = models.CharField(max_length=200, blank=True)

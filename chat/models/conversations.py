@@ -5,8 +5,8 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
-from uuid_utils.compat import uuid7
 
+from chat.models.rows import IdentifiedRow
 from chat.models.transactions import CurrentTransaction, Xid8Field
 
 
@@ -18,7 +18,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         return self.filter(deleted_at=None)
 
 
-class Conversation(models.Model):
+class Conversation(IdentifiedRow):
     """A room. `seq` counts its durable changes; `changed_seq` is the last to the row itself.
 
     `number` counts what can be read in it: a person's message when it is made, a reply when it
@@ -49,7 +49,6 @@ class Conversation(models.Model):
     # Those that only their people come into, whatever happens.
     CLOSED: ClassVar = (Kind.ASSISTANT, Kind.DIRECT)
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.ASSISTANT)
     title = models.CharField(max_length=200, blank=True)
     topic_text = models.CharField(max_length=500, blank=True, default="", db_default="")

@@ -6,10 +6,10 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
-from uuid_utils.compat import uuid7
 
 from chat.models.conversations import Conversation
 from chat.models.members import Member
+from chat.models.rows import IdentifiedRow
 
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):
@@ -27,10 +27,9 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
         )
 
 
-class Invitation(models.Model):
+class Invitation(IdentifiedRow):
     """A link into a room. Nothing secret is stored: `chat.tokens` makes its text of `version`."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     conversation = models.ForeignKey(
         Conversation, on_delete=models.CASCADE, related_name="invitations"
     )
@@ -55,10 +54,9 @@ class Invitation(models.Model):
         return self.label or f"invitation {self.id}"
 
 
-class JoinRequest(models.Model):
+class JoinRequest(IdentifiedRow):
     """Somebody asks to be let into a room; `decided_at` ends it."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     conversation = models.ForeignKey(
         Conversation, on_delete=models.CASCADE, related_name="join_requests"
     )
@@ -95,7 +93,7 @@ class SanctionQuerySet(models.QuerySet["Sanction"]):
         return self.filter(Q(until=None) | Q(until__gt=timezone.now()), lifted_at=None)
 
 
-class Sanction(models.Model):
+class Sanction(IdentifiedRow):
     """What a room forbids a person: a ban is not to come in, by any way."""
 
     class Kind(models.TextChoices):
@@ -103,7 +101,6 @@ class Sanction(models.Model):
 
         BAN = "ban"
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     conversation = models.ForeignKey(
         Conversation, on_delete=models.CASCADE, db_index=False, related_name="sanctions"
     )

@@ -5,10 +5,10 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
-from uuid_utils.compat import uuid7
 
 from chat.models.assistants import Assistant
 from chat.models.conversations import Conversation
+from chat.models.rows import IdentifiedRow
 
 
 class MemberQuerySet(models.QuerySet["Member"]):
@@ -23,7 +23,7 @@ class MemberQuerySet(models.QuerySet["Member"]):
         return self.filter(user__isnull=False)
 
 
-class Member(models.Model):
+class Member(IdentifiedRow):
     """A person's or an assistant's place in a conversation, as all see it; `left_at` ends it."""
 
     class Role(models.TextChoices):
@@ -38,7 +38,6 @@ class Member(models.Model):
     # Who is told by name in a large room.
     MANAGERS: ClassVar = (Role.OWNER, Role.ADMIN, Role.MODERATOR)
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="members")
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,

@@ -5,10 +5,10 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
-from uuid_utils.compat import uuid7
 
 from chat.models.assistants import Assistant
 from chat.models.conversations import Conversation
+from chat.models.rows import IdentifiedRow
 
 
 class MessageQuerySet(models.QuerySet["Message"]):
@@ -31,7 +31,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         return self.select_related("author_user", "author_assistant")
 
 
-class Message(models.Model):
+class Message(IdentifiedRow):
     """A turn. `created_seq` places it in the conversation for good; `seq` is its last change."""
 
     class Role(models.TextChoices):
@@ -53,7 +53,6 @@ class Message(models.Model):
 
     ACTIVE: ClassVar = (Status.PENDING, Status.STREAMING)
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     conversation = models.ForeignKey(
         Conversation, on_delete=models.CASCADE, db_index=False, related_name="messages"
     )

@@ -5,41 +5,22 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
-from uuid_utils.compat import uuid7
 
 from chat.models.conversations import Conversation
 from chat.models.messages import Message
+from chat.models.rows import UNCHECKED, IdentifiedRow
 
 
-class Reaction(models.Model):
+class Reaction(IdentifiedRow):
     """Someone's mark under a message: `given` is what they want, `counted` what is in the Tally.
 
     A row that is not both is yet to be counted. There is no foreign key in the database: its
     check would lock the message's row for each of thousands who react at once.
     """
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    conversation = models.ForeignKey(
-        Conversation,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        db_index=False,
-        related_name="+",
-    )
-    message = models.ForeignKey(
-        Message,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        db_index=False,
-        related_name="reactions",
-    )
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        db_index=False,
-        related_name="+",
-    )
+    conversation = models.ForeignKey(Conversation, related_name="+", **UNCHECKED)
+    message = models.ForeignKey(Message, related_name="reactions", **UNCHECKED)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, related_name="+", **UNCHECKED)
     emoji = models.CharField(max_length=32)
     given = models.BooleanField(default=True)
     counted = models.BooleanField(default=False)
@@ -76,13 +57,7 @@ class Tally(models.Model):
         db_constraint=False,
         related_name="tally",
     )
-    conversation = models.ForeignKey(
-        Conversation,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        db_index=False,
-        related_name="+",
-    )
+    conversation = models.ForeignKey(Conversation, related_name="+", **UNCHECKED)
     reactions = models.JSONField(default=list)
     seq = models.BigIntegerField()
     counted_at = models.DateTimeField()

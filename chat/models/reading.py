@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 
 from chat.models.conversations import Conversation
+from chat.models.rows import UNCHECKED
 
 
 class Feed(models.Model):
@@ -39,20 +40,8 @@ class ReadState(models.Model):
         NONE = "none"
 
     pk = models.CompositePrimaryKey("user_id", "conversation_id")
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        db_index=False,
-        related_name="+",
-    )
-    conversation = models.ForeignKey(
-        Conversation,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        db_index=False,
-        related_name="read_states",
-    )
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, related_name="+", **UNCHECKED)
+    conversation = models.ForeignKey(Conversation, related_name="read_states", **UNCHECKED)
     read = models.BigIntegerField(default=0)
     level = models.CharField(max_length=8, choices=Level.choices, default=Level.ALL)
     muted_until = models.DateTimeField(null=True, blank=True)
