@@ -11,7 +11,7 @@ GROUPS = {
         "chat/services/**/*.py",
         "chat/selectors/**/*.py",
         "chat/states.py",
-        "chat/change.py",
+        "chat/change/*.py",
         "chat/unread.py",
     ],
     "replies": ["chat/replies/*.py"],

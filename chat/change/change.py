@@ -11,38 +11,19 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Max
-from django.db.models.functions import Left, Now
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.models import User
-from chat import feed
+from chat.change.events import changed_event, created_event, member_left
+from chat.change.lists import Lists
 from chat.models import Conversation, CurrentTransaction, Member, Message, MessageQuerySet, Tally
-from chat.states import conversation_state, member_state, message_state
-from chat.unread import touch_on_commit
 from core.columns import Columns
 from core.errors import NotFound
 from core.jobs import enqueue_named
-from core.publishing import (
-    Publication,
-    deleted,
-    publish_on_commit,
-    removed_from,
-    to_conversation,
-)
-from protocol.events import (
-    ConversationDeleted,
-    ConversationUpdated,
-    MemberJoined,
-    MemberLeft,
-    MembersChanged,
-    MemberUpdated,
-    MessageCreated,
-    MessageUpdated,
-    TallyUpdated,
-)
+from core.publishing import Publication, deleted, publish_on_commit, removed_from, to_conversation
+from protocol.events import ConversationDeleted, TallyUpdated
 from protocol.frames import Event
-from protocol.limits import LARGE_ROOM, PREVIEW
 from protocol.states import ReactedState, ReactionState, TallyState
 
 PURGE_TASK = "chat.purge_conversation"
@@ -58,14 +39,9 @@ class Change:
         self.conversation = conversation
         self._first_seq = conversation.seq
         self._publications: list[Publication] = []
-        self._touched = False
-        self._preview: str | None = None
-        self._removed: list[int] = []
+        self._lists = Lists(conversation)
         self._active = False
         self._fields: set[str] = set()
-        self._joined: list[UUID] = []
-        self._left: list[UUID] = []
-        self._wrote: dict[UUID, int] = {}
 
     def created(self, row: Message | Member) -> None:
         """Stamp and save a new row (or a member who came back), and tell of it."""
@@ -75,14 +51,14 @@ class Change:
             if row.status not in Message.ACTIVE:
                 row.number = self._next_number()
                 if row.author_user_id is not None:
-                    self._wrote[row.author_user_id] = row.number
+                    self._lists.wrote[row.author_user_id] = row.number
         else:
             row.joined_seq = row.seq
             if row.user_id is not None:
                 self.conversation.people += 1
-                self._joined.append(row.user_id)
+                self._lists.joined.append(row.user_id)
         row.save()
-        self.publish(self._created_event(row))
+        self.publish(created_event(row, self.conversation.people))
 
     def changed(self, row: Message | Member | Conversation, *fields: str) -> None:
         """Stamp and save these fields of a row, and tell of it as it is now.
@@ -101,15 +77,10 @@ class Change:
             row.save(update_fields=[*fields, "seq"])
         if isinstance(row, Member) and row.left_at is not None and row.user_id is not None:
             self.conversation.people -= 1
-            self._left.append(row.user_id)
-            left = MemberLeft(
-                conversation=row.conversation_id,
-                seq=row.seq,
-                member=member_state(row),
-                people=self.conversation.people,
-            )
+            self._lists.left.append(row.user_id)
+            left = member_left(row, self.conversation.people)
             self._publications.insert(0, removed_from(row.user_id, left))
-        self.publish(self._changed_event(row))
+        self.publish(changed_event(row, self.conversation.people))
 
     def swap(
         self, rows: MessageQuerySet, *, read: Message | None = None, **values: Any
@@ -133,7 +104,7 @@ class Change:
             self.conversation.number = max(number, self.conversation.number)
         for name, value in values.items():
             setattr(message, name, value)
-        self.publish(self._changed_event(message))
+        self.publish(changed_event(message, self.conversation.people))
         return message
 
     def tallied(
@@ -169,7 +140,7 @@ class Change:
 
     def repeat(self, row: Message) -> None:
         """Tell of a row once more, as it stands: nothing of it has changed."""
-        self.publish(self._changed_event(row))
+        self.publish(changed_event(row, self.conversation.people))
 
     def publish(self, event: Event) -> None:
         """Send an event to those who follow the conversation, once this is committed."""
@@ -184,13 +155,9 @@ class Change:
 
         `removed` is a message that was deleted.
         """
-        self._touched = True
         if said is not None:
             self._active = True
-            if said.content and said.number == self.conversation.number:
-                self._preview = said.content
-        if removed is not None and removed.number is not None:
-            self._removed.append(removed.number)
+        self._lists.touch(said=said, removed=removed)
 
     def delete(self) -> None:
         """Delete the conversation with everything in it, and tell everyone who was in it.
@@ -206,29 +173,20 @@ class Change:
         self.conversation.people = 0
         self.conversation.deleted_at = timezone.now()
         self._fields |= {"title", "topic_text", "direct_key", "people", "deleted_at"}
-        self._touched = False
+        self._lists.touched = False
         enqueue_named(PURGE_TASK, conversation_id=str(self.conversation.pk))
 
     def member(self, user: User) -> Member:
         """Return the user's present membership. Raises NotFound, whose reason is not told."""
-        member = (
-            Member.objects.select_related("user", "assistant")
-            .present()
-            .filter(conversation=self.conversation, user=user)
-            .first()
-        )
-        if member is None:
-            raise NotFound
-        return member
+        return self._present(user=user)
 
     def member_with_id(self, member_id: UUID) -> Member:
         """Return a present member of the conversation. Raises NotFound."""
-        member = (
-            Member.objects.select_related("user", "assistant")
-            .present()
-            .filter(pk=member_id, conversation=self.conversation)
-            .first()
-        )
+        return self._present(pk=member_id)
+
+    def _present(self, **which: Any) -> Member:
+        present = Member.objects.select_related("user", "assistant").present()
+        member = present.filter(conversation=self.conversation, **which).first()
         if member is None:
             raise NotFound
         return member
@@ -258,86 +216,7 @@ class Change:
         Conversation.objects.filter(pk=conversation.pk).update(
             touched=CurrentTransaction(), **{name: getattr(conversation, name) for name in fields}
         )
-        for person, number in self._wrote.items():
-            feed.wrote(conversation.pk, person, number)
-        if self._joined:
-            self._publications += feed.begin_reading(conversation.pk, self._joined)
-        if self._left:
-            self._publications += feed.end_reading(conversation.pk, self._left)
-        if self._touched:
-            touch_on_commit(
-                conversation,
-                preview=self._newest_said() if self._preview is None else self._preview,
-                removed=self._removed,
-                wrote=self._wrote,
-            )
-
-    def _newest_said(self) -> str | None:
-        """What lists show of the conversation; None if that is nothing new.
-
-        Where newcomers read only what comes after them, nothing that is older than one of them.
-        """
-        newest = Message.objects.said().filter(conversation=self.conversation)
-        if self.conversation.history == Conversation.History.JOINED:
-            if not self._removed:
-                return None
-            present = Member.objects.present().people().filter(conversation=self.conversation)
-            last = present.aggregate(last=Max("joined_seq"))["last"] or 0
-            newest = newest.filter(created_seq__gt=last)
-        return newest.values_list(Left("content", PREVIEW), flat=True).first() or ""
-
-    def _created_event(self, row: Message | Member) -> Event:
-        if isinstance(row, Message):
-            return MessageCreated(
-                conversation=row.conversation_id, seq=row.seq, message=message_state(row)
-            )
-        if self._is_plain(row, self.conversation.people):
-            return self._members_changed(row)
-        return MemberJoined(
-            conversation=row.conversation_id,
-            seq=row.seq,
-            member=member_state(row),
-            people=self.conversation.people,
-        )
-
-    def _changed_event(self, row: Message | Member | Conversation) -> Event:
-        if isinstance(row, Message):
-            return MessageUpdated(
-                conversation=row.conversation_id, seq=row.seq, message=message_state(row)
-            )
-        if isinstance(row, Conversation):
-            return ConversationUpdated(
-                conversation=row.pk, seq=row.changed_seq, state=conversation_state(row)
-            )
-        if row.left_at is None:
-            return MemberUpdated(
-                conversation=row.conversation_id, seq=row.seq, member=member_state(row)
-            )
-        if self._is_plain(row, self.conversation.people + 1):
-            return self._members_changed(row)
-        return MemberLeft(
-            conversation=row.conversation_id,
-            seq=row.seq,
-            member=member_state(row),
-            people=self.conversation.people,
-        )
-
-    @staticmethod
-    def _is_plain(member: Member, people: int) -> bool:
-        """Say whether a member of a conversation of so many people is told as a number only."""
-        return (
-            people > LARGE_ROOM
-            and member.user_id is not None
-            and member.role not in Member.MANAGERS
-        )
-
-    def _members_changed(self, row: Member) -> Event:
-        return MembersChanged(
-            conversation=row.conversation_id,
-            first_seq=row.seq,
-            seq=row.seq,
-            people=self.conversation.people,
-        )
+        self._publications += self._lists.finish()
 
 
 @contextmanager

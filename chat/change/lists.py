@@ -1,0 +1,69 @@
+"""What a change means for its people's lists: who has it in theirs, and what theirs show."""
+
+from uuid import UUID
+
+from django.db.models import Max
+from django.db.models.functions import Left
+
+from chat import feed
+from chat.models import Conversation, Member, Message
+from chat.unread import touch_on_commit
+from core.publishing import Publication
+from protocol.limits import PREVIEW
+
+
+class Lists:
+    """What is to be told to the lists of a conversation's people once its change is stored."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.joined: list[UUID] = []
+        self.left: list[UUID] = []
+        # By person, the number of what they wrote.
+        self.wrote: dict[UUID, int] = {}
+        self.touched = False
+        self._conversation = conversation
+        self._preview: str | None = None
+        self._removed: list[int] = []
+
+    def touch(self, *, said: Message | None, removed: Message | None) -> None:
+        """Have the lists refreshed, for what was `said` or `removed` if that is why."""
+        self.touched = True
+        if said is not None and said.content and said.number == self._conversation.number:
+            self._preview = said.content
+        if removed is not None and removed.number is not None:
+            self._removed.append(removed.number)
+
+    def finish(self) -> list[Publication]:
+        """Move the feeds and read marks that the change moves, and refresh lists on commit.
+
+        In the conversation's change, once its row is saved. Returns what to tell people.
+        """
+        publications: list[Publication] = []
+        for person, number in self.wrote.items():
+            feed.wrote(self._conversation.pk, person, number)
+        if self.joined:
+            publications += feed.begin_reading(self._conversation.pk, self.joined)
+        if self.left:
+            publications += feed.end_reading(self._conversation.pk, self.left)
+        if self.touched:
+            touch_on_commit(
+                self._conversation,
+                preview=self._newest_said() if self._preview is None else self._preview,
+                removed=self._removed,
+                wrote=self.wrote,
+            )
+        return publications
+
+    def _newest_said(self) -> str | None:
+        """What lists show of the conversation; None if that is nothing new.
+
+        Where newcomers read only what comes after them, nothing that is older than one of them.
+        """
+        newest = Message.objects.said().filter(conversation=self._conversation)
+        if self._conversation.history == Conversation.History.JOINED:
+            if not self._removed:
+                return None
+            present = Member.objects.present().people().filter(conversation=self._conversation)
+            last = present.aggregate(last=Max("joined_seq"))["last"] or 0
+            newest = newest.filter(created_seq__gt=last)
+        return newest.values_list(Left("content", PREVIEW), flat=True).first() or ""
