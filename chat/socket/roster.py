@@ -1,13 +1,13 @@
 """Which of this process's people are in which conversations, so that touches spread from here.
 
 Each `ws` process is told of a touch once, however many people are in the conversation, and asks no
-database. A client hears of what moved once a second at most, whatever its conversations do.
+database.
 """
 
 import asyncio
 from array import array
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -15,40 +15,12 @@ import structlog
 from channels.layers import get_channel_layer
 
 from chat.selectors.rooms import conversations_of
-from chat.unread import INTERVAL, Touch
+from chat.socket.pending_touches import PendingTouches, Person, Socket
+from chat.unread import Touch
 from core.publishing import ROSTERS
 from core.threads import in_thread, until_available
-from protocol.events import RoomsTouched
-from protocol.states import RoomTouch
 
 logger = structlog.get_logger(__name__)
-
-MOST: Final = 100  # conversations in one `rooms.touched`
-
-
-class Socket(Protocol):
-    """What the roster needs of a socket."""
-
-    def push(self, message: dict[str, Any]) -> object:
-        """Pass a published frame on."""
-
-    async def membership_ended(self, event: dict[str, Any]) -> None:
-        """Stop following a conversation, and pass the frame on that says so."""
-
-
-class _Person:
-    """Someone with sockets here: what they are in, and what they have yet to be told."""
-
-    __slots__ = ("feed", "may_hear_at", "place", "rooms", "sockets", "touched", "user_id")
-
-    def __init__(self, user_id: UUID, place: int) -> None:
-        self.user_id = user_id
-        self.place = place
-        self.sockets: set[Socket] = set()
-        self.rooms = array("I")
-        self.feed = -1
-        self.touched: dict[str, Touch] = {}
-        self.may_hear_at = 0.0
 
 
 class _Room:
@@ -69,14 +41,13 @@ class Roster:
     """
 
     def __init__(self) -> None:
-        self._people: dict[UUID, _Person] = {}
+        self._people: dict[UUID, Person] = {}
         self._rooms: dict[str, _Room] = {}
-        self._person_at: dict[int, _Person] = {}
+        self._person_at: dict[int, Person] = {}
         self._room_at: dict[int, _Room] = {}
         self._free_people: list[int] = []
         self._free_rooms: list[int] = []
-        self._waiting: set[_Person] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._pending = PendingTouches()
         self._task: asyncio.Task[None] | None = None
 
     # --- Who is here -------------------------------------------------------------------------
@@ -92,7 +63,7 @@ class Roster:
         person = self._people.get(user_id)
         if person is None:
             place = self._free_people.pop() if self._free_people else len(self._person_at)
-            person = self._people[user_id] = self._person_at[place] = _Person(user_id, place)
+            person = self._people[user_id] = self._person_at[place] = Person(user_id, place)
         person.sockets.add(socket)
         self.load(user_id, feed, conversations)
 
@@ -106,7 +77,7 @@ class Roster:
             return
         for place in person.rooms:
             self._take_out(person, self._room_at[place])
-        self._waiting.discard(person)
+        self._pending.forget(person)
         del self._people[user_id], self._person_at[person.place]
         self._free_people.append(person.place)
         if not self._people:
@@ -165,7 +136,7 @@ class Roster:
         person.touched.pop(conversation, None)
         self._take_out(person, room)
 
-    def _put_in(self, person: _Person, conversation: str) -> None:
+    def _put_in(self, person: Person, conversation: str) -> None:
         room = self._rooms.get(conversation)
         if room is None:
             place = self._free_rooms.pop() if self._free_rooms else len(self._room_at)
@@ -173,7 +144,7 @@ class Roster:
         room.people.append(person.place)
         person.rooms.append(room.place)
 
-    def _take_out(self, person: _Person, room: _Room) -> None:
+    def _take_out(self, person: Person, room: _Room) -> None:
         room.people.remove(person.place)
         if not room.people:
             del self._rooms[room.conversation], self._room_at[room.place]
@@ -216,12 +187,8 @@ class Roster:
         room = self._rooms.get(touch.conversation)
         if room is None:
             return
-        for place in room.people:
-            person = self._person_at[place]
-            earlier = person.touched.get(touch.conversation)
-            person.touched[touch.conversation] = earlier.merged(touch) if earlier else touch
-            self._waiting.add(person)
-        self._tell()
+        self._pending.note(touch, map(self._person_at.__getitem__, room.people))
+        self._pending.tell()
 
     async def _deleted(self, message: dict[str, Any]) -> None:
         room = self._rooms.get(message["conversation"])
@@ -240,67 +207,11 @@ class Roster:
             feed, conversations = known.get(user_id, (0, []))
             self.load(user_id, feed, conversations)
 
-    # --- What it tells -----------------------------------------------------------------------
-
-    def _tell(self) -> None:
-        """Tell those who have heard nothing for a second; come back for the others."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        frames: dict[tuple[int, ...], dict[str, Any]] = {}
-        for person in [one for one in self._waiting if one.may_hear_at <= now]:
-            self._tell_one(person, frames)
-            person.may_hear_at = now + INTERVAL
-            if not person.touched:
-                self._waiting.discard(person)
-        if self._waiting and self._timer is None:
-            soonest = min(person.may_hear_at for person in self._waiting)
-            self._timer = loop.call_at(soonest, self._tell_later)
-
-    def _tell_later(self) -> None:
-        self._timer = None
-        self._tell()
-
-    def _tell_one(self, person: _Person, frames: dict[tuple[int, ...], dict[str, Any]]) -> None:
-        """Send a person what moved. Those who are told the same are sent the very same frame."""
-        touches = [person.touched.pop(key) for key in list(person.touched)[:MOST]]
-        me = person.user_id.hex
-        wrote = any(me in touch.read for touch in touches)
-        same = tuple(id(touch) for touch in touches)
-        event = None if wrote else frames.get(same)
-        if event is None:
-            frame = rooms_touched(touches, me)
-            event = {"type": "push", "kind": frame.type, "frame": frame.model_dump_json()}
-            if not wrote:
-                frames[same] = event
-        for socket in person.sockets:
-            socket.push(event)
-
     def _stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._pending.stop()
         if self._task is not None:
             self._task.cancel()
             self._task = None
-
-
-def rooms_touched(touches: Iterable[Touch], person: str) -> RoomsTouched:
-    """Return what a person, in hex, is told of these touches."""
-    return RoomsTouched(
-        rooms=[
-            RoomTouch(
-                conversation=UUID(hex=touch.conversation),
-                seq=touch.seq,
-                number=touch.number,
-                active_at=touch.active_at,  # type: ignore[arg-type] # pydantic reads it
-                title=touch.title,
-                preview=touch.preview,
-                removed=touch.removed,
-                read=touch.read.get(person),
-            )
-            for touch in touches
-        ]
-    )
 
 
 _rosters: WeakKeyDictionary[asyncio.AbstractEventLoop, Roster] = WeakKeyDictionary()

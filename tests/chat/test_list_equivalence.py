@@ -22,7 +22,7 @@ from chat.selectors import rooms
 from chat.selectors.rooms import person_changes
 from chat.services import conversations, members, messages, mine, replies
 from chat.services.replies import Outcome
-from chat.socket.roster import rooms_touched
+from chat.socket.pending_touches import rooms_touched
 from chat.unread import Touch
 from core import publishing
 from core.publishing import Publication, user_group

@@ -8,8 +8,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from chat.socket import pending_touches
 from chat.socket import roster as module
-from chat.socket.roster import MOST, Roster
+from chat.socket.pending_touches import MOST
+from chat.socket.roster import Roster
 from chat.unread import Touch
 
 ALICE, BOB = UUID(int=1), UUID(int=2)
@@ -116,10 +118,10 @@ async def test_whatever_moves_a_client_hears_once_a_second_at_most(
         here.touched(touch(DINNER, seq))
     assert len(alice.heard) == 1
     now += 0.5
-    here._tell()
+    here._pending.tell()
     assert len(alice.heard) == 1
     now += 0.5
-    here._tell()
+    here._pending.tell()
     assert len(alice.heard) == 2
     told = {UUID(room["conversation"]).hex: room for room in alice.rooms[1:]}
     assert (told[LUNCH]["seq"], told[LUNCH]["removed"]) == (5, [2, 3, 4, 5])
@@ -129,7 +131,7 @@ async def test_whatever_moves_a_client_hears_once_a_second_at_most(
 async def test_what_is_held_back_is_told_without_being_asked(
     here: Roster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "INTERVAL", 0.01)
+    monkeypatch.setattr(pending_touches, "INTERVAL", 0.01)
     alice = await open_for(here, ALICE, LUNCH)
     here.touched(touch(LUNCH, 1))
     here.touched(touch(LUNCH, 2))
@@ -150,7 +152,7 @@ async def test_more_than_fits_is_told_in_the_next(
         here.touched(touch(conversation))
     for count in (MOST, 5):
         now += 1
-        here._tell()
+        here._pending.tell()
         assert len(json.loads(alice.heard[-1]["frame"])["rooms"]) == count
     assert len({room["conversation"] for room in alice.rooms}) == MOST + 6
 
@@ -176,7 +178,7 @@ async def test_what_was_not_told_before_a_leave_is_not_told_after_it(
     here.touched(touch(LUNCH, preview="secret"))
     here.left(ALICE, LUNCH)
     now += 1
-    here._tell()
+    here._pending.tell()
     assert "secret" not in json.dumps(alice.heard)
 
 
