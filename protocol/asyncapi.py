@@ -17,6 +17,26 @@ DESCRIPTION: Final = """\
 One WebSocket for everything that happens; REST, described by OpenAPI, for everything asked for. \
 Commands carry an `id` and get exactly one answer with it. Events have none. Ignore events and \
 fields that you do not know."""
+# The ways to say who one is.
+_SECURITY: Final = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An access token in the Authorization header: phones, servers.",
+    },
+    "subprotocol": {
+        "type": "httpApiKey",
+        "in": "header",
+        "name": "Sec-WebSocket-Protocol",
+        "description": f"`{PROTOCOL}, bearer.<token>`: browsers, which cannot set headers.",
+    },
+    "query": {
+        "type": "httpApiKey",
+        "in": "query",
+        "name": "token",
+        "description": "For clients that can pass it nowhere else; it ends up in logs.",
+    },
+}
 
 
 def asyncapi(*, version: str, parameters: type[BaseModel]) -> dict[str, Any]:
@@ -27,70 +47,58 @@ def asyncapi(*, version: str, parameters: type[BaseModel]) -> dict[str, Any]:
     sent: list[type[Frame]] = [*COMMANDS.values(), HeartbeatAnswer]
     answers = dict.fromkeys([*(one.answer for one in COMMANDS.values()), *_ANSWERS])
     received: list[type[Frame]] = [*answers, *EVENTS.values()]
-    binding = {"ws": {"method": "GET", "query": _inlined(parameters)}}
     return {
         "asyncapi": VERSION,
-        "info": {
-            "title": "Chatire",
-            "version": version,
-            "description": DESCRIPTION,
-            "license": {"name": "MIT"},
-            "x-close-codes": [
-                {"code": int(code), "why": code.why, "then": code.then} for code in CloseCode
-            ],
-        },
+        "info": _info(version),
         "defaultContentType": "application/json",
-        "servers": {
-            "ws": {
-                "host": "localhost:8081",
-                "protocol": "ws",
-                "description": "Where `GET /api/config/` says, in `ws_url`.",
-                "security": [
-                    {"$ref": "#/components/securitySchemes/bearer"},
-                    {"$ref": "#/components/securitySchemes/subprotocol"},
-                    {"$ref": "#/components/securitySchemes/query"},
-                ],
-            }
-        },
-        "channels": {
-            "everything": {
-                "address": "/ws/",
-                "description": "Follows whatever is subscribed to.",
-                "messages": _channel_messages([*sent, *received]),
-                "bindings": binding,
-            },
-            "conversation": {
-                "address": "/ws/conversations/{conversation}/",
-                "description": "Follows this conversation from the start.",
-                "parameters": {"conversation": {"description": "The id of a conversation."}},
-                "messages": _channel_messages([*sent, *received]),
-                "bindings": binding,
-            },
-        },
+        "servers": {"ws": _server()},
+        "channels": _channels([*sent, *received], parameters),
         "operations": _operations(),
         "components": {
             "messages": {_name(frame): _message(frame) for frame in [*sent, *received]},
             "schemas": _schemas(sent, received),
-            "securitySchemes": {
-                "bearer": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "An access token in the Authorization header: phones, servers.",
-                },
-                "subprotocol": {
-                    "type": "httpApiKey",
-                    "in": "header",
-                    "name": "Sec-WebSocket-Protocol",
-                    "description": f"`{PROTOCOL}, bearer.<token>`: browsers, which cannot set "
-                    "headers.",
-                },
-                "query": {
-                    "type": "httpApiKey",
-                    "in": "query",
-                    "name": "token",
-                    "description": "For clients that can pass it nowhere else; it ends up in logs.",
-                },
-            },
+            "securitySchemes": _SECURITY,
+        },
+    }
+
+
+def _info(version: str) -> dict[str, Any]:
+    return {
+        "title": "Chatire",
+        "version": version,
+        "description": DESCRIPTION,
+        "license": {"name": "MIT"},
+        "x-close-codes": [
+            {"code": int(code), "why": code.why, "then": code.then} for code in CloseCode
+        ],
+    }
+
+
+def _server() -> dict[str, Any]:
+    return {
+        "host": "localhost:8081",
+        "protocol": "ws",
+        "description": "Where `GET /api/config/` says, in `ws_url`.",
+        "security": [{"$ref": f"#/components/securitySchemes/{name}"} for name in _SECURITY],
+    }
+
+
+def _channels(frames: list[type[Frame]], parameters: type[BaseModel]) -> dict[str, Any]:
+    messages = {_name(one): {"$ref": f"#/components/messages/{_name(one)}"} for one in frames}
+    bindings = {"ws": {"method": "GET", "query": _inlined(parameters)}}
+    return {
+        "everything": {
+            "address": "/ws/",
+            "description": "Follows whatever is subscribed to.",
+            "messages": messages,
+            "bindings": bindings,
+        },
+        "conversation": {
+            "address": "/ws/conversations/{conversation}/",
+            "description": "Follows this conversation from the start.",
+            "parameters": {"conversation": {"description": "The id of a conversation."}},
+            "messages": messages,
+            "bindings": bindings,
         },
     }
 
@@ -136,10 +144,6 @@ def _name(frame: type[BaseModel]) -> str:
 
 def _summary(frame: type[BaseModel]) -> str:
     return (frame.__doc__ or "").split("\n")[0]
-
-
-def _channel_messages(frames: list[type[Frame]]) -> dict[str, Any]:
-    return {_name(one): {"$ref": f"#/components/messages/{_name(one)}"} for one in frames}
 
 
 def _channel_ref(frame: type[Frame]) -> dict[str, str]:
