@@ -153,7 +153,7 @@ def test_the_channel_layer_knows_nothing_of_ours():
         ("core.errors", "accounts.models"),
         ("chat.services.messages", "chatire.settings"),
         ("chat.models", "chat.states"),
-        ("chat.rest.views", "chat.socket.consumer"),
+        ("chat.rest.messages", "chat.socket.consumer"),
         ("chat.selectors.sync", "chat.services.messages"),
         ("notifications", "notifications.models"),
     ],

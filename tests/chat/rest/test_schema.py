@@ -141,7 +141,7 @@ def test_an_unknown_route_is_answered_in_the_one_shape(api: Callable[..., APICli
 def test_a_fault_of_ours_is_answered_in_the_one_shape(
     api: Callable[..., APIClient], alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat.rest.views.active_assistants", lambda: 1 / 0)
+    monkeypatch.setattr("chat.rest.conversations.active_assistants", lambda: 1 / 0)
     client = api(alice)
     client.raise_request_exception = False
     answer = client.get("/api/assistants/")
