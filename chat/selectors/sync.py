@@ -215,15 +215,10 @@ def _later(user: User, standing: _Standing, since: int) -> Changes:
 
 def _messages(standing: _Standing, rest: str, *values: int) -> list[Message]:
     """Those of a conversation that may be read, with their authors; `rest` is SQL of ours."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _MESSAGES + rest, [standing.conversation.pk, standing.readable_after, *values]
-        )
-        rows = cursor.fetchall()
+    given = [standing.conversation.pk, standing.readable_after, *values]
     found = []
-    for row in rows:
-        message = _MESSAGE.read(row[: len(_MESSAGE)])
-        message.author_user, message.author_assistant = _who(row[len(_MESSAGE) :])
+    for message, user, assistant in _with_whom(_MESSAGE, _MESSAGES + rest, given):
+        message.author_user, message.author_assistant = user, assistant
         found.append(message)
     return found
 
@@ -240,20 +235,25 @@ def _members(
         "managers": list(Member.MANAGERS),
         **values,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(_MEMBERS + rest, named)
-        rows = cursor.fetchall()
     found = []
-    for row in rows:
-        member = _MEMBER.read(row[: len(_MEMBER)])
-        member.user, member.assistant = _who(row[len(_MEMBER) :])
+    for member, person, assistant in _with_whom(_MEMBER, _MEMBERS + rest, named):
+        member.user, member.assistant = person, assistant
         found.append(member)
     return found
 
 
-def _who(row: Sequence[Any]) -> tuple[User | None, Assistant | None]:
-    user, assistant = row[: len(_USER)], row[len(_USER) :]
-    return _read(_USER, user), _read(_ASSISTANT, assistant)
+def _with_whom(
+    columns: Columns[M], statement: str, values: Any
+) -> Iterator[tuple[M, User | None, Assistant | None]]:
+    """Rows, each with the person and the assistant whose columns follow its own."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        rows = cursor.fetchall()
+    to_user = len(columns)
+    to_assistant = to_user + len(_USER)
+    for row in rows:
+        user, assistant = row[to_user:to_assistant], row[to_assistant:]
+        yield columns.read(row[:to_user]), _read(_USER, user), _read(_ASSISTANT, assistant)
 
 
 def _read(columns: Columns[M], row: Sequence[Any]) -> M | None:
