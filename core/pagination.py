@@ -1,13 +1,22 @@
 """Pages of a list, by cursor; the same parameters for every list."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
+from django.db.models import Model, QuerySet
 from drf_spectacular.utils import OpenApiParameter
+from pydantic import BaseModel
 from rest_framework.exceptions import NotFound
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from core.rest import parse_query
 from protocol.fields import Whole
 from protocol.frames import Body
+
+R = TypeVar("R", bound=Model)
 
 
 class LimitQuery(Body):
@@ -40,6 +49,15 @@ class Pages(CursorPagination):
     def check_position(self, position: str) -> None:
         """Raise ValueError for what is no position in this order."""
         raise NotImplementedError
+
+    @classmethod
+    def answer(
+        cls, request: Request, view: APIView, rows: QuerySet[R], state: Callable[[R], BaseModel]
+    ) -> Response:
+        """Answer with the page that is asked for of these rows, each as its `state`."""
+        pages = cls()
+        page = pages.paginate_queryset(rows, request, view) or []
+        return pages.get_paginated_response([state(row).model_dump(mode="json") for row in page])
 
     @classmethod
     def parameters(cls) -> list[OpenApiParameter]:

@@ -43,11 +43,7 @@ class AssistantsView(APIView):
     )
     def get(self, request: Request) -> Response:
         """List the assistants that are switched on."""
-        pages = ByCreation()
-        rows = pages.paginate_queryset(active_assistants(), request, self)
-        return pages.get_paginated_response(
-            [assistant_state(row).model_dump(mode="json") for row in rows or []]
-        )
+        return ByCreation.answer(request, self, active_assistants(), assistant_state)
 
 
 class ConversationsView(APIView):

@@ -1,10 +1,8 @@
 """Over HTTP: rooms that can be found, and the ways into them and out of them."""
 
-from collections.abc import Iterable
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
-from pydantic import BaseModel
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,7 +13,7 @@ from accounts.errors import NotSignedIn
 from accounts.models import User
 from accounts.rest.bodies import Tokens as TokensBody
 from accounts.rest.bodies import tokens_body
-from chat.models import Invitation, JoinRequest, Sanction
+from chat.models import Conversation, Invitation, JoinRequest, Sanction
 from chat.rest import bodies
 from chat.rest.pagination import ByActivity, ByCreation, ByJoining
 from chat.selectors.joining import (
@@ -47,8 +45,10 @@ from core.schema import errors, query_parameters
 from protocol.states import RoomState
 
 
-def _rows(states: Iterable[BaseModel]) -> list[object]:
-    return [state.model_dump(mode="json") for state in states]
+def _listed(room: Conversation) -> bodies.ListedRoom:
+    return bodies.ListedRoom(
+        **{name: getattr(room, name) for name in bodies.ListedRoom.model_fields}
+    )
 
 
 def _request(request: JoinRequest) -> bodies.RequestBody:
@@ -102,15 +102,8 @@ class RoomsView(APIView):
     def get(self, request: Request) -> Response:
         """List the rooms that are open or let people in by request; guests find none."""
         query = parse_query(bodies.DirectoryQuery, request)
-        pages = ByActivity()
-        rooms = pages.paginate_queryset(directory(person(request), query.q), request, self)
-        names = bodies.ListedRoom.model_fields
-        return pages.get_paginated_response(
-            _rows(
-                bodies.ListedRoom(**{name: getattr(room, name) for name in names})
-                for room in rooms or []
-            )
-        )
+        rooms = directory(person(request), query.q)
+        return ByActivity.answer(request, self, rooms, _listed)
 
 
 class JoinView(APIView):
@@ -137,10 +130,8 @@ class RequestsView(APIView):
     )
     def get(self, request: Request, conversation_id: UUID) -> Response:
         """List the requests that wait to be decided."""
-        pages = ByCreation()
         waiting = open_requests(person(request), conversation_id)
-        rows = pages.paginate_queryset(waiting, request, self)
-        return pages.get_paginated_response(_rows(_request(row) for row in rows or []))
+        return ByCreation.answer(request, self, waiting, _request)
 
     @extend_schema(
         operation_id="requests_create",
@@ -186,10 +177,8 @@ class InvitationsView(APIView):
     )
     def get(self, request: Request, conversation_id: UUID) -> Response:
         """List the links that were not revoked: all of them for moderators, else one's own."""
-        pages = ByCreation()
         links = invitations_of(person(request), conversation_id)
-        rows = pages.paginate_queryset(links, request, self)
-        return pages.get_paginated_response(_rows(_invitation(row) for row in rows or []))
+        return ByCreation.answer(request, self, links, _invitation)
 
     @extend_schema(
         operation_id="invitations_create",
@@ -246,10 +235,8 @@ class InvitedView(APIView):
     )
     def get(self, request: Request, conversation_id: UUID, invitation_id: UUID) -> Response:
         """List who came by it and is still there."""
-        pages = ByJoining()
         came = members_by_invitation(person(request), conversation_id, invitation_id)
-        rows = pages.paginate_queryset(came, request, self)
-        return pages.get_paginated_response(_rows(member_state(row) for row in rows or []))
+        return ByJoining.answer(request, self, came, member_state)
 
     @extend_schema(
         operation_id="invited_delete",
@@ -351,9 +338,7 @@ class BansView(APIView):
     )
     def get(self, request: Request, conversation_id: UUID) -> Response:
         """List who was banned."""
-        pages = ByCreation()
-        rows = pages.paginate_queryset(bans_of(person(request), conversation_id), request, self)
-        return pages.get_paginated_response(_rows(_ban(row) for row in rows or []))
+        return ByCreation.answer(request, self, bans_of(person(request), conversation_id), _ban)
 
 
 class LiftedBanView(APIView):

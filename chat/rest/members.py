@@ -29,12 +29,8 @@ class MembersView(APIView):
     def get(self, request: Request, conversation_id: UUID) -> Response:
         """List the present members, in joining order."""
         query = parse_query(bodies.MembersQuery, request)
-        pages = ByJoining()
         members = members_of(person(request), conversation_id, **query.model_dump())
-        rows = pages.paginate_queryset(members, request, self)
-        return pages.get_paginated_response(
-            [member_state(row).model_dump(mode="json") for row in rows or []]
-        )
+        return ByJoining.answer(request, self, members, member_state)
 
     @extend_schema(
         operation_id="members_create",

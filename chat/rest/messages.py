@@ -8,6 +8,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.authentication import person
+from chat.models import Reaction
 from chat.rest import bodies
 from chat.rest.pagination import ByReacting
 from chat.selectors.messages import message_page, visible_message
@@ -28,6 +29,12 @@ def _sent(sent: SentMessage) -> Response:
         reply=message_state(sent.reply) if sent.reply is not None else None,
     )
     return answer(body, 201 if sent.created else 200)
+
+
+def _reaction(reaction: Reaction) -> bodies.ReactionItem:
+    return bodies.ReactionItem(
+        emoji=reaction.emoji, user=person_state(reaction.user), created_at=reaction.created_at
+    )
 
 
 class MessagesView(APIView):
@@ -125,16 +132,8 @@ class ReactionsView(APIView):
     def get(self, request: Request, message_id: UUID) -> Response:
         """List the reactions to a message, with one emoji or any, the first given first."""
         query = parse_query(bodies.ReactionsQuery, request)
-        pages = ByReacting()
         reactions = reactions_to(person(request), message_id, emoji=query.emoji)
-        rows = pages.paginate_queryset(reactions, request, self)
-        items = [
-            bodies.ReactionItem(
-                emoji=row.emoji, user=person_state(row.user), created_at=row.created_at
-            )
-            for row in rows or []
-        ]
-        return pages.get_paginated_response([item.model_dump(mode="json") for item in items])
+        return ByReacting.answer(request, self, reactions, _reaction)
 
 
 class ReactionView(APIView):

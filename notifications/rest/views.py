@@ -31,11 +31,7 @@ class NotificationListView(APIView):
         """List your notifications, newest first."""
         query = parse_query(bodies.ListQuery, request)
         inbox = selectors.list_notifications(person(request), unread_only=query.unread)
-        pages = InboxPages()
-        rows = pages.paginate_queryset(inbox, request, self) or []
-        return pages.get_paginated_response(
-            [notification_state(row).model_dump(mode="json") for row in rows]
-        )
+        return InboxPages.answer(request, self, inbox, notification_state)
 
 
 class UnreadView(APIView):
