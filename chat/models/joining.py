@@ -28,7 +28,7 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
 
 
 class Invitation(IdentifiedRow):
-    """A link into a room. Nothing secret is stored: `chat.tokens` makes its text of `version`."""
+    """A link into a room. Nothing secret is stored: its text is made of `version`, by `tokens`."""
 
     conversation = models.ForeignKey(
         Conversation, on_delete=models.CASCADE, related_name="invitations"

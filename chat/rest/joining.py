@@ -14,6 +14,7 @@ from accounts.models import User
 from accounts.rest.bodies import Tokens as TokensBody
 from accounts.rest.bodies import tokens_body
 from chat.models import Conversation, Invitation, JoinRequest, Sanction
+from chat.models.tokens import invitation_token
 from chat.rest import bodies
 from chat.rest.pagination import ByActivity, ByCreation, ByJoining
 from chat.selectors.joining import (
@@ -39,7 +40,6 @@ from chat.services.joining import (
 )
 from chat.services.members import ban_member, lift_ban
 from chat.states import member_state, person_state
-from chat.tokens import invitation_token
 from core.rest import answer, parse, parse_query
 from core.schema import errors, query_parameters
 from protocol.states import RoomState

@@ -15,8 +15,8 @@ from chat.models import (
     MemberQuerySet,
     Sanction,
 )
+from chat.models.tokens import invitation_id, is_token_of
 from chat.permissions import may, require
-from chat.tokens import invitation_id, is_token_of
 from core.errors import NotFound
 
 _LISTED = (Conversation.Access.OPEN, Conversation.Access.LISTED)

@@ -11,6 +11,7 @@ from chat.models import (
     Member,
     Message,
 )
+from chat.models.tokens import invitation_token
 from chat.services import (
     conversations,
     joining,
@@ -22,7 +23,6 @@ from chat.services import (
     staff,
 )
 from chat.services.replies import Claim
-from chat.tokens import invitation_token
 from tests.chat.world import World
 from tests.faults.known import Frame
 

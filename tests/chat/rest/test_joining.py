@@ -16,11 +16,11 @@ from accounts.models import User
 from accounts.services import create_guest, deactivate_user
 from chat.errors import InvitationInvalid
 from chat.models import Conversation, Invitation, Member
+from chat.models.tokens import invitation_token
 from chat.services.conversations import archive_conversation, change_conversation
 from chat.services.joining import create_invitation, take_invitation
 from chat.services.members import add_member, change_member, remove_member
 from chat.services.staff import add_member_as_staff
-from chat.tokens import invitation_token
 from notifications.models import Notification
 
 Api = Callable[..., APIClient]

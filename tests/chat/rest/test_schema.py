@@ -14,10 +14,10 @@ from schemathesis.config import SchemathesisConfig
 
 from accounts.models import User
 from chat.models import Assistant, Conversation, Sanction
+from chat.models.tokens import invitation_token
 from chat.services.conversations import change_conversation, create_conversation
 from chat.services.joining import create_invitation, request_to_join
 from chat.services.messages import send_message
-from chat.tokens import invitation_token
 from chatire.wsgi import application
 from notifications.services import notify
 
