@@ -164,11 +164,20 @@ def _answer_sent(socket: Socket, command: Command, sent: SentMessage) -> None:
     )
 
 
+async def _act(
+    socket: Socket,
+    command: DeleteMessage | StopReply | RegenerateReply | ContinueReply,
+    service: Callable[..., Any],
+) -> None:
+    """Do something to a message that needs no more than its id, and answer with it."""
+    message = await in_thread(service, user=socket.user, message_id=command.message)
+    socket.answer(MessageAck(id=command.id, message=message_state(message)))
+
+
 @handles(DeleteMessage)
 async def delete(socket: Socket, command: DeleteMessage) -> None:
     """Delete a message; its place stays."""
-    message = await in_thread(delete_message, user=socket.user, message_id=command.message)
-    socket.answer(MessageAck(id=command.id, message=message_state(message)))
+    await _act(socket, command, delete_message)
 
 
 @handles(React)
@@ -187,22 +196,19 @@ async def give_reaction(socket: Socket, command: React) -> None:
 @handles(StopReply)
 async def stop(socket: Socket, command: StopReply) -> None:
     """Stop a reply, wherever it is being written."""
-    message = await in_thread(request_stop, user=socket.user, message_id=command.message)
-    socket.answer(MessageAck(id=command.id, message=message_state(message)))
+    await _act(socket, command, request_stop)
 
 
 @handles(RegenerateReply)
 async def another(socket: Socket, command: RegenerateReply) -> None:
     """Start another reply to the same turn."""
-    message = await in_thread(regenerate, user=socket.user, message_id=command.message)
-    socket.answer(MessageAck(id=command.id, message=message_state(message)))
+    await _act(socket, command, regenerate)
 
 
 @handles(ContinueReply)
 async def go_on(socket: Socket, command: ContinueReply) -> None:
     """Let a reply go on from where it ended."""
-    message = await in_thread(continue_reply, user=socket.user, message_id=command.message)
-    socket.answer(MessageAck(id=command.id, message=message_state(message)))
+    await _act(socket, command, continue_reply)
 
 
 @handles(Read)
