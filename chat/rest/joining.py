@@ -13,12 +13,11 @@ from accounts.errors import NotSignedIn
 from accounts.models import User
 from accounts.rest.bodies import Tokens as TokensBody
 from accounts.rest.bodies import tokens_body
-from chat.models import Conversation, Invitation, JoinRequest, Sanction
+from chat.models import Conversation, Invitation, JoinRequest
 from chat.models.tokens import invitation_token
 from chat.rest import bodies
 from chat.rest.pagination import ByActivity, ByCreation, ByJoining
 from chat.selectors.joining import (
-    bans_of,
     directory,
     invitation_by,
     invitations_of,
@@ -38,7 +37,6 @@ from chat.services.joining import (
     take_invitation,
     take_invitation_as_guest,
 )
-from chat.services.members import ban_member, lift_ban
 from chat.states import member_state, person_state
 from core.rest import answer, parse, parse_query
 from core.schema import errors, query_parameters
@@ -77,17 +75,6 @@ def _invitation(invitation: Invitation) -> bodies.InvitationBody:
         by=person_state(invitation.by),
         label=invitation.label,
         created_at=invitation.created_at,
-    )
-
-
-def _ban(ban: Sanction) -> bodies.BanBody:
-    return bodies.BanBody(
-        id=ban.pk,
-        user=person_state(ban.user),
-        by=person_state(ban.by) if ban.by is not None else None,
-        reason=ban.reason,
-        until=ban.until,
-        created_at=ban.created_at,
     )
 
 
@@ -306,46 +293,3 @@ def _taken(user: User, taken: Taken, tokens: TokensBody | None = None) -> Respon
         tokens=tokens,
     )
     return answer(body)
-
-
-class BanView(APIView):
-    """A person to show out for good."""
-
-    @extend_schema(
-        operation_id="members_ban",
-        request=bodies.NewBan,
-        responses={201: bodies.BanBody, **errors(400, 401, 403, 404)},
-    )
-    def post(self, request: Request, conversation_id: UUID, member_id: UUID) -> Response:
-        """Remove somebody and let nobody bring them back."""
-        body = parse(bodies.NewBan, request.data)
-        ban = ban_member(
-            user=person(request),
-            conversation_id=conversation_id,
-            member_id=member_id,
-            **body.model_dump(),
-        )
-        return answer(_ban(ban), 201)
-
-
-class BansView(APIView):
-    """Who may not come in."""
-
-    @extend_schema(
-        operation_id="bans_list",
-        parameters=ByCreation.parameters(),
-        responses={200: bodies.BanPage, **errors(400, 401, 403, 404)},
-    )
-    def get(self, request: Request, conversation_id: UUID) -> Response:
-        """List who was banned."""
-        return ByCreation.answer(request, self, bans_of(person(request), conversation_id), _ban)
-
-
-class LiftedBanView(APIView):
-    """A ban to lift."""
-
-    @extend_schema(operation_id="bans_delete", responses={204: None, **errors(401, 403, 404)})
-    def delete(self, request: Request, conversation_id: UUID, ban_id: UUID) -> Response:
-        """Let them come in again."""
-        lift_ban(user=person(request), conversation_id=conversation_id, ban_id=ban_id)
-        return Response(status=204)
