@@ -146,10 +146,6 @@ class Change:
         """Send an event to those who follow the conversation, once this is committed."""
         self._publications.append(to_conversation(event))
 
-    def publish_also(self, publication: Publication) -> None:
-        """Send this after the events so far, once this is committed."""
-        self._publications.append(publication)
-
     def touch(self, *, said: Message | None = None, removed: Message | None = None) -> None:
         """Refresh the members' lists; something that was `said` moves it to their top.
 
