@@ -17,8 +17,7 @@ _USER = Columns(User, "u")
 # Every request asks this, and every socket with more.
 SESSION_COLUMNS = f"{_SESSION}, {_USER}"
 SESSION_TABLES = "accounts_session s JOIN accounts_user u ON u.id = s.user_id"
-SESSION_WHERE = "s.id = %(session)s AND s.user_id = %(user)s"
-_SESSION_AND_USER = f"SELECT {SESSION_COLUMNS} FROM {SESSION_TABLES} WHERE {SESSION_WHERE}"  # noqa: S608 - nothing but the names of columns
+_SESSION_AND_USER = f"SELECT {SESSION_COLUMNS} FROM {SESSION_TABLES} WHERE s.id = %s"  # noqa: S608 - nothing but the names of columns
 
 
 def live_session(claims: Claims) -> Session:
@@ -28,16 +27,18 @@ def live_session(claims: Claims) -> Session:
     sign in.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_SESSION_AND_USER, {"session": claims.session_id, "user": claims.user_id})
+        cursor.execute(_SESSION_AND_USER, [claims.session_id])
         row = cursor.fetchone()
-    return session_of(row)
+    return session_of(claims, row)
 
 
-def session_of(row: Sequence[Any] | None) -> Session:
+def session_of(claims: Claims, row: Sequence[Any] | None) -> Session:
     """Return the session that SESSION_COLUMNS gave (None: no such). Raises as `live_session`."""
     if row is None:
         raise SessionRevoked
     session = _SESSION.read(row[: len(_SESSION)])
+    if session.user_id != claims.user_id:
+        raise SessionRevoked
     session.user = _USER.read(row[len(_SESSION) : len(_SESSION) + len(_USER)])
     if not session.user.is_active:
         raise UserInactive

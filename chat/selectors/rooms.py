@@ -9,7 +9,7 @@ import base64
 import binascii
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
@@ -18,8 +18,9 @@ from uuid import UUID
 from django.db import connection
 from pydantic import BaseModel, ValidationError
 
+from accounts.errors import NotSignedIn
 from accounts.models import User
-from accounts.selectors import SESSION_COLUMNS, SESSION_TABLES, SESSION_WHERE, session_of
+from accounts.selectors import SESSION_COLUMNS, SESSION_TABLES, session_of
 from accounts.tokens import Claims
 from chat.models import Assistant, Conversation
 from chat.selectors.sync import installation_epoch
@@ -87,14 +88,12 @@ _ASSISTANTS = f"""
 SELECT {_ASSISTANT} FROM chat_assistant a WHERE a.is_active ORDER BY a.created_at, a.id LIMIT %s
 """  # noqa: S608
 
-_GREETING = f"""
-SELECT {SESSION_COLUMNS},
+_GREETINGS = f"""
+SELECT s.id, {SESSION_COLUMNS},
     (SELECT epoch FROM chat_installation),
-    coalesce((SELECT seq FROM chat_feed WHERE user_id = %(user)s), 0),
-    ARRAY(
-        SELECT conversation_id FROM chat_readstate WHERE user_id = %(user)s AND NOT gone
-    )
-FROM {SESSION_TABLES} WHERE {SESSION_WHERE}
+    coalesce((SELECT seq FROM chat_feed WHERE user_id = u.id), 0),
+    ARRAY(SELECT conversation_id FROM chat_readstate WHERE user_id = u.id AND NOT gone)
+FROM {SESSION_TABLES} WHERE s.id = ANY(%s::uuid[])
 """  # noqa: S608 - nothing but names of columns and tables
 
 _CONVERSATIONS_OF = """
@@ -175,16 +174,23 @@ class Greeting(NamedTuple):
     conversations: list[str]
 
 
-def greeting(claims: Claims) -> Greeting:
-    """Read what a socket begins with, of the person that a verified token names: one statement.
+def greetings(claims: Collection[Claims]) -> dict[Claims, Greeting | NotSignedIn]:
+    """Read what sockets begin with, of the people that verified tokens name: one statement.
 
-    Raises SessionRevoked or UserInactive.
+    SessionRevoked or UserInactive is whose token is good for nothing any more.
     """
-    values = {"user": claims.user_id, "session": claims.session_id}
     with connection.cursor() as cursor:
-        cursor.execute(_GREETING, values)
-        row = cursor.fetchone()
-    user = session_of(row).user
+        cursor.execute(_GREETINGS, [[one.session_id for one in claims]])
+        rows = {row[0]: row[1:] for row in cursor.fetchall()}
+    return {one: _greeting(one, rows.get(one.session_id)) for one in claims}
+
+
+def _greeting(claims: Claims, row: Sequence[Any] | None) -> Greeting | NotSignedIn:
+    try:
+        user = session_of(claims, row).user
+    except NotSignedIn as error:
+        return error
+    assert row is not None
     epoch, feed, rooms = row[-3:]
     return Greeting(user, epoch or installation_epoch(), feed, [room.hex for room in rooms])
 

@@ -1,6 +1,6 @@
 """What brings a client up to date: the rows after its `seq`, from one consistent read."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -18,16 +18,17 @@ from protocol import limits
 from protocol.states import Changes, Snapshot
 
 _CONVERSATION = Columns(Conversation, "c")
-_STANDING = f"""
-SELECT (SELECT epoch FROM chat_installation),
+_STANDINGS = f"""
+SELECT m.user_id, (SELECT epoch FROM chat_installation),
     EXISTS (
         SELECT FROM chat_message WHERE conversation_id = c.id AND status = 'streaming'
     ),
     CASE c.history WHEN 'joined' THEN m.joined_seq ELSE 0 END,
     {_CONVERSATION}
-FROM chat_conversation c
-JOIN chat_member m ON m.conversation_id = c.id AND m.left_at IS NULL
-WHERE c.id = %s AND m.user_id = %s
+FROM unnest(%s::uuid[], %s::uuid[]) AS asked(conversation_id, user_id)
+JOIN chat_member m ON m.conversation_id = asked.conversation_id
+    AND m.user_id = asked.user_id AND m.left_at IS NULL
+JOIN chat_conversation c ON c.id = m.conversation_id
 """  # noqa: S608 - nothing but the names of columns
 
 _MESSAGE = Columns(Message, "m")
@@ -92,9 +93,39 @@ def changes_since(*, user: User, conversation_id: UUID, since: int | None) -> Ch
     Raises NotFound. Not inside a transaction: it needs one of its own.
     """
     if since is not None:
-        standing = _standing(user, conversation_id)
-        if since == standing.conversation.seq and not standing.streaming and standing.epoch:
-            return _changes(standing.epoch, standing, since)
+        asked = Asked(user.pk, conversation_id, since)
+        nothing = nothing_since([asked])[asked]
+        if nothing is not None:
+            return nothing
+    return some_since(user=user, conversation_id=conversation_id, since=since)
+
+
+class Asked(NamedTuple):
+    """Someone who knows everything of a conversation up to `since`."""
+
+    user_id: UUID
+    conversation_id: UUID
+    since: int
+
+
+def nothing_since(asked: Collection[Asked]) -> dict[Asked, Changes | None]:
+    """Return the answer for each who lacks nothing, else None; in one statement for all."""
+    standings = _standings({(one.user_id, one.conversation_id) for one in asked})
+    found = {}
+    for one in asked:
+        standing = standings.get((one.user_id, one.conversation_id))
+        found[one] = None if standing is None else _nothing(standing, one.since)
+    return found
+
+
+def _nothing(standing: "_Standing", since: int) -> Changes | None:
+    if since != standing.conversation.seq or standing.streaming or standing.epoch is None:
+        return None
+    return _changes(standing.epoch, standing, since)
+
+
+def some_since(*, user: User, conversation_id: UUID, since: int | None) -> Changes:
+    """As `changes_since`, which asks first whether there is anything to tell."""
     with consistent_read():
         standing = _standing(user, conversation_id)
         conversation = standing.conversation
@@ -119,13 +150,24 @@ class _Standing(NamedTuple):
 
 def _standing(user: User, conversation_id: UUID) -> _Standing:
     """Raises NotFound."""
-    with connection.cursor() as cursor:
-        cursor.execute(_STANDING, [conversation_id, user.pk])
-        found = cursor.fetchone()
-    if found is None:
+    asked = (user.pk, conversation_id)
+    standings = _standings([asked])
+    if asked not in standings:
         raise NotFound
-    epoch, streaming, readable_after, *row = found
-    return _Standing(epoch, streaming, readable_after, _CONVERSATION.read(row))
+    return standings[asked]
+
+
+def _standings(asked: Collection[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], _Standing]:
+    """The standings of people in conversations, without those who are not in them."""
+    people = [person for person, _ in asked]
+    conversations = [conversation for _, conversation in asked]
+    found = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_STANDINGS, [conversations, people])
+        for person, epoch, streaming, readable_after, *row in cursor.fetchall():
+            standing = _Standing(epoch, streaming, readable_after, _CONVERSATION.read(row))
+            found[person, standing.conversation.pk] = standing
+    return found
 
 
 def _changes(epoch: UUID, standing: _Standing, since: int | None, **values: Any) -> Changes:

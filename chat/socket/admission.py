@@ -10,9 +10,10 @@ import asyncio
 import random
 from collections.abc import Callable
 from heapq import heappop, heappush
-from weakref import WeakKeyDictionary
 
 from prometheus_client import Counter, Gauge
+
+from core.loops import PerLoop
 
 SENT_BACK = Counter("chatire_handshakes_sent_back", "Handshakes that were to come again later.")
 
@@ -81,16 +82,11 @@ class Admission:
         return int(after * 1000)
 
 
-_admissions: WeakKeyDictionary[asyncio.AbstractEventLoop, Admission] = WeakKeyDictionary()
-
-
-def admission() -> Admission:
-    """Return the running event loop's, which in a `ws` process is the one there is."""
-    return _admissions.setdefault(asyncio.get_running_loop(), Admission())
+admission = PerLoop(Admission)
 
 
 def _waiting() -> int:
-    return sum(one.waiting for one in _admissions.values())
+    return sum(one.waiting for one in admission)
 
 
 Gauge("chatire_handshakes_waiting", "Handshakes that wait.").set_function(_waiting)

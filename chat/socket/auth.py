@@ -23,8 +23,10 @@ from django.http.request import validate_host
 from accounts.errors import NotSignedIn, TokenMissing
 from accounts.selectors import live_session
 from accounts.tokens import bearer_token, read_access_token
-from chat.selectors.rooms import greeting
+from chat.selectors.rooms import Greeting, greetings
 from chat.socket.admission import SentBack, admission
+from core.batches import Batch
+from core.loops import PerLoop
 from core.threads import in_thread
 from protocol.events import Reconnect
 from protocol.limits import HANDSHAKE_SECONDS, CloseCode
@@ -62,13 +64,17 @@ async def authenticate_token(token: str) -> SocketAuth:
     return SocketAuth(claims.user_id, claims.session_id, claims.expires_at)
 
 
+_greetings = PerLoop(lambda: Batch(greetings))
+
+
 class JwtAuthMiddleware:
     """Let `application` see only sockets of known people.
 
     It finds `scope["user"]`, `scope["auth"]` (`SocketAuth`), what its greeting takes as
-    `scope["greeting"]`, and no token or cookie anywhere in the scope; one query reads all of it.
-    Once the socket is greeted it calls `scope["greeted"]`, which lets the next one in. If the
-    client offered `chatire.v1`, accepting selects it.
+    `scope["greeting"]`, and no token or cookie anywhere in the scope; one query reads all of it,
+    and for all who come while another runs. Once the socket is greeted it calls
+    `scope["greeted"]`, which lets the next one in. If the client offered `chatire.v1`, accepting
+    selects it.
     """
 
     def __init__(self, application: Application) -> None:
@@ -97,12 +103,12 @@ class JwtAuthMiddleware:
         try:
             try:
                 async with asyncio.timeout(HANDSHAKE_SECONDS):
-                    begun = await in_thread(greeting, claims)
-            except NotSignedIn as error:
-                await refuse(receive, send, CloseCode.AUTHENTICATE, error.code)
-                return
+                    begun = await _greetings().get(claims)
             except (OperationalError, InterfaceError, TimeoutError):
                 await refuse(receive, send, CloseCode.RESTARTING, "unavailable")
+                return
+            if not isinstance(begun, Greeting):
+                await refuse(receive, send, CloseCode.AUTHENTICATE, begun.code)
                 return
             scope["auth"] = SocketAuth(claims.user_id, claims.session_id, claims.expires_at)
             scope["user"], scope["greeting"], scope["greeted"] = begun.user, begun, leave

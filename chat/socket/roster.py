@@ -9,7 +9,6 @@ from array import array
 from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
-from weakref import WeakKeyDictionary
 
 import structlog
 from channels.layers import get_channel_layer
@@ -17,6 +16,7 @@ from channels.layers import get_channel_layer
 from chat.selectors.rooms import conversations_of
 from chat.socket.pending_touches import PendingTouches, Person, Socket
 from chat.unread import Touch
+from core.loops import PerLoop
 from core.publishing import ROSTERS
 from core.threads import in_thread, until_available
 
@@ -214,9 +214,4 @@ class Roster:
             self._task = None
 
 
-_rosters: WeakKeyDictionary[asyncio.AbstractEventLoop, Roster] = WeakKeyDictionary()
-
-
-def roster() -> Roster:
-    """Return the roster of the running event loop, which in a `ws` process is the one there is."""
-    return _rosters.setdefault(asyncio.get_running_loop(), Roster())
+roster = PerLoop(Roster)

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from accounts.models import User
 from chat.models import Conversation, Message, ReplyChunk
-from chat.selectors.sync import changes_since
+from chat.selectors.sync import Asked, changes_since, nothing_since
 from chat.services.conversations import change_conversation
 from chat.services.members import add_member, change_member, remove_member
 from chat.services.messages import send_message
@@ -64,6 +65,27 @@ def test_nothing_changed_is_an_empty_answer(alice: User, group: Conversation) ->
 
     assert (answer.messages, answer.members, answer.snapshots) == ([], [], [])
     assert answer.seq == group.seq
+
+
+def test_many_who_lack_nothing_are_answered_by_one_statement(
+    alice: User, bob: User, charlie: User, group: Conversation, chat: Conversation
+) -> None:
+    changes(alice, group, None)  # the installation has its row
+    group.refresh_from_db()
+    chat.refresh_from_db()
+    lacks_nothing = [Asked(alice.pk, group.pk, group.seq), Asked(bob.pk, group.pk, group.seq)]
+    lacks_nothing.append(Asked(alice.pk, chat.pk, chat.seq))
+    others = [Asked(alice.pk, group.pk, group.seq - 1), Asked(alice.pk, group.pk, group.seq + 1)]
+    others += [Asked(bob.pk, chat.pk, chat.seq), Asked(charlie.pk, group.pk, group.seq)]
+    with CaptureQueriesContext(connection) as queries:
+        found = nothing_since([*lacks_nothing, *others])
+    assert len(queries) == 1
+    assert [found[one] for one in others] == [None] * 4
+    people = {person.pk: person for person in (alice, bob)}
+    for one in lacks_nothing:
+        assert found[one] == changes_since(
+            user=people[one.user_id], conversation_id=one.conversation_id, since=one.since
+        )
 
 
 def test_only_rows_changed_since_are_told(alice: User, bob: User, group: Conversation) -> None:

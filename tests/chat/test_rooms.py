@@ -18,7 +18,7 @@ from accounts.models import Session, User
 from accounts.tokens import Claims
 from chat.models import Assistant, Conversation, Feed, Member, Message, ReadState
 from chat.selectors import rooms
-from chat.selectors.rooms import conversations_of, greeting, person_changes, room_state
+from chat.selectors.rooms import Greeting, conversations_of, greetings, person_changes, room_state
 from chat.services.conversations import (
     change_conversation,
     create_conversation,
@@ -367,16 +367,20 @@ def test_what_one_is_told_of_outlives_a_leave(alice: User, bob: User, group: Con
 # --- For sockets -----------------------------------------------------------------------------
 
 
-def test_a_socket_begins_with_one_statement(alice: User, bob: User, group: Conversation) -> None:
+def test_sockets_begin_with_one_statement(alice: User, bob: User, group: Conversation) -> None:
     person_changes(user=alice)  # the installation has its row
     session = Session.objects.create(user=alice, expires_at=timezone.now())
     claims = Claims(user_id=alice.pk, session_id=session.pk, expires_at=0, token_id="t")
+    unknown = replace(claims, session_id=uuid4())
+    forged = replace(claims, user_id=bob.pk)
     with CaptureQueriesContext(connection) as queries:
-        begun = greeting(claims)
+        found = greetings([claims, unknown, forged])
     assert len(queries) == 1
+    begun = found[claims]
+    assert isinstance(begun, Greeting)
     assert (begun.user, begun.feed, begun.conversations) == (alice, 1, [group.pk.hex])
-    with pytest.raises(SessionRevoked):
-        greeting(replace(claims, user_id=bob.pk))
+    assert isinstance(found[unknown], SessionRevoked)
+    assert isinstance(found[forged], SessionRevoked)
 
 
 def test_conversations_of_several_people(

@@ -9,6 +9,7 @@ import pytest
 from accounts.models import User
 from chat.socket import auth
 from chat.socket.admission import Admission, SentBack
+from core import batches
 from core.threads import in_thread
 from tests.chat.socket.client import Socket
 
@@ -119,7 +120,7 @@ async def test_a_handshake_that_the_database_does_not_finish_is_given_up(
     async def never(*_: Any) -> None:
         await held.wait()
 
-    monkeypatch.setattr(auth, "in_thread", never)
+    monkeypatch.setattr(batches, "in_thread", never)
     async with Socket(token) as socket:
         closed = await socket.next()
         assert (closed["code"], closed["reason"]) == (1012, "unavailable")

@@ -19,6 +19,7 @@ from accounts.tokens import new_access_token
 from chat.socket import auth
 from chat.socket.auth import JwtAuthMiddleware, SocketAuth, authenticate_token
 from core import threads
+from core.batches import Batch
 
 
 class Echo(AsyncJsonWebsocketConsumer):
@@ -206,13 +207,13 @@ async def test_database_away_asks_to_come_back_not_to_sign_in(tokens, monkeypatc
     def lost(claims):
         raise OperationalError("gone")
 
-    monkeypatch.setattr(auth, "greeting", lost)
+    monkeypatch.setattr(auth, "_greetings", lambda: Batch(lost))
     assert await refused(client(headers=bearer(tokens.access))) == (1012, "unavailable")
 
 
 async def test_token_that_is_not_ours_costs_no_query(monkeypatch):
     asked = []
-    monkeypatch.setattr(auth, "greeting", asked.append)
+    monkeypatch.setattr(auth, "_greetings", lambda: Batch(asked.append))
     await refused(client("/ws/?token=a.b.c"))
     assert asked == []
 
