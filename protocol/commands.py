@@ -257,11 +257,11 @@ class Read(ReadMark, Command):
 
 
 class Typing(Command):
-    """Say that one is typing, or no longer."""
+    """Say that one is typing: again every three seconds while one does. Or that one is not."""
 
     type: Literal["typing"]
     conversation: UUID
-    active: bool
+    active: bool = True
 
 
 class Auth(Command):

@@ -16,6 +16,7 @@ from protocol.limits import (
     MAX_SUBSCRIPTIONS,
     MAX_WAITING_COMMANDS,
     PROTOCOL,
+    TYPISTS,
 )
 from protocol.states import (
     ConversationState,
@@ -189,13 +190,16 @@ class ReplyDelta(_InConversation):
 
 
 class TypingEvent(_InConversation):
-    """Someone is typing, or no longer. Never stored."""
+    """Who is typing, all of them: once a second at most, whoever begins or stops. Never stored.
+
+    While somebody types it is repeated; what was said six seconds ago holds no longer.
+    """
 
     when_slow: ClassVar = WhenSlow.DROPPED
 
     type: Literal["typing"] = "typing"
-    user: UUID
-    active: bool
+    users: list[UUID] = Field(max_length=TYPISTS, description="those who began first, five at most")
+    count: int = Field(description="of all who type")
 
 
 class NotificationCreated(Event):

@@ -15,7 +15,6 @@ from chat.services.reply_actions import continue_reply, regenerate, request_stop
 from chat.socket.roster import roster
 from chat.socket.subscriptions import Subscriptions
 from chat.states import message_state
-from core import publishing
 from core.batches import Batch
 from core.errors import ChatireError, NotFound
 from core.loops import PerLoop
@@ -47,7 +46,6 @@ from protocol.commands import (
     Unsubscribe,
 )
 from protocol.errors import ErrorCode
-from protocol.events import TypingEvent
 from protocol.frames import Ack, Command
 from protocol.states import Changes
 
@@ -248,13 +246,11 @@ async def sync(socket: Socket, command: Sync) -> None:
 
 @handles(Typing)
 async def typing(socket: Socket, command: Typing) -> None:
-    """Tell those who follow the conversation; only its followers may."""
-    if command.conversation.hex not in socket.subscriptions:
+    """Let those who follow the conversation know soon; only its followers may."""
+    conversation = command.conversation.hex
+    if conversation not in socket.subscriptions:
         raise NotFound
-    event = TypingEvent(
-        conversation=command.conversation, user=socket.user.pk, active=command.active
-    )
-    await publishing.publish_now_async(publishing.to_conversation(event))
+    roster().live.typed(socket, socket.user.pk, conversation, active=command.active)
     socket.answer(Ack(id=command.id))
 
 

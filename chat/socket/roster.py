@@ -6,7 +6,7 @@ database.
 
 import asyncio
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +14,7 @@ import structlog
 from channels.layers import get_channel_layer
 
 from chat.selectors.rooms import conversations_of
+from chat.socket.live import Live
 from chat.socket.pending_touches import PendingTouches, Person, Socket
 from chat.unread import Touch
 from core.loops import PerLoop
@@ -48,6 +49,7 @@ class Roster:
         self._free_people: list[int] = []
         self._free_rooms: list[int] = []
         self._pending = PendingTouches()
+        self.live = Live(self)
         self._task: asyncio.Task[None] | None = None
 
     # --- Who is here -------------------------------------------------------------------------
@@ -66,6 +68,7 @@ class Roster:
             person = self._people[user_id] = self._person_at[place] = Person(user_id, place)
         person.sockets.add(socket)
         self.load(user_id, feed, conversations)
+        self.live.opened(user_id)
 
     def closed(self, user_id: UUID, socket: Socket) -> None:
         """Count a socket out; with their last one a person is forgotten."""
@@ -73,6 +76,7 @@ class Roster:
         if person is None:
             return
         person.sockets.discard(socket)
+        self.live.closed(user_id, socket)
         if person.sockets:
             return
         for place in person.rooms:
@@ -87,6 +91,22 @@ class Roster:
         """Say whether a person is known to be in a conversation."""
         person, room = self._people.get(user_id), self._rooms.get(conversation)
         return person is not None and room is not None and room.place in person.rooms
+
+    def has(self, conversation: str) -> bool:
+        """Say whether anybody here is in a conversation."""
+        return conversation in self._rooms
+
+    def sockets_of(self, user_id: UUID) -> Collection[Socket]:
+        """Return the sockets that a person has here."""
+        person = self._people.get(user_id)
+        return person.sockets if person is not None else ()
+
+    def push(self, conversation: str, message: dict[str, Any]) -> None:
+        """Pass a frame to everyone here who is in a conversation and follows it."""
+        room = self._rooms.get(conversation)
+        for place in room.people if room is not None else ():
+            for socket in self._person_at[place].sockets:
+                socket.push(message)
 
     def load(self, user_id: UUID, feed: int, conversations: Iterable[str]) -> None:
         """Take what a person is in at this seq of their feed, if no more is known already."""
@@ -181,6 +201,8 @@ class Roster:
             await self._deleted(message)
         elif kind == "layer.gap":
             await self._load_again()
+        else:
+            self.live.heard(message)
 
     def touched(self, touch: Touch) -> None:
         """Note for everyone here who is in a conversation that it moved."""

@@ -277,39 +277,40 @@ describe("the list and the inbox", () => {
 });
 
 describe("typing", () => {
-  const typing = () => client.store.getState().typing[ROOM] ?? {};
-  const tell = (user: string, active: boolean) =>
-    server.socket.tell({ type: "typing", conversation: ROOM, user, active });
+  const typing = () => client.store.getState().typing[ROOM];
+  const tell = (...users: string[]) =>
+    server.socket.tell({ type: "typing", conversation: ROOM, users, count: users.length });
 
-  test("someone types for six seconds, or longer if they go on", async () => {
+  test("what was told holds for six seconds, or longer if it is told again", async () => {
     await showing();
-    tell("bob", true);
-    expect(typing()).toEqual({ bob: Date.now() + 6_000 });
+    tell("bob");
+    expect(typing()).toEqual({ users: ["bob"], count: 1, until: Date.now() + 6_000 });
     await pass(4_000);
-    tell("bob", true);
+    tell("bob", "carol");
     await pass(5_999);
-    expect(Object.keys(typing())).toEqual(["bob"]);
+    expect(typing()?.users).toEqual(["bob", "carol"]);
     await pass(1);
-    expect(typing()).toEqual({});
+    expect(typing()).toBeUndefined();
   });
 
-  test("someone who stops, or says it, types no longer; the others do", async () => {
+  test("whoever has said it types no longer; the others do", async () => {
     await showing();
-    for (const user of ["bob", "carol", "dave"]) tell(user, true);
-    tell("bob", false);
-    expect(Object.keys(typing())).toEqual(["carol", "dave"]);
+    tell("carol", "dave");
     server.room.say("one", { author: { type: "user", id: "carol", name: "Carol", avatar: "" } });
     server.room.say("two");
     server.tellEvents();
-    expect(Object.keys(typing())).toEqual(["dave"]);
+    expect(typing()).toMatchObject({ users: ["dave"], count: 1 });
     expect(shown()).toEqual(expected());
   });
 
-  test("to stop what was not begun changes nothing", async () => {
+  test("that nobody types where nobody did changes nothing", async () => {
     await showing();
     const before = client.store.getState();
-    tell("bob", false);
+    tell();
     expect(client.store.getState()).toBe(before);
+    tell("bob");
+    tell();
+    expect(typing()).toBeUndefined();
   });
 
   test("one's own is told at once, then every three seconds, and its end once", async () => {

@@ -126,7 +126,7 @@ describe("the session", () => {
     server.inbox.push({ id: "n", url: "/c/room", is_read: false });
     server.room.say("one");
     await showing();
-    server.socket.tell({ type: "typing", conversation: ROOM, user: "carol", active: true });
+    server.socket.tell({ type: "typing", conversation: ROOM, users: ["carol"], count: 1 });
     const [first] = server.sockets;
     server.unlist(ROOM);
     server.inbox.length = 0;

@@ -132,7 +132,7 @@ def test_a_field_that_is_called_as_a_command_keeps_its_name() -> None:
     [
         {"type": "pong"},
         {"type": "pong", "id": "1", "more": True},
-        {"type": "typing", "conversation": "x", "user": str(uuid4()), "active": True},
+        {"type": "typing", "conversation": "x", "users": [str(uuid4())], "count": 1},
         {"type": "reconnect", "after_ms": "soon"},
     ],
 )

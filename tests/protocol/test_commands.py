@@ -52,7 +52,7 @@ LEAST: dict[type[Command], dict[str, Any]] = {
     ContinueReply: {"type": "reply.continue", "message": str(MESSAGE)},
     Read: {"type": "read", "conversation": str(ROOM), "number": 0},
     Sync: {"type": "sync"},
-    Typing: {"type": "typing", "conversation": str(ROOM), "active": False},
+    Typing: {"type": "typing", "conversation": str(ROOM)},
     Auth: {"type": "auth", "token": "t"},
     Ping: {"type": "ping"},
 }

@@ -399,7 +399,7 @@ export class Client {
         this.#caughtUp();
         break;
       case "typing":
-        this.#onTyping(event.conversation, event.user, event.active);
+        this.#onTyping(event.conversation, event.users, event.count);
         break;
       case "rooms.touched":
       case "mine.updated":
@@ -426,9 +426,7 @@ export class Client {
         }
         break;
       case "message.created":
-        if (event.message.author) {
-          this.#onTyping(event.conversation, event.message.author.id, false);
-        }
+        if (event.message.author) this.#saidIt(event.conversation, event.message.author.id);
         this.#following.event(event);
         break;
       case "conversation.updated":
@@ -462,20 +460,28 @@ export class Client {
     void this.sync.refresh();
   }
 
-  #onTyping(conversation: string, user: string, active: boolean): void {
-    const until = active ? Date.now() + TYPING_HOLDS : 0;
-    const held = this.store.getState().typing[conversation] ?? {};
-    if (!active && !(user in held)) return;
-    const { [user]: _stopped, ...others } = held;
-    const typing = active ? { ...others, [user]: until } : others;
-    this.store.setState((state) => ({ typing: { ...state.typing, [conversation]: typing } }));
-    if (!active) return;
+  #onTyping(conversation: string, users: readonly string[], count: number): void {
+    const { [conversation]: held, ...others } = this.store.getState().typing;
+    if (count === 0) {
+      if (held) this.store.setState({ typing: others });
+      return;
+    }
+    const until = Date.now() + TYPING_HOLDS;
+    this.store.setState({ typing: { ...others, [conversation]: { users, count, until } } });
     setTimeout(() => {
-      // Unless they went on typing.
-      if (this.store.getState().typing[conversation]?.[user] === until) {
-        this.#onTyping(conversation, user, false);
+      // Unless more was heard since.
+      if (this.store.getState().typing[conversation]?.until === until) {
+        this.#onTyping(conversation, [], 0);
       }
     }, TYPING_HOLDS);
+  }
+
+  /** Whoever has said something was typing that. */
+  #saidIt(conversation: string, author: string): void {
+    const held = this.store.getState().typing[conversation];
+    if (!held?.users.includes(author)) return;
+    const users = held.users.filter((user) => user !== author);
+    this.#onTyping(conversation, users, held.count - 1);
   }
 
   // --- Notifications ------------------------------------------------------------------------

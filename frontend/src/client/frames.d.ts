@@ -989,7 +989,7 @@ export interface components {
         };
         /**
          * Typing
-         * @description Say that one is typing, or no longer.
+         * @description Say that one is typing: again every three seconds while one does. Or that one is not.
          */
         Typing: {
             /** @constant */
@@ -997,11 +997,14 @@ export interface components {
             id: string;
             /** Format: uuid */
             conversation: string;
-            active: boolean;
+            /** @default true */
+            active?: boolean;
         };
         /**
          * TypingEvent
-         * @description Someone is typing, or no longer. Never stored.
+         * @description Who is typing, all of them: once a second at most, whoever begins or stops. Never stored.
+         *
+         *     While somebody types it is repeated; what was said six seconds ago holds no longer.
          */
         TypingEvent: {
             /**
@@ -1011,9 +1014,10 @@ export interface components {
             type: "typing";
             /** Format: uuid */
             conversation: string;
-            /** Format: uuid */
-            user: string;
-            active: boolean;
+            /** @description those who began first, five at most */
+            users: string[];
+            /** @description of all who type */
+            count: number;
         };
         /**
          * Unsubscribe

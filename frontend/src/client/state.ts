@@ -32,6 +32,14 @@ export interface Outgoing {
   error: string | null;
 }
 
+/** Those who type, oneself too: who began first by name, of all the count. */
+export interface Typing {
+  users: readonly string[];
+  count: number;
+  /** Until when (ms) to believe it. */
+  until: number;
+}
+
 export interface ClientState {
   session: Session | null;
   socket: SocketStatus;
@@ -42,8 +50,8 @@ export interface ClientState {
   /** Whether the last request for it failed. */
   feedFailed: boolean;
   followed: Readonly<Record<string, Followed>>;
-  /** By conversation, who is typing, and until when (ms) to believe it. */
-  typing: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  /** By conversation, who is typing. */
+  typing: Readonly<Record<string, Typing>>;
   outbox: Readonly<Record<string, Outgoing>>;
 }
 

@@ -13,6 +13,7 @@ from chat.services.conversations import (
 )
 from chat.services.members import add_member, change_member
 from chat.services.messages import edit_message, send_message
+from chat.socket import typists
 from core.threads import in_thread
 from protocol import limits
 from tests.chat.socket.client import DEADLINE, Socket, Token, key
@@ -321,18 +322,23 @@ async def test_a_deleted_conversation_is_announced_once(
         assert [f["type"] for f in socket.seen].count("conversation.deleted") == 1
 
 
-async def test_typing_reaches_those_who_follow(
-    alice: User, bob: User, group: Conversation, token_for: Token
+async def test_typing_reaches_those_who_follow_until_the_typists_socket_is_gone(
+    alice: User,
+    bob: User,
+    group: Conversation,
+    token_for: Token,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with (
-        Socket(await in_thread(token_for, alice)) as first,
-        Socket(await in_thread(token_for, bob)) as second,
-    ):
-        await first.command("subscribe", conversation=key(group))
+    monkeypatch.setattr(typists, "TYPING_SECONDS", 600)
+    async with Socket(await in_thread(token_for, bob)) as second:
         await second.command("subscribe", conversation=key(group))
-        await first.send(type="typing", id="t", conversation=key(group), active=True)
-        event = await second.until("typing")
-        assert (event["user"], event["active"]) == (str(alice.pk), True)
+        async with Socket(await in_thread(token_for, alice)) as first:
+            await first.command("subscribe", conversation=key(group))
+            await first.command("typing", conversation=key(group))
+            event = await second.until("typing")
+            assert (event["users"], event["count"]) == ([str(alice.pk)], 1)
+        gone = await second.until("typing", count=0)
+        assert gone["users"] == []
 
 
 async def test_a_silent_client_is_pinged_then_closed_4012(

@@ -40,7 +40,7 @@ def delta(
 
 def typing() -> Event:
     """Someone types."""
-    return to_conversation(TypingEvent(conversation=ROOM, user=uuid4(), active=True)).message
+    return to_conversation(TypingEvent(conversation=ROOM, users=[uuid4()], count=1)).message
 
 
 class Client:
