@@ -5,6 +5,7 @@ together, in the order of their people's ids.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -29,10 +30,23 @@ ON CONFLICT (user_id, conversation_id)
 DO UPDATE SET read = excluded.read, gone = FALSE, seq = excluded.seq
 """
 
+# With what they followed inside of it: its topics, its threads.
 _END = """
 UPDATE chat_readstate r SET gone = TRUE, seq = taken.seq
-FROM unnest(%s::uuid[], %s::bigint[]) AS taken(person, seq)
-WHERE r.user_id = taken.person AND r.conversation_id = %s
+FROM unnest(%(people)s::uuid[], %(seqs)s::bigint[]) AS taken(person, seq)
+WHERE r.user_id = taken.person AND NOT r.gone AND (
+    r.conversation_id = %(conversation)s OR r.conversation_id IN (
+        SELECT id FROM chat_conversation WHERE access_id = %(conversation)s
+    )
+)
+RETURNING r.user_id, r.conversation_id
+"""
+
+_NOT_READING = """
+SELECT person FROM unnest(%(people)s::uuid[]) AS person WHERE NOT EXISTS (
+    SELECT FROM chat_readstate
+    WHERE user_id = person AND conversation_id = %(conversation)s AND NOT gone
+)
 """
 
 _WROTE = """
@@ -66,12 +80,30 @@ def begin_reading(conversation: UUID, people: Sequence[UUID]) -> list[Publicatio
 def end_reading(conversation: UUID, people: Sequence[UUID]) -> list[Publication]:
     """Let these people's views of a conversation they are in no more end. As `begin_reading`."""
     seqs = take_seqs(people)
+    gone: dict[UUID, list[UUID]] = {person: [conversation] for person in seqs}
+    values: dict[str, Any] = {
+        "people": list(seqs),
+        "seqs": list(seqs.values()),
+        "conversation": conversation,
+    }
     with connection.cursor() as cursor:
-        cursor.execute(_END, [list(seqs), list(seqs.values()), conversation])
+        cursor.execute(_END, values)
+        for person, ended in cursor.fetchall():
+            if ended != conversation:
+                gone[person].append(ended)
     return [
-        to_user(person, MineUpdated(seq=seq, mine=[], gone=[conversation]))
+        to_user(person, MineUpdated(seq=seq, mine=[], gone=gone[person]))
         for person, seq in seqs.items()
     ]
+
+
+def begin_following(conversation: UUID, people: Sequence[UUID]) -> list[Publication]:
+    """`begin_reading` for those who do not follow a topic or thread yet."""
+    values: dict[str, Any] = {"people": list(people), "conversation": conversation}
+    with connection.cursor() as cursor:
+        cursor.execute(_NOT_READING, values)
+        new = [row[0] for row in cursor.fetchall()]
+    return begin_reading(conversation, new) if new else []
 
 
 def wrote(conversation: UUID, person: UUID, number: int) -> None:

@@ -102,6 +102,9 @@ def conversation_state(conversation: Conversation) -> ConversationState:
     return ConversationState(
         id=conversation.pk,
         kind=conversation.kind,  # type: ignore[arg-type]
+        parent=conversation.parent_id,
+        root=conversation.root_id,
+        members_of=conversation.members_of,
         title=conversation.title,
         topic_text=conversation.topic_text,
         avatar=conversation.avatar,

@@ -218,7 +218,7 @@ SPECTACULAR_SETTINGS = {
     # The protocol's states are pydantic models, whose null types 3.0 cannot express.
     "OAS_VERSION": "3.1.0",
     "ENUM_NAME_OVERRIDES": {
-        "KindEnum": ["assistant", "direct", "group", "discussion"],
+        "KindEnum": ["assistant", "direct", "group", "forum", "discussion", "thread"],
         "TokenKindEnum": ["access", "refresh"],
         "MemberRoleEnum": ["owner", "admin", "moderator", "member", "guest"],
         "AccessEnum": ["open", "listed", "private"],

@@ -103,7 +103,7 @@ RoomsCursor = Annotated[str, Field(min_length=1, max_length=6000), STORABLE]
 Topic = Annotated[str, Field(max_length=500), STORABLE]
 Avatar = Annotated[str, Field(max_length=40), STORABLE]
 
-Kind = Literal["assistant", "direct", "group", "discussion"]
+Kind = Literal["assistant", "direct", "group", "forum", "discussion", "thread"]
 Access = Literal["open", "listed", "private"]
 History = Literal["all", "joined"]
 Role = Literal["owner", "admin", "moderator", "member", "guest"]

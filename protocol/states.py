@@ -97,6 +97,11 @@ class ConversationState(Frame):
 
     id: UUID
     kind: Kind
+    # A topic's forum, a thread's room; and the message that a thread hangs on.
+    parent: UUID | None
+    root: UUID | None
+    # The conversation whose members decide who may do what here: itself, but for those.
+    members_of: UUID
     title: str
     topic_text: str
     avatar: str

@@ -29,14 +29,23 @@ from protocol.states import ReactedState, ReactionState, TallyState
 PURGE_TASK = "chat.purge_conversation"
 
 _CONVERSATION = Columns(Conversation, "c")
-_LOCK = f"SELECT {_CONVERSATION} FROM chat_conversation c WHERE c.id = %s FOR UPDATE"  # noqa: S608
+_ROOM = Columns(Conversation, "r")
+_LOCK = f"""
+SELECT {_CONVERSATION}, {_ROOM} FROM chat_conversation c
+LEFT JOIN chat_conversation r ON r.id = c.access_id
+WHERE c.id = %s FOR UPDATE OF c
+"""  # noqa: S608 - nothing but the names of columns
 
 
 class Change:
-    """What is being done to a locked conversation: the seqs it takes, the events it makes."""
+    """What is being done to a locked conversation: the seqs it takes, the events it makes.
 
-    def __init__(self, conversation: Conversation) -> None:
+    `room` is where its members are, and its policy: itself, or, not locked, a topic's forum.
+    """
+
+    def __init__(self, conversation: Conversation, room: Conversation | None = None) -> None:
         self.conversation = conversation
+        self.room = room or conversation
         self._first_seq = conversation.seq
         self._publications: list[Publication] = []
         self._lists = Lists(conversation)
@@ -172,17 +181,22 @@ class Change:
         self._lists.touched = False
         enqueue_named(PURGE_TASK, conversation_id=str(self.conversation.pk))
 
+    @property
+    def is_archived(self) -> bool:
+        """Say whether nothing more may be said, here or in all of its room."""
+        return self.conversation.archived_at is not None or self.room.archived_at is not None
+
     def member(self, user: User) -> Member:
         """Return the user's present membership. Raises NotFound, whose reason is not told."""
-        return self._present(user=user)
+        return self._present(conversation=self.room, user=user)
 
     def member_with_id(self, member_id: UUID) -> Member:
         """Return a present member of the conversation. Raises NotFound."""
-        return self._present(pk=member_id)
+        return self._present(conversation=self.conversation, pk=member_id)
 
     def _present(self, **which: Any) -> Member:
         present = Member.objects.select_related("user", "assistant").present()
-        member = present.filter(conversation=self.conversation, **which).first()
+        member = present.filter(**which).first()
         if member is None:
             raise NotFound
         return member
@@ -228,7 +242,8 @@ def changing(conversation_id: UUID) -> Iterator[Change]:
             row = cursor.fetchone()
         if row is None:
             raise NotFound
-        change = Change(_CONVERSATION.read(row))
+        own, room = row[: len(_CONVERSATION)], row[len(_CONVERSATION) :]
+        change = Change(_CONVERSATION.read(own), None if room[0] is None else _ROOM.read(room))
         if change.conversation.deleted_at is not None:
             raise NotFound
         # Before whatever the block enqueues: a worker that is woken first could claim a reply

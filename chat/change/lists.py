@@ -41,6 +41,9 @@ class Lists:
         publications: list[Publication] = []
         for person, number in self.wrote.items():
             feed.wrote(self._conversation.pk, person, number)
+        if self._conversation.access_id is not None:
+            # Whoever writes in a topic or thread follows it from then on.
+            publications += feed.begin_following(self._conversation.pk, list(self.wrote))
         if self.joined:
             publications += feed.begin_reading(self._conversation.pk, self.joined)
         if self.left:

@@ -1,12 +1,13 @@
 """Rooms: what they are, how one comes in, and their counters."""
 
 from typing import ClassVar
+from uuid import UUID
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from chat.models.rows import IdentifiedRow
+from chat.models.rows import UNCHECKED, IdentifiedRow
 from chat.models.transactions import CurrentTransaction, Xid8Field
 
 
@@ -31,7 +32,9 @@ class Conversation(IdentifiedRow):
         ASSISTANT = "assistant"
         DIRECT = "direct"
         GROUP = "group"
+        FORUM = "forum"
         DISCUSSION = "discussion"
+        THREAD = "thread"
 
     class Access(models.TextChoices):
         """How people come in: as they like, by asking, or only when somebody lets them in."""
@@ -46,8 +49,10 @@ class Conversation(IdentifiedRow):
         ALL = "all"
         JOINED = "joined"
 
-    # Those that only their people come into, whatever happens.
-    CLOSED: ClassVar = (Kind.ASSISTANT, Kind.DIRECT)
+    # Those without members of their own: the topic of a forum, what hangs on a message.
+    INNER: ClassVar = (Kind.DISCUSSION, Kind.THREAD)
+    # Those that nobody is let into, whatever happens.
+    CLOSED: ClassVar = (Kind.ASSISTANT, Kind.DIRECT, *INNER)
 
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.ASSISTANT)
     title = models.CharField(max_length=200, blank=True)
@@ -63,6 +68,17 @@ class Conversation(IdentifiedRow):
     )
     # Of a direct one: a hash of its people, so that they have one.
     direct_key = models.CharField(max_length=64, null=True, blank=True, editable=False)  # noqa: DJ001
+    # What it belongs to: a topic's forum, a thread's room. Unchecked, as all of these: a check
+    # would lock the other row, which whoever opens a topic locks in earnest afterwards.
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, editable=False, related_name="+", **UNCHECKED
+    )
+    # The message that a thread hangs on.
+    root = models.ForeignKey(
+        "chat.Message", null=True, blank=True, editable=False, related_name="+", **UNCHECKED
+    )
+    # Whose members decide who may do what here; null: its own. See `members_of`.
+    access_id = models.UUIDField(null=True, blank=True, editable=False)
     creator = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
@@ -94,8 +110,25 @@ class Conversation(IdentifiedRow):
                 fields=["direct_key"],
                 name="conversation_direct_once",
                 condition=Q(direct_key__isnull=False),
+            ),
+            models.UniqueConstraint(
+                fields=["root"],
+                name="conversation_thread_once",
+                condition=Q(root__isnull=False),
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["access_id"],
+                name="conversation_inner",
+                condition=Q(access_id__isnull=False),
             )
         ]
 
     def __str__(self) -> str:
         return self.title or f"{self.kind} {self.id}"
+
+    @property
+    def members_of(self) -> UUID:
+        """The conversation whose members decide who may do what here: itself, or its forum."""
+        return self.access_id or self.pk

@@ -1,10 +1,12 @@
 """Who is in which room, and as what."""
 
 from typing import ClassVar
+from uuid import UUID
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Subquery, Value
+from django.db.models.functions import Coalesce
 
 from chat.models.assistants import Assistant
 from chat.models.conversations import Conversation
@@ -17,6 +19,11 @@ class MemberQuerySet(models.QuerySet["Member"]):
     def present(self) -> "MemberQuerySet":
         """Those that have not ended."""
         return self.filter(left_at=None)
+
+    def deciding(self, conversation_id: UUID) -> "MemberQuerySet":
+        """Those whose membership lets them into a conversation: its own, or its forum's."""
+        inner = Conversation.objects.live().filter(pk=conversation_id).values("access_id")
+        return self.filter(conversation=Coalesce(Subquery(inner), Value(conversation_id)))
 
     def people(self) -> "MemberQuerySet":
         """Those of people, not of assistants."""
@@ -94,4 +101,6 @@ class Member(IdentifiedRow):
 
     def readable_after(self, conversation: Conversation) -> int:
         """The `created_seq` up to which messages are not for this member to read."""
+        if conversation.pk != self.conversation_id:
+            return 0
         return self.joined_seq if conversation.history == Conversation.History.JOINED else 0

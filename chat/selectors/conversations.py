@@ -3,7 +3,8 @@
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from accounts.models import Session, User
 from chat.models import Assistant, Conversation, Member
@@ -17,18 +18,19 @@ def visible_conversations(user: User) -> QuerySet[Conversation]:
 
 def require_member(user_id: UUID, conversation_id: UUID) -> None:
     """Return if the person is a member now. Raises NotFound."""
-    if not Member.objects.present().filter(conversation=conversation_id, user=user_id).exists():
+    if not Member.objects.present().deciding(conversation_id).filter(user=user_id).exists():
         raise NotFound
 
 
 def readable_after(user_id: UUID, conversation_id: UUID) -> int:
     """Return the `created_seq` up to which messages are not for this member. Raises NotFound."""
-    present = Member.objects.present().filter(conversation=conversation_id, user=user_id)
-    found = present.values_list("joined_seq", "conversation__history").first()
+    present = Member.objects.present().deciding(conversation_id).filter(user=user_id)
+    found = present.values_list("joined_seq", "conversation__history", "conversation_id").first()
     if found is None:
         raise NotFound
-    joined_seq, history = found
-    return joined_seq if history == Conversation.History.JOINED else 0
+    joined_seq, history, members_of = found
+    joined = history == Conversation.History.JOINED and members_of == conversation_id
+    return joined_seq if joined else 0
 
 
 def members_of(
@@ -39,7 +41,7 @@ def members_of(
     `q` is how a name or nickname begins, or a word in it. Raises NotFound.
     """
     require_member(user.pk, conversation_id)
-    members = Member.objects.present().filter(conversation=conversation_id)
+    members = Member.objects.present().deciding(conversation_id)
     if role is not None:
         members = members.filter(role=role)
     if q:
@@ -67,5 +69,8 @@ def followable(
 ) -> tuple[bool, set[UUID]]:
     """Say whether a session is still good, and which conversations its person may still follow."""
     signed_in = Session.objects.live().filter(pk=session_id, user=user_id)
-    present = Member.objects.present().filter(user=user_id, conversation__in=conversation_ids)
-    return signed_in.exists(), set(present.values_list("conversation_id", flat=True))
+    asked = Conversation.objects.live().filter(pk__in=conversation_ids)
+    present = Member.objects.present().filter(
+        user=user_id, conversation=Coalesce(OuterRef("access_id"), OuterRef("pk"))
+    )
+    return signed_in.exists(), set(asked.filter(Exists(present)).values_list("pk", flat=True))

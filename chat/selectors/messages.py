@@ -43,11 +43,11 @@ SELECT
     {_ASSISTANT}
 FROM (VALUES (1)) AS once
 LEFT JOIN chat_member me
-    ON me.conversation_id = %(conversation)s AND me.user_id = %(user)s AND me.left_at IS NULL
+    ON me.conversation_id = %(members_of)s AND me.user_id = %(user)s AND me.left_at IS NULL
 LEFT JOIN LATERAL (
     SELECT assistant.* FROM chat_member member
     JOIN chat_assistant assistant ON assistant.id = member.assistant_id
-    WHERE member.conversation_id = %(conversation)s AND member.left_at IS NULL
+    WHERE member.conversation_id = %(members_of)s AND member.left_at IS NULL
         AND CASE
             WHEN %(slug)s::text IS NULL THEN assistant.is_active
             ELSE assistant.slug = %(slug)s::text
@@ -142,6 +142,7 @@ def send_preconditions(
     """
     values: dict[str, str | UUID | bool | None] = {
         "conversation": conversation.pk,
+        "members_of": conversation.members_of,
         "user": user.pk,
         "client_id": client_id,
         "parent": parent,

@@ -58,7 +58,12 @@ ARRAY(
 )
 """
 
-_MINE = f"c.id, r.seq, r.read, c.number, {_REMOVED}, r.level, r.muted_until, r.pinned"
+# Of a topic or thread that one may read and does not follow there is no row of one's own: nothing
+# in it is unread, and `seq` is 0.
+_MINE = f"""
+c.id, coalesce(r.seq, 0), coalesce(r.read, c.number), c.number, {_REMOVED},
+coalesce(r.level, 'all'), r.muted_until, r.pinned
+"""
 _CONVERSATION = Columns(Conversation, "c")
 _ROOMS = f"""
 SELECT {_MINE}, m.role,
@@ -71,9 +76,12 @@ SELECT {_MINE}, m.role,
     ), ''),
     {_CONVERSATION}
 FROM unnest(%s::uuid[]) WITH ORDINALITY AS wanted(id, place)
-JOIN chat_conversation c ON c.id = wanted.id
-JOIN chat_readstate r ON r.conversation_id = c.id AND r.user_id = %s AND NOT r.gone
-JOIN chat_member m ON m.conversation_id = c.id AND m.user_id = r.user_id AND m.left_at IS NULL
+JOIN chat_conversation c ON c.id = wanted.id AND c.deleted_at IS NULL
+JOIN chat_member m ON m.conversation_id = coalesce(c.access_id, c.id)
+    AND m.user_id = %s AND m.left_at IS NULL
+LEFT JOIN chat_readstate r
+    ON r.conversation_id = c.id AND r.user_id = m.user_id AND NOT r.gone
+WHERE r.user_id IS NOT NULL OR c.access_id IS NOT NULL
 ORDER BY wanted.place
 """  # noqa: S608 - nothing but the names of columns
 

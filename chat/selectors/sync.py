@@ -23,12 +23,12 @@ SELECT m.user_id, (SELECT epoch FROM chat_installation),
     EXISTS (
         SELECT FROM chat_message WHERE conversation_id = c.id AND status = 'streaming'
     ),
-    CASE c.history WHEN 'joined' THEN m.joined_seq ELSE 0 END,
+    CASE WHEN c.history = 'joined' AND c.access_id IS NULL THEN m.joined_seq ELSE 0 END,
     {_CONVERSATION}
 FROM unnest(%s::uuid[], %s::uuid[]) AS asked(conversation_id, user_id)
-JOIN chat_member m ON m.conversation_id = asked.conversation_id
+JOIN chat_conversation c ON c.id = asked.conversation_id AND c.deleted_at IS NULL
+JOIN chat_member m ON m.conversation_id = coalesce(c.access_id, c.id)
     AND m.user_id = asked.user_id AND m.left_at IS NULL
-JOIN chat_conversation c ON c.id = m.conversation_id
 """  # noqa: S608 - nothing but the names of columns
 
 _MESSAGE = Columns(Message, "m")

@@ -23,6 +23,7 @@ MAX_MEMBERS_AT_ONCE = 100
 _MAX_DIRECT = 8
 # What a policy may leave to any role; the rest decides who comes in and what they see.
 _DESCRIBED = {"title", "topic_text", "avatar"}
+_OPENED = (Conversation.Kind.ASSISTANT, Conversation.Kind.GROUP, Conversation.Kind.FORUM)
 
 
 def create_conversation(
@@ -39,11 +40,11 @@ def create_conversation(
     """Open a conversation owned by `user`.
 
     `assistant` is a slug; a conversation of kind `assistant` gets the first active one if none is
-    named, a group or discussion may go without. `members` are other people's ids; `values` are
+    named, a group or forum may go without. `members` are other people's ids; `values` are
     those that `change_conversation` sets.
     Raises Invalid for an unknown assistant, model, kind or person, or for what only rooms have.
     """
-    if kind not in Conversation.Kind.values or kind == Conversation.Kind.DIRECT:
+    if kind not in _OPENED:
         raise Invalid("There is no such kind of conversation.", field="kind")
     if kind == Conversation.Kind.ASSISTANT and members:
         raise Invalid(
@@ -147,9 +148,9 @@ def change_conversation(*, user: User, conversation_id: UUID, **values: Any) -> 
     with changing(conversation_id) as change:
         member, conversation = change.member(user), change.conversation
         if values.keys() & _DESCRIBED:
-            require("describe", member, conversation)
+            require("describe", member, change.room)
         if values.keys() - _DESCRIBED:
-            require("govern", member, conversation)
+            require("govern", member, change.room)
             _require_room_of(conversation.kind, values)
         _set(change, values)
     return change.conversation
@@ -158,7 +159,7 @@ def change_conversation(*, user: User, conversation_id: UUID, **values: Any) -> 
 def archive_conversation(*, user: User, conversation_id: UUID) -> Conversation:
     """Let nothing more be said in a conversation. Raises NotFound or NotAllowed."""
     with changing(conversation_id) as change:
-        require("archive", change.member(user), change.conversation)
+        require("archive", change.member(user), change.room)
         if change.conversation.archived_at is None:
             _set(change, {"archived_at": timezone.now()})
     return change.conversation
@@ -167,14 +168,14 @@ def archive_conversation(*, user: User, conversation_id: UUID) -> Conversation:
 def unarchive_conversation(*, user: User, conversation_id: UUID) -> Conversation:
     """Let a conversation go on. Raises NotFound or NotAllowed."""
     with changing(conversation_id) as change:
-        require("archive", change.member(user), change.conversation)
+        require("archive", change.member(user), change.room)
         _set(change, {"archived_at": None})
     return change.conversation
 
 
-def require_open(conversation: Conversation) -> None:
+def require_open(change: Change) -> None:
     """Raise ReadOnly if nothing more may be said in a conversation."""
-    if conversation.archived_at is not None:
+    if change.is_archived:
         raise ReadOnly
 
 
@@ -216,5 +217,5 @@ def name_conversation(*, conversation_id: UUID, title: str) -> bool:
 def delete_conversation(*, user: User, conversation_id: UUID) -> None:
     """Delete a conversation and all that was said in it. Raises NotFound or NotAllowed."""
     with changing(conversation_id) as change:
-        require("delete", change.member(user), change.conversation)
+        require("delete", change.member(user), change.room)
         change.delete()

@@ -50,10 +50,10 @@ def require_not_banned(user: User, conversation: Conversation) -> None:
 
 
 def add_member(*, user: User, conversation_id: UUID, person: UUID) -> Member:
-    """Add a person to a group or discussion.
+    """Add a person to a group or forum.
 
     Raises NotFound, NotAllowed, Invalid for an unknown person or for a
-    conversation with an assistant or a direct one, Banned, Conflict if they are a member already.
+    conversation that nobody is added to, Banned, Conflict if they are a member already.
     """
     with changing(conversation_id) as change:
         require("add", change.member(user), change.conversation)

@@ -56,10 +56,10 @@ def send_message(
             raise NotFound
         if preconditions.sent_before:
             return _sent_before(change.conversation, user, client_id)
-        require_open(change.conversation)
-        require_role("send", preconditions.role, change.conversation)
+        require_open(change)
+        require_role("send", preconditions.role, change.room)
         if assistant is not None or change.conversation.kind == Conversation.Kind.ASSISTANT:
-            require_role("ask", preconditions.role, change.conversation)
+            require_role("ask", preconditions.role, change.room)
         return _say(
             change,
             user,
@@ -100,8 +100,8 @@ def edit_message(
             raise NotAllowed(
                 "Only its author may edit a message.", action="edit_others", needs="author"
             )
-        require("edit_own", member, change.conversation)
-        require_open(change.conversation)
+        require("edit_own", member, change.room)
+        require_open(change)
         if message.deleted_at is not None:
             raise Conflict("This message was deleted.")
         if change.conversation.kind != Conversation.Kind.ASSISTANT:
@@ -136,7 +136,7 @@ def delete_message(*, user: User, message_id: UUID) -> Message:
         member = change.member(user)
         message = readable_message(change, member, message_id)
         own = message.author_user_id == user.pk
-        require("delete_own" if own else "delete_others", member, change.conversation)
+        require("delete_own" if own else "delete_others", member, change.room)
         if message.deleted_at is not None:
             return message
         for reply in active_replies(message):

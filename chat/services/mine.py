@@ -11,8 +11,8 @@ from django.db import transaction
 from accounts.models import User
 from chat.feed import take_seqs
 from chat.models import Conversation, ReadState
-from chat.selectors.rooms import mine_states
-from core.errors import Invalid, NotFound
+from chat.selectors.rooms import mine_states, room_state
+from core.errors import Invalid
 from core.publishing import publish_on_commit, to_user
 from protocol.events import MineUpdated
 from protocol.states import MineState
@@ -68,6 +68,5 @@ def _change(
 
 def _mine(user: User, conversation_id: UUID) -> MineState:
     found = mine_states([user.pk], [conversation_id])
-    if not found:
-        raise NotFound
-    return found[0][1]
+    # What one may read without following it has nothing of one's own that could be changed.
+    return found[0][1] if found else room_state(user.pk, conversation_id).mine

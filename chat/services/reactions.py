@@ -39,7 +39,8 @@ CASE WHEN %(on)s AND NOT EXISTS (
 ) THEN pg_advisory_xact_lock(hashtextextended(m.id::text, 0)) END
 FROM chat_message m
 JOIN chat_conversation c ON c.id = m.conversation_id AND c.deleted_at IS NULL
-JOIN chat_member p ON p.conversation_id = c.id AND p.user_id = %(user)s AND p.left_at IS NULL
+JOIN chat_member p ON p.conversation_id = coalesce(c.access_id, c.id)
+    AND p.user_id = %(user)s AND p.left_at IS NULL
 LEFT JOIN chat_tally t ON t.message_id = m.id
 WHERE m.id = %(message)s
 """

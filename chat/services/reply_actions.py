@@ -117,8 +117,8 @@ def _reply(
     if message.role != Message.Role.ASSISTANT:
         raise Invalid(otherwise, field="message")
     if asks:
-        require("ask", member, change.conversation)
-        if change.conversation.archived_at is not None:
+        require("ask", member, change.room)
+        if change.is_archived:
             raise ReadOnly
     return message
 
@@ -148,7 +148,7 @@ def _parent_of(reply: Message) -> Message:
 
 def _present_assistant(change: Change, reply: Message) -> Assistant:
     present = Member.objects.present().filter(
-        conversation=change.conversation, assistant=reply.author_assistant
+        conversation=change.conversation.members_of, assistant=reply.author_assistant
     )
     assistant = Assistant.objects.active().filter(memberships__in=present).first()
     if assistant is None:

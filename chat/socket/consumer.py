@@ -203,9 +203,13 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         self.push(message)
 
     async def membership_ended(self, event: dict[str, Any]) -> None:
-        """Stop following a conversation that the person is not in any more, and say so."""
+        """Stop following a conversation that the person is not in any more, and say so.
+
+        With it go the topics and threads in it.
+        """
         roster().left(self.user.pk, event["conversation"])
-        await self.unfollow(UUID(hex=event["conversation"]))
+        for left in self.subscriptions.left(event["conversation"]):
+            await self.unfollow(UUID(hex=left))
         self._connection.put_event(event)
 
     async def session_revoked(self, event: dict[str, Any]) -> None:

@@ -111,6 +111,8 @@ async def subscribe(socket: Socket, command: Subscribe) -> None:
     await socket.follow(conversation_id)
     try:
         changes = await _changes(socket.user, conversation_id, command.since)
+        if socket.subscriptions.was_left(changes):
+            raise NotFound
     except BaseException:
         await socket.unfollow(conversation_id)
         raise

@@ -53,6 +53,10 @@ class Subscriptions:
         self._ids: set[str] = set()
         self._held: dict[str, list[dict[str, Any]]] = {}
         self._known: dict[str, _Known] = {}
+        # Of topics and threads, whose members may follow them.
+        self._rooms: dict[str, str] = {}
+        # What was left while something was held back, of which its room is not known yet.
+        self._left: set[str] = set()
 
     def __contains__(self, conversation: str) -> bool:
         return conversation in self._ids
@@ -73,15 +77,33 @@ class Subscriptions:
     def release(self, changes: Changes) -> tuple[list[dict[str, Any]], bool]:
         """Stop keeping: the events that `changes` does not contain, and whether some were lost."""
         conversation = changes.conversation.id.hex
+        room = changes.conversation.members_of.hex
+        if room != conversation:
+            self._rooms[conversation] = room
         known = self._known[conversation] = _Known(changes)
         held = self._held.pop(conversation, [])
+        if not self._held:
+            self._left.clear()
         news = [event for event in held if not known.contains(event)]
         return news, len(held) >= _MAX_HELD
+
+    def left(self, room: str) -> list[str]:
+        """What is not to be followed any more by one who left a room: it, and all inside of it."""
+        if self._held:
+            self._left.add(room)
+        return [room, *(inner for inner, its_room in self._rooms.items() if its_room == room)]
+
+    def was_left(self, changes: Changes) -> bool:
+        """Say whether its room was left while it was held back."""
+        return changes.conversation.members_of.hex in self._left
 
     def forget(self, conversation: str) -> bool:
         """Follow it no more; False if it was not followed."""
         self._held.pop(conversation, None)
         self._known.pop(conversation, None)
+        self._rooms.pop(conversation, None)
+        if not self._held:
+            self._left.clear()
         if conversation not in self._ids:
             return False
         self._ids.discard(conversation)

@@ -61,6 +61,9 @@ export class Room {
   state: ConversationState = {
     id: ROOM,
     kind: "group",
+    parent: null,
+    root: null,
+    members_of: ROOM,
     title: "",
     topic_text: "",
     avatar: "",

@@ -28,6 +28,9 @@ export function aRoom(id: string): RoomState {
   return {
     id,
     kind: "group",
+    parent: null,
+    root: null,
+    members_of: id,
     title: "",
     topic_text: "",
     avatar: "",

@@ -127,7 +127,11 @@ export interface components {
             /** Format: uuid */
             id: string;
             /** @enum {string} */
-            kind: "assistant" | "direct" | "group" | "discussion";
+            kind: "assistant" | "direct" | "group" | "forum" | "discussion" | "thread";
+            parent: string | null;
+            root: string | null;
+            /** Format: uuid */
+            members_of: string;
             title: string;
             topic_text: string;
             avatar: string;
@@ -756,7 +760,11 @@ export interface components {
             /** Format: uuid */
             id: string;
             /** @enum {string} */
-            kind: "assistant" | "direct" | "group" | "discussion";
+            kind: "assistant" | "direct" | "group" | "forum" | "discussion" | "thread";
+            parent: string | null;
+            root: string | null;
+            /** Format: uuid */
+            members_of: string;
             title: string;
             topic_text: string;
             avatar: string;

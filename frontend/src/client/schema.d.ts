@@ -983,6 +983,15 @@ export interface components {
             id: string;
             /** Kind */
             kind: components["schemas"]["KindEnum"];
+            /** Parent */
+            parent: string | null;
+            /** Root */
+            root: string | null;
+            /**
+             * Members Of
+             * Format: uuid
+             */
+            members_of: string;
             /** Title */
             title: string;
             /** Topic Text */
@@ -1143,7 +1152,7 @@ export interface components {
             for_one: boolean;
         };
         /** @enum {string} */
-        KindEnum: "assistant" | "direct" | "group" | "discussion";
+        KindEnum: "assistant" | "direct" | "group" | "forum" | "discussion" | "thread";
         /** @enum {string} */
         LevelEnum: "all" | "mentions" | "none";
         /**
@@ -1991,6 +2000,15 @@ export interface components {
             id: string;
             /** Kind */
             kind: components["schemas"]["KindEnum"];
+            /** Parent */
+            parent: string | null;
+            /** Root */
+            root: string | null;
+            /**
+             * Members Of
+             * Format: uuid
+             */
+            members_of: string;
             /** Title */
             title: string;
             /** Topic Text */

@@ -47,6 +47,24 @@ async def test_a_removed_member_stops_receiving_at_once(
         assert again["code"] == "not_found"
 
 
+async def test_who_is_removed_from_a_room_hears_no_more_of_what_is_inside_of_it(
+    alice: User, bob: User, group: Conversation, token_for: Token
+) -> None:
+    inside = Conversation(kind="thread", parent=group, access_id=group.pk)
+    await in_thread(inside.save)
+    member = await in_thread(Member.objects.get, conversation=group, user=bob)
+    said = {"user": alice, "conversation_id": inside.pk}
+    async with Socket(await in_thread(token_for, bob)) as socket:
+        await socket.command("subscribe", conversation=key(inside))
+        await in_thread(send_message, **said, client_id="1", content="heard")
+        await socket.until("message.created")
+        await in_thread(remove_member, user=alice, conversation_id=group.pk, member_id=member.pk)
+        await socket.until("member.left")
+        await in_thread(send_message, **said, client_id="2", content="secret")
+        await socket.command("ping")
+        assert "secret" not in str(socket.seen)
+
+
 async def test_a_deactivation_lost_in_a_gap_is_found_out(alice: User, token_for: Token) -> None:
     async with Socket(await in_thread(token_for, alice)) as socket:
         await socket.until("hello")

@@ -16,11 +16,14 @@ Event = dict[str, Any]
 
 
 def changes(
-    seq: int = 10, snapshots: list[Snapshot] | None = None, readable_after: int = 0
+    seq: int = 10,
+    snapshots: list[Snapshot] | None = None,
+    readable_after: int = 0,
+    members_of: UUID = ROOM,
 ) -> Changes:
     """The answer to a subscription to the room."""
     return Changes.model_construct(
-        conversation=ConversationState.model_construct(id=ROOM),
+        conversation=ConversationState.model_construct(id=ROOM, members_of=members_of),
         seq=seq,
         readable_after=readable_after,
         snapshots=snapshots or [],
@@ -201,3 +204,23 @@ def test_what_one_may_not_read_is_not_passed_on_when_it_changes() -> None:
     edited = {"kind": "message.updated", "conversation": ROOM.hex, "seq": 11}
     assert not following.is_news(ROOM.hex, {**edited, "place": 5})
     assert following.is_news(ROOM.hex, {**edited, "place": 6})
+
+
+def test_who_leaves_a_room_follows_nothing_inside_of_it() -> None:
+    forum = uuid4()
+    following = subscribed(changes(members_of=forum))
+    assert following.left(uuid4().hex) != [ROOM.hex]
+    assert following.left(forum.hex) == [forum.hex, ROOM.hex]
+    following.forget(ROOM.hex)
+    assert following.left(forum.hex) == [forum.hex]
+
+
+def test_a_room_that_was_left_while_something_in_it_was_read_is_remembered_until_then() -> None:
+    forum = uuid4()
+    following = Subscriptions()
+    following.hold(ROOM.hex)
+    following.left(forum.hex)
+    assert following.was_left(changes(members_of=forum))
+    assert not following.was_left(changes())
+    following.forget(ROOM.hex)
+    assert not following.was_left(changes(members_of=forum))
