@@ -49,11 +49,6 @@ SELECT person FROM unnest(%(people)s::uuid[]) AS person WHERE NOT EXISTS (
 )
 """
 
-_WROTE = """
-UPDATE chat_readstate SET read = %(number)s
-WHERE user_id = %(user)s AND conversation_id = %(conversation)s AND read < %(number)s
-"""
-
 
 def take_seqs(people: Iterable[UUID]) -> dict[UUID, int]:
     """Take the next seq of each person's feed, and keep it locked until the transaction ends."""
@@ -104,9 +99,3 @@ def begin_following(conversation: UUID, people: Sequence[UUID]) -> list[Publicat
         cursor.execute(_NOT_READING, values)
         new = [row[0] for row in cursor.fetchall()]
     return begin_reading(conversation, new) if new else []
-
-
-def wrote(conversation: UUID, person: UUID, number: int) -> None:
-    """Move a person's read mark to what they wrote. Their room is touched anyway: no seq."""
-    with connection.cursor() as cursor:
-        cursor.execute(_WROTE, {"conversation": conversation, "user": person, "number": number})

@@ -34,13 +34,11 @@ class Lists:
             self._removed.append(removed.number)
 
     def finish(self) -> list[Publication]:
-        """Move the feeds and read marks that the change moves, and refresh lists on commit.
+        """Move the feeds that the change moves, and refresh lists on commit.
 
         In the conversation's change, once its row is saved. Returns what to tell people.
         """
         publications: list[Publication] = []
-        for person, number in self.wrote.items():
-            feed.wrote(self._conversation.pk, person, number)
         if self._conversation.access_id is not None:
             # Whoever writes in a topic or thread follows it from then on.
             publications += feed.begin_following(self._conversation.pk, list(self.wrote))
