@@ -23,3 +23,10 @@ class InvitationInvalid(ChatireError):
 
     code = ErrorCode.INVITATION_INVALID
     default_message = "This invitation is not valid, or not any more."
+
+
+class TooManyLinks(ChatireError):
+    """This person has made as many links within an hour as anyone may."""
+
+    code = ErrorCode.THROTTLED
+    default_message = "You have made many links in the last hour. Wait, or use one of them."

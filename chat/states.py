@@ -36,7 +36,9 @@ def author_state(message: Message) -> AuthorState | None:
     """Return who wrote a message, or None if they are gone."""
     if message.author_user is not None:
         user = message.author_user
-        return AuthorState(type="user", id=user.pk, name=user.name, avatar="")
+        return AuthorState(
+            type="user", id=user.pk, name=user.name, avatar="", is_guest=user.is_guest
+        )
     if message.author_assistant is not None:
         assistant = message.author_assistant
         return AuthorState(

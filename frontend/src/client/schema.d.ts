@@ -865,6 +865,11 @@ export interface components {
             name: string;
             /** Avatar */
             avatar: string;
+            /**
+             * Is Guest
+             * @default false
+             */
+            is_guest?: boolean;
         };
         /**
          * BanBody
@@ -937,6 +942,8 @@ export interface components {
             number: number;
             /** Readable After */
             readable_after: number;
+            /** Joined Seq */
+            joined_seq: number;
             /** People */
             people: number;
         };
@@ -3269,6 +3276,14 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
