@@ -12,6 +12,7 @@ from accounts.models import User
 from chat.models import (
     Assistant,
     Conversation,
+    Group,
     Invitation,
     JoinRequest,
     Member,
@@ -40,6 +41,16 @@ class AssistantAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic 
     prepopulated_fields: ClassVar = {"slug": ["name"]}
     # Django 5.2 warns of the scheme it will assume from 6.0 on.
     formfield_overrides: ClassVar = {models.URLField: {"assume_scheme": "https"}}
+
+
+@admin.register(Group)
+class GroupAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+    """Groups of people, who are named by one word."""
+
+    list_display = ("name", "slug")
+    search_fields = ("name", "slug")
+    prepopulated_fields: ClassVar = {"slug": ["name"]}
+    autocomplete_fields = ("people",)
 
 
 class MemberInline(admin.TabularInline):  # type: ignore[type-arg]

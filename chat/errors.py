@@ -25,8 +25,8 @@ class InvitationInvalid(ChatireError):
     default_message = "This invitation is not valid, or not any more."
 
 
-class TooManyLinks(ChatireError):
-    """This person has made as many links within an hour as anyone may."""
+class TooManyMentions(ChatireError):
+    """A message names more than it may."""
 
-    code = ErrorCode.THROTTLED
-    default_message = "You have made many links in the last hour. Wait, or use one of them."
+    code = ErrorCode.TOO_MANY_MENTIONS
+    default_message = "This message names too many."

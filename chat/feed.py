@@ -4,7 +4,7 @@ Whoever holds a conversation's lock may take feeds, never the other way round; s
 together, in the order of their people's ids.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -23,8 +23,9 @@ RETURNING user_id, seq
 
 _BEGIN = """
 INSERT INTO chat_readstate (user_id, conversation_id, read, level, gone, seq)
-SELECT person, c.id, c.number, 'all', FALSE, taken.seq
-FROM unnest(%s::uuid[], %s::bigint[]) AS taken(person, seq), chat_conversation c
+SELECT person, c.id, coalesce(taken.read, c.number), 'all', FALSE, taken.seq
+FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[]) AS taken(person, seq, read),
+    chat_conversation c
 WHERE c.id = %s
 ON CONFLICT (user_id, conversation_id)
 DO UPDATE SET read = excluded.read, gone = FALSE, seq = excluded.seq
@@ -49,6 +50,11 @@ SELECT person FROM unnest(%(people)s::uuid[]) AS person WHERE NOT EXISTS (
 )
 """
 
+_WROTE = """
+UPDATE chat_readstate SET read = %(number)s
+WHERE user_id = %(user)s AND conversation_id = %(conversation)s AND read < %(number)s
+"""
+
 
 def take_seqs(people: Iterable[UUID]) -> dict[UUID, int]:
     """Take the next seq of each person's feed, and keep it locked until the transaction ends."""
@@ -57,14 +63,18 @@ def take_seqs(people: Iterable[UUID]) -> dict[UUID, int]:
         return dict(cursor.fetchall())
 
 
-def begin_reading(conversation: UUID, people: Sequence[UUID]) -> list[Publication]:
+def begin_reading(
+    conversation: UUID, people: Sequence[UUID], read: Mapping[UUID, int] | None = None
+) -> list[Publication]:
     """Give these people a read mark at the conversation's end: nothing before it is unread.
 
+    `read` are the marks of those who begin elsewhere.
     In the conversation's change, once its row is saved. Returns what to tell them.
     """
     seqs = take_seqs(people)
     with connection.cursor() as cursor:
-        cursor.execute(_BEGIN, [list(seqs), list(seqs.values()), conversation])
+        marks = [(read or {}).get(person) for person in seqs]
+        cursor.execute(_BEGIN, [list(seqs), list(seqs.values()), marks, conversation])
     mine = dict(mine_states(people, [conversation]))
     return [
         to_user(person, MineUpdated(seq=seq, mine=[mine[person]], gone=[]))
@@ -92,10 +102,16 @@ def end_reading(conversation: UUID, people: Sequence[UUID]) -> list[Publication]
     ]
 
 
-def begin_following(conversation: UUID, people: Sequence[UUID]) -> list[Publication]:
-    """`begin_reading` for those who do not follow a topic or thread yet."""
-    values: dict[str, Any] = {"people": list(people), "conversation": conversation}
+def begin_following(conversation: UUID, read: Mapping[UUID, int]) -> list[Publication]:
+    """`begin_reading`, from these marks, for those who do not follow a topic or thread yet."""
+    values: dict[str, Any] = {"people": list(read), "conversation": conversation}
     with connection.cursor() as cursor:
         cursor.execute(_NOT_READING, values)
         new = [row[0] for row in cursor.fetchall()]
-    return begin_reading(conversation, new) if new else []
+    return begin_reading(conversation, new, read) if new else []
+
+
+def wrote(conversation: UUID, person: UUID, number: int) -> None:
+    """Move a person's read mark to what they wrote. Their room is touched anyway: no seq."""
+    with connection.cursor() as cursor:
+        cursor.execute(_WROTE, {"conversation": conversation, "user": person, "number": number})

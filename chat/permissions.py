@@ -32,6 +32,8 @@ ACTIONS: Final[dict[str, Rule]] = {
     "send": Rule(Role.GUEST, by_policy=True),
     "ask": Rule(Role.MEMBER, by_policy=True),  # an assistant
     "edit_own": Rule(Role.GUEST),
+    # Members too in a room of up to FEW people, unless its policy says who.
+    "mention_all": Rule(Role.MODERATOR, by_policy=True),
     "delete_own": Rule(Role.GUEST),
     "delete_others": Rule(Role.MODERATOR),
     "add": Rule(Role.MEMBER, by_policy=True),  # a person, by name
@@ -53,11 +55,16 @@ ACTIONS: Final[dict[str, Rule]] = {
 }
 
 
+FEW: Final = 20
+
+
 def least_role(action: str, conversation: Conversation) -> str:
     """Return the least role that may do this here."""
     rule = ACTIONS[action]
     if rule.by_policy and conversation.policy.get(action) in RANKS:
         return str(conversation.policy[action])
+    if action == "mention_all" and conversation.people <= FEW:
+        return Role.MEMBER
     return str(rule.least)
 
 

@@ -7,6 +7,7 @@ from protocol.states import (
     AuthorState,
     ConversationState,
     MemberState,
+    MentionState,
     MessageState,
     PersonState,
     UsageState,
@@ -36,9 +37,7 @@ def author_state(message: Message) -> AuthorState | None:
     """Return who wrote a message, or None if they are gone."""
     if message.author_user is not None:
         user = message.author_user
-        return AuthorState(
-            type="user", id=user.pk, name=user.name, avatar="", is_guest=user.is_guest
-        )
+        return AuthorState(type="user", id=user.pk, name=user.name, avatar="")
     if message.author_assistant is not None:
         assistant = message.author_assistant
         return AuthorState(
@@ -80,6 +79,7 @@ def message_state(message: Message) -> MessageState:
         edited_at=message.edited_at,
         deleted_at=message.deleted_at,
         number=message.number,
+        mentions=[] if gone else [MentionState(**one) for one in message.mentions],
     )
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 from uuid import UUID
 
 import structlog
@@ -30,12 +30,26 @@ logger = structlog.get_logger(__name__)
 INTERVAL = 1.0  # seconds between two touches of one conversation
 
 
+class Naming(TypedDict):
+    """Whom a message names as of a conversation's `seq`; people in hex, never its author."""
+
+    seq: int
+    all: bool
+    people: list[str]
+    by: str | None
+
+
+def names(naming: Naming, person: str) -> bool:
+    """Say whether a person, in hex, is named."""
+    return person != naming["by"] and (naming["all"] or person in naming["people"])
+
+
 @dataclass(slots=True)
 class Touch:
     """A conversation that moved, as it is with this `seq`.
 
-    `removed` are the numbers of deleted messages, `read` the marks of those who wrote, by the hex
-    form of their ids.
+    `removed` are the numbers of deleted messages, `named` is whom messages name, by their numbers
+    as text, `read` the marks of those who wrote, by the hex form of their ids.
     """
 
     conversation: str = ""
@@ -46,6 +60,7 @@ class Touch:
     preview: str | None = field(default="", repr=False)
     removed: list[int] = field(default_factory=list)
     read: dict[str, int] = field(default_factory=dict)
+    named: dict[str, Naming] = field(default_factory=dict)
 
     def merged(self, other: "Touch") -> "Touch":
         """Return both as one, whichever came first."""
@@ -53,6 +68,10 @@ class Touch:
         read = dict(older.read)
         for person, number in newer.read.items():
             read[person] = max(number, read.get(person, 0))
+        named = {**older.named, **newer.named}
+        for key, naming in older.named.items():
+            if naming["seq"] > named[key]["seq"]:
+                named[key] = naming
         return Touch(
             conversation=newer.conversation,
             seq=newer.seq,
@@ -61,6 +80,7 @@ class Touch:
             title=newer.title,
             preview=older.preview if newer.preview is None else newer.preview,
             removed=older.removed + newer.removed,
+            named=named,
             read=read,
         )
 
@@ -74,6 +94,7 @@ def touch_on_commit(
     *,
     preview: str | None,
     removed: list[int],
+    named: dict[str, Naming],
     wrote: dict[UUID, int],
 ) -> None:
     """Tell every member's lists, once the change is committed, what it was about."""
@@ -85,6 +106,7 @@ def touch_on_commit(
         title=conversation.title,
         preview=None if preview is None else preview[:PREVIEW],
         removed=removed,
+        named=named,
         read={person.hex: number for person, number in wrote.items()},
     )
     transaction.on_commit(lambda: _touch(touch), robust=True)

@@ -19,7 +19,6 @@ from core.commits import after_commit
 from core.metrics import EVENTS, STATEMENTS
 from protocol.events import (
     ConversationDeleted,
-    ConversationUpdated,
     MemberLeft,
     MessageUpdated,
     MineUpdated,
@@ -52,17 +51,10 @@ class Publication:
     message: dict[str, Any] = field(repr=False)
 
 
-def to_conversation(event: Event, *, place: int | None = None) -> Publication:
-    """Address an event to everyone who follows its conversation.
-
-    `place` is the `created_seq` of a message that it is about, unless it says so itself: it is
-    not for those who may read only what came after them.
-    """
+def to_conversation(event: Event) -> Publication:
+    """Address an event to everyone who follows its conversation."""
     conversation: UUID = event.conversation  # type: ignore[attr-defined]
-    message = _push(event)
-    if place is not None:
-        message["place"] = place
-    return Publication(conversation_group(conversation), message)
+    return Publication(conversation_group(conversation), _push(event))
 
 
 def to_user(user_id: UUID, event: Event) -> Publication:
@@ -115,10 +107,8 @@ def _push(event: Event) -> dict[str, Any]:
         message["joined"] = [mine.conversation.hex for mine in event.mine]
         message["gone"] = [conversation.hex for conversation in event.gone]
     if isinstance(event, MessageUpdated):
+        # Not for those who may read only what came after them.
         message["place"] = event.message.created_seq
-    if isinstance(event, ConversationUpdated):
-        # From where newcomers may read may have changed.
-        message["history"] = event.state.history
     if isinstance(event, ReplyDelta):
         message["message"] = event.message.hex
         message["attempt"] = event.attempt

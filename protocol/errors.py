@@ -56,6 +56,11 @@ class ErrorCode(StrEnum):
         409,
         "a message has as many kinds as it may; `details.most` is how many",
     )
+    TOO_MANY_MENTIONS = (
+        "too_many_mentions",
+        409,
+        "a message names as many as it may; `details.most` is how many",
+    )
     READ_ONLY = "read_only", 409, "the conversation is archived"
     NOT_A_GUEST = "not_a_guest", 409, "there is an account already"
     IS_A_GUEST = "is_a_guest", 409, "guests have no password"

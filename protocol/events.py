@@ -12,6 +12,7 @@ from protocol.limits import (
     HEARTBEAT_SECONDS,
     MAX_CONTENT,
     MAX_FRAME_BYTES,
+    MAX_MENTIONS,
     MAX_REACTIONS,
     MAX_SUBSCRIPTIONS,
     MAX_WAITING_COMMANDS,
@@ -51,6 +52,10 @@ class Limits(Told):
     reactions: int = Field(
         default=MAX_REACTIONS,
         description="kinds of reactions under one message; beyond: `too_many_reactions`",
+    )
+    mentions: int = Field(
+        default=MAX_MENTIONS,
+        description="mentions in one message; beyond: `too_many_mentions`",
     )
     frames_per_second: float = Field(
         default=FRAMES_PER_SECOND,

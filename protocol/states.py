@@ -36,7 +36,6 @@ class AuthorState(Frame):
     id: UUID
     name: str
     avatar: str
-    is_guest: bool = False
 
 
 class UsageState(Frame):
@@ -45,6 +44,29 @@ class UsageState(Frame):
     input_tokens: int
     output_tokens: int
     estimated: bool
+
+
+class MentionState(Frame):
+    """Whom a message names, and where: `start` and `length` count code points of `content`.
+
+    `id` is null for everyone (`all`).
+    """
+
+    type: Literal["user", "assistant", "group", "all"]
+    id: UUID | None
+    start: int
+    length: int
+
+
+class MentionableState(Frame):
+    """Whom one may name by `@` and `handle`; `people` is how many that are, of more than one."""
+
+    type: Literal["user", "assistant", "group", "all"]
+    id: UUID | None
+    handle: str
+    name: str
+    avatar: str
+    people: int | None
 
 
 class MessageState(Frame):
@@ -76,6 +98,7 @@ class MessageState(Frame):
     deleted_at: datetime | None
     # Its place among what can be read; null while a reply is being made.
     number: int | None
+    mentions: list[MentionState]
 
 
 class MemberState(Frame):
@@ -126,6 +149,8 @@ class MineState(Frame):
     `removed` are the numbers after `read` of messages that were deleted by the time that the
     conversation had `number`; `unread` is what then remains: number - read - those removed. From
     there on a client counts by itself, with the `number` and the `removed` of touches.
+    `named` are the numbers after `read` of messages that name one, the newest 100, as of the
+    conversation's seq `as_of`; from there on by the `named` of touches.
     """
 
     conversation: UUID
@@ -134,6 +159,9 @@ class MineState(Frame):
     number: int
     removed: list[int]
     unread: int
+    named: list[int]
+    mentions: int
+    as_of: int
     level: Level
     muted_until: datetime | None
     pinned: int | None
@@ -147,6 +175,14 @@ class RoomState(ConversationState):
     role: Role
     preview: str
     mine: MineState
+
+
+class NamedTouch(Frame):
+    """Whether the message of this number names one, as of the conversation's `seq`."""
+
+    number: int
+    seq: int
+    you: bool
 
 
 class RoomTouch(Frame):
@@ -163,6 +199,8 @@ class RoomTouch(Frame):
     title: str
     preview: str | None
     removed: list[int]
+    # Of messages that name somebody, or name others since they were edited.
+    named: list[NamedTouch]
     read: int | None
 
 
@@ -253,8 +291,6 @@ class Changes(Frame):
     number: int
     # Messages whose `created_seq` is not beyond it are not for this person to read.
     readable_after: int
-    # The seq one joined with: that, while the history is `joined`. 0 inside of another one.
-    joined_seq: int
     # Persons present. Beyond LARGE_ROOM only managers, assistants and oneself are in `members`.
     people: int
 
@@ -286,6 +322,8 @@ class PersonChanges(Frame):
     gone: list[UUID]
     # In how many conversations something is unread.
     unread_rooms: int
+    # How many unread messages name one, in all of them.
+    mentions: int
     notifications: InboxState
     # Whom one may talk to; only in the first answer of a first load.
     assistants: list[AssistantState]

@@ -5,7 +5,7 @@ publish it whole after the commit. A message that can be read from now on gets t
 next `number`. Nothing else touches either.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,7 @@ from django.utils import timezone
 from accounts.models import User
 from chat.change.events import changed_event, created_event, member_left
 from chat.change.lists import Lists
-from chat.models import Conversation, Member, Message, MessageQuerySet, Tally
+from chat.models import Conversation, CurrentTransaction, Member, Message, MessageQuerySet, Tally
 from core.columns import Columns
 from core.errors import NotFound
 from core.jobs import enqueue_named
@@ -35,19 +35,6 @@ SELECT {_CONVERSATION}, {_ROOM} FROM chat_conversation c
 LEFT JOIN chat_conversation r ON r.id = c.access_id
 WHERE c.id = %s FOR UPDATE OF c
 """  # noqa: S608 - nothing but the names of columns
-# Of the conversation's row, what every change may move; with it, the read marks of those who wrote,
-# whose rooms are touched anyway: they take no seq of their feeds.
-_COUNTED = ("id", "seq", "changed_seq", "number", "people", "active_at")
-_COUNT = """
-WITH marks AS (
-    UPDATE chat_readstate r SET read = wrote.number
-    FROM unnest(%(writers)s::uuid[], %(numbers)s::bigint[]) AS wrote(person, number)
-    WHERE r.user_id = wrote.person AND r.conversation_id = %(id)s AND r.read < wrote.number
-)
-UPDATE chat_conversation SET seq = %(seq)s, changed_seq = %(changed_seq)s, number = %(number)s,
-    people = %(people)s, active_at = %(active_at)s, touched = pg_current_xact_id()
-WHERE id = %(id)s
-"""
 
 
 class Change:
@@ -177,6 +164,10 @@ class Change:
             self._active = True
         self._lists.touch(said=said, removed=removed)
 
+    def named(self, message: Message, people: Iterable[UUID], *, everyone: bool) -> None:
+        """Tell lists whom a message names as it is now; nobody, if it was reworded so."""
+        self._lists.named(message, people, everyone=everyone)
+
     def delete(self) -> None:
         """Delete the conversation with everything in it, and tell everyone who was in it.
 
@@ -234,14 +225,11 @@ class Change:
             return
         if self._active:
             conversation.active_at = timezone.now()
-        if self._fields:
-            values = {name: getattr(conversation, name) for name in self._fields}
-            Conversation.objects.filter(pk=conversation.pk).update(**values)
-        counted: dict[str, Any] = {name: getattr(conversation, name) for name in _COUNTED}
-        wrote = self._lists.wrote
-        counted |= {"writers": list(wrote), "numbers": list(wrote.values())}
-        with connection.cursor() as cursor:
-            cursor.execute(_COUNT, counted)
+            self._fields.add("active_at")
+        fields = self._fields | {"seq", "changed_seq", "number", "people"}
+        Conversation.objects.filter(pk=conversation.pk).update(
+            touched=CurrentTransaction(), **{name: getattr(conversation, name) for name in fields}
+        )
         self._publications += self._lists.finish()
 
 

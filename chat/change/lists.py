@@ -1,5 +1,6 @@
 """What a change means for its people's lists: who has it in theirs, and what theirs show."""
 
+from collections.abc import Iterable
 from uuid import UUID
 
 from django.db.models import Max
@@ -7,7 +8,7 @@ from django.db.models.functions import Left
 
 from chat import feed
 from chat.models import Conversation, Member, Message
-from chat.unread import touch_on_commit
+from chat.unread import Naming, touch_on_commit
 from core.publishing import Publication
 from protocol.limits import PREVIEW
 
@@ -22,28 +23,50 @@ class Lists:
         self.wrote: dict[UUID, int] = {}
         self.touched = False
         self._conversation = conversation
-        self._first_seq = conversation.seq
         self._preview: str | None = None
         self._removed: list[int] = []
+        self._named: dict[str, Naming] = {}
 
     def touch(self, *, said: Message | None, removed: Message | None) -> None:
         """Have the lists refreshed, for what was `said` or `removed` if that is why."""
         self.touched = True
-        newest = said is not None and said.number == self._conversation.number
-        if said is not None and newest and said.content and self._may_be_told(said):
+        if said is not None and said.content and said.number == self._conversation.number:
             self._preview = said.content
         if removed is not None and removed.number is not None:
             self._removed.append(removed.number)
 
+    def named(self, message: Message, people: Iterable[UUID], *, everyone: bool) -> None:
+        """Have it told whom a message names as it is now."""
+        author = message.author_user_id
+        self._named[str(message.number)] = Naming(
+            seq=message.seq,
+            all=everyone,
+            people=[person.hex for person in people],
+            by=None if author is None else author.hex,
+        )
+
+    def _named_at(self) -> dict[str, int]:
+        """Of who is named, what comes before that."""
+        return {
+            person: int(number) - 1
+            for number, naming in self._named.items()
+            for person in naming["people"]
+        }
+
     def finish(self) -> list[Publication]:
-        """Move the feeds that the change moves, and refresh lists on commit.
+        """Move the feeds and read marks that the change moves, and refresh lists on commit.
 
         In the conversation's change, once its row is saved. Returns what to tell people.
         """
         publications: list[Publication] = []
+        for person, number in self.wrote.items():
+            feed.wrote(self._conversation.pk, person, number)
         if self._conversation.access_id is not None:
-            # Whoever writes in a topic or thread follows it from then on.
-            publications += feed.begin_following(self._conversation.pk, list(self.wrote))
+            # Whoever writes in a topic or thread, or is named there, follows it from then on.
+            from_there = {UUID(hex=one): mark for one, mark in self._named_at().items()}
+            publications += feed.begin_following(
+                self._conversation.pk, {**from_there, **self.wrote}
+            )
         if self.joined:
             publications += feed.begin_reading(self._conversation.pk, self.joined)
         if self.left:
@@ -53,20 +76,10 @@ class Lists:
                 self._conversation,
                 preview=self._newest_said() if self._preview is None else self._preview,
                 removed=self._removed,
+                named=self._named,
                 wrote=self.wrote,
             )
         return publications
-
-    def _may_be_told(self, said: Message) -> bool:
-        """Say whether everyone may read this; not a reply that is older than a newcomer."""
-        if self._conversation.history != Conversation.History.JOINED:
-            return True
-        return said.created_seq > self._first_seq or said.created_seq > self._newest_member()
-
-    def _newest_member(self) -> int:
-        """The seq that the last of those who are there joined with."""
-        present = Member.objects.present().people().filter(conversation=self._conversation)
-        return present.aggregate(last=Max("joined_seq"))["last"] or 0
 
     def _newest_said(self) -> str | None:
         """What lists show of the conversation; None if that is nothing new.
@@ -77,5 +90,7 @@ class Lists:
         if self._conversation.history == Conversation.History.JOINED:
             if not self._removed:
                 return None
-            newest = newest.filter(created_seq__gt=self._newest_member())
+            present = Member.objects.present().people().filter(conversation=self._conversation)
+            last = present.aggregate(last=Max("joined_seq"))["last"] or 0
+            newest = newest.filter(created_seq__gt=last)
         return newest.values_list(Left("content", PREVIEW), flat=True).first() or ""

@@ -15,6 +15,7 @@ from chat.models.joining import (
     SanctionQuerySet,
 )
 from chat.models.members import Member, MemberQuerySet
+from chat.models.mentions import Group, Mention
 from chat.models.messages import Message, MessageQuerySet, ReplyChunk
 from chat.models.reactions import Reaction, Tally
 from chat.models.reading import Feed, ReadState
@@ -27,12 +28,14 @@ __all__ = [
     "ConversationQuerySet",
     "CurrentTransaction",
     "Feed",
+    "Group",
     "Installation",
     "Invitation",
     "InvitationQuerySet",
     "JoinRequest",
     "Member",
     "MemberQuerySet",
+    "Mention",
     "Message",
     "MessageQuerySet",
     "Reaction",

@@ -104,6 +104,9 @@ class Message(IdentifiedRow):
     seq = models.BigIntegerField()
     # Its place among what can be read, given once and never taken back.
     number = models.BigIntegerField(null=True, blank=True)
+    # Whom it names: `[{type, id, start, length}]`, in characters of `content`.
+    mentions = models.JSONField(default=list, db_default=[], blank=True)
+    mentions_all = models.BooleanField(default=False, db_default=False)
 
     objects = MessageQuerySet.as_manager()
 
@@ -140,6 +143,11 @@ class Message(IdentifiedRow):
                 fields=["conversation", "number"],
                 name="message_deleted",
                 condition=Q(deleted_at__isnull=False, number__isnull=False),
+            ),
+            models.Index(
+                fields=["conversation", "number"],
+                name="message_names_all",
+                condition=Q(mentions_all=True),
             ),
         ]
 

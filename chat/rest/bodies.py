@@ -30,6 +30,7 @@ from protocol.frames import Body
 from protocol.states import (
     AssistantState,
     MemberState,
+    MentionableState,
     MessageState,
     OwnTallyState,
     PersonState,
@@ -378,3 +379,42 @@ class MessagePageBody(Body):
     tallies: list[OwnTallyState]
     more_before: bool
     more_after: bool
+
+
+class MentionableQuery(Body):
+    """Whom one begins to name."""
+
+    q: Annotated[str, Field(max_length=80), STORABLE] = Field(
+        default="", description="The beginning of a user name, a name, or a word in it."
+    )
+
+
+class MentionableList(Body):
+    """Who can be named: those first whose user name or slug begins so."""
+
+    results: list[MentionableState]
+
+
+class MentionPage(Body):
+    """Messages that name one, the newest first."""
+
+    next: str | None
+    previous: str | None
+    results: list[MessageState]
+
+
+class GroupBody(Body):
+    """People who can be named at once, wherever some of them are members."""
+
+    id: UUID
+    slug: str
+    name: str
+    people: int
+
+
+class GroupPage(Body):
+    """Groups of people, oldest first."""
+
+    next: str | None
+    previous: str | None
+    results: list[GroupBody]

@@ -42,3 +42,10 @@ class ByReacting(_ByTime):
 
     page_size = 100
     ordering = ("created_at", "id")
+
+
+class ByNewest(_ByTime):
+    """Newest first."""
+
+    page_size = 50
+    ordering = ("-created_at", "-id")

@@ -2,13 +2,16 @@
 
 from django.urls import path
 
-from chat.rest import conversations, joining, members, messages, replies
+from chat.rest import conversations, joining, members, mentions, messages, replies
 
 _ROOM = "conversations/<uuid:conversation_id>/"
 
 urlpatterns = [
     path("assistants/", conversations.AssistantsView.as_view()),
     path("me/changes/", conversations.MyChangesView.as_view()),
+    path("me/mentions/", mentions.MyMentionsView.as_view()),
+    path("groups/", mentions.GroupsView.as_view()),
+    path(f"{_ROOM}mentionable/", mentions.MentionableView.as_view()),
     path("conversations/", conversations.ConversationsView.as_view()),
     path(_ROOM, conversations.ConversationView.as_view()),
     path("rooms/", joining.RoomsView.as_view()),

@@ -29,7 +29,7 @@ from core.columns import Columns
 from core.errors import Invalid, NotFound
 from notifications.selectors import newest_notifications
 from notifications.states import notification_state
-from protocol.limits import FIRST_ROOMS, MAX_ROOMS, PREVIEW
+from protocol.limits import FIRST_ROOMS, MAX_COUNTED, MAX_ROOMS, PREVIEW
 from protocol.states import (
     AssistantState,
     InboxState,
@@ -58,12 +58,26 @@ ARRAY(
 )
 """
 
+# Of one's unread messages, the newest that name one, by name or with everyone.
+_NAMED = f"""
+CASE WHEN c.number <= r.read THEN '{{}}' ELSE ARRAY(
+    SELECT n.number FROM chat_mention n
+    WHERE n.user_id = r.user_id AND n.conversation_id = c.id AND n.number > r.read
+    UNION
+    SELECT a.number FROM chat_message a
+    WHERE a.conversation_id = c.id AND a.number > r.read AND a.mentions_all
+        AND a.author_user_id IS DISTINCT FROM r.user_id
+    ORDER BY number DESC LIMIT {MAX_COUNTED}
+) END
+"""  # noqa: S608 - nothing but a number of ours
+
 # Of a topic or thread that one may read and does not follow there is no row of one's own: nothing
 # in it is unread, and `seq` is 0.
 _MINE = f"""
 c.id, coalesce(r.seq, 0), coalesce(r.read, c.number), c.number, {_REMOVED},
-coalesce(r.level, 'all'), r.muted_until, r.pinned
+{_NAMED}, c.seq, coalesce(r.level, 'all'), r.muted_until, r.pinned
 """
+_MINE_COLUMNS: Final = 10
 _CONVERSATION = Columns(Conversation, "c")
 _ROOMS = f"""
 SELECT {_MINE}, m.role,
@@ -137,6 +151,15 @@ SELECT
     coalesce((SELECT seq FROM chat_feed WHERE user_id = %(user)s), 0),
     pg_current_snapshot()::text,
     (SELECT count(*) FROM mine WHERE NOT gone AND number > read),
+    (SELECT count(*) FROM mine, LATERAL (
+        SELECT n.number FROM chat_mention n
+        WHERE n.user_id = %(user)s AND n.conversation_id = mine.id AND n.number > mine.read
+        UNION
+        SELECT a.number FROM chat_message a
+        WHERE a.conversation_id = mine.id AND a.number > mine.read AND a.mentions_all
+            AND a.author_user_id IS DISTINCT FROM %(user)s
+        LIMIT %(counted)s
+    ) AS named WHERE NOT mine.gone AND mine.number > mine.read),
     (SELECT count(*) FROM notifications_notification
      WHERE recipient_id = %(user)s AND NOT is_read),
     ARRAY(SELECT id FROM news
@@ -168,6 +191,7 @@ class _Page(NamedTuple):
     seq: int
     snapshot: str
     unread_rooms: int
+    mentions: int
     notifications: int
     gone: list[UUID]
     rooms: list[tuple[str, int, str]]  # id, pinned, active_at
@@ -273,6 +297,7 @@ def person_changes(
         rooms=room_states(user.pk, [UUID(room[0]) for room in rooms]) if rooms else [],
         gone=page.gone,
         unread_rooms=page.unread_rooms,
+        mentions=page.mentions,
         notifications=InboxState(
             unread=page.notifications, newest=_newest_notifications(user) if first else []
         ),
@@ -287,6 +312,7 @@ def _news(user: User, since: int | None, snapshot: str | None, place: _Cursor | 
         "since": since or 0,
         "at": snapshot,
         "most": most,
+        "counted": MAX_COUNTED,
         "unpinned": _UNPINNED,
         "after_pinned": place.pinned if place else None,
         "after_active": datetime.fromisoformat(place.active) if place else None,
@@ -352,8 +378,8 @@ def _assistants() -> list[AssistantState]:
 
 
 def _room_state(row: Sequence[Any]) -> RoomState:
-    mine, (role, preview) = row[:8], row[8:10]
-    conversation = _CONVERSATION.read(row[10:])
+    mine, (role, preview, *columns) = row[:_MINE_COLUMNS], row[_MINE_COLUMNS:]
+    conversation = _CONVERSATION.read(columns)
     return RoomState(
         **conversation_state(conversation).model_dump(),
         number=conversation.number,
@@ -365,7 +391,7 @@ def _room_state(row: Sequence[Any]) -> RoomState:
 
 
 def _mine_state(row: Sequence[Any]) -> MineState:
-    conversation, seq, read, number, removed, level, muted_until, pinned = row
+    conversation, seq, read, number, removed, named, as_of, level, muted_until, pinned = row
     return MineState(
         conversation=conversation,
         seq=seq,
@@ -373,6 +399,9 @@ def _mine_state(row: Sequence[Any]) -> MineState:
         number=number,
         removed=removed,
         unread=max(number - read, 0) - len(removed),
+        named=named[::-1],
+        mentions=len(named),
+        as_of=as_of,
         level=level,
         muted_until=muted_until,
         pinned=pinned,

@@ -7,10 +7,18 @@ from django.utils import timezone
 
 from accounts.models import User
 from chat.change import Change, changing, conversation_of
-from chat.models import Assistant, Conversation, Message, ReplyChunk
+from chat.models import Assistant, Conversation, Member, Message, ReplyChunk
 from chat.permissions import require, require_role
 from chat.selectors.messages import SendPreconditions, send_preconditions
 from chat.services.conversations import require_model, require_open
+from chat.services.mentions import (
+    NOBODY,
+    Named,
+    begin_mentions,
+    change_mentions,
+    end_mentions,
+    named_in,
+)
 from chat.services.replies import start_reply
 from chat.services.reply_actions import (
     STOP_SIGNAL,
@@ -60,11 +68,15 @@ def send_message(
         require_role("send", preconditions.role, change.room)
         if assistant is not None or change.conversation.kind == Conversation.Kind.ASSISTANT:
             require_role("ask", preconditions.role, change.room)
+        named = named_in(change.conversation, content)
+        if named.everyone:
+            require_role("mention_all", preconditions.role, change.room)
         return _say(
             change,
             user,
             client_id=client_id,
             content=content,
+            named=named,
             parent_id=_parent_id(change.conversation, parent, preconditions),
             assistant=_replier(change.conversation, assistant, preconditions),
             waiting=preconditions.waiting_replies,
@@ -105,7 +117,7 @@ def edit_message(
         if message.deleted_at is not None:
             raise Conflict("This message was deleted.")
         if change.conversation.kind != Conversation.Kind.ASSISTANT:
-            return SentMessage(_reword(change, message, content), None, created=False)
+            return SentMessage(_reword(change, member, message, content), None, created=False)
         if send_preconditions(user, change.conversation, client_id=client_id).sent_before:
             return _sent_before(change.conversation, user, client_id)
         for reply in active_replies(message):
@@ -117,6 +129,7 @@ def edit_message(
             user,
             client_id=client_id,
             content=content,
+            named=NOBODY,
             parent_id=message.parent_id,
             assistant=_replier(change.conversation, None, preconditions),
             waiting=preconditions.waiting_replies,
@@ -149,8 +162,17 @@ def delete_message(*, user: User, message_id: UUID) -> Message:
         message.deleted_at = timezone.now()
         message.content = message.reasoning = message.refusal = ""
         message.tool_calls = []
+        end_mentions(message=message)
         change.changed(
-            message, "status", "deleted_at", "content", "reasoning", "refusal", "tool_calls"
+            message,
+            "status",
+            "deleted_at",
+            "content",
+            "reasoning",
+            "refusal",
+            "tool_calls",
+            "mentions",
+            "mentions_all",
         )
         change.touch(removed=message)
         return message
@@ -162,6 +184,7 @@ def _say(
     *,
     client_id: str,
     content: str,
+    named: Named,
     parent_id: UUID | None,
     assistant: Assistant | None,
     waiting: int,
@@ -177,8 +200,11 @@ def _say(
         content=content,
         parent_id=parent_id,
         client_id=client_id,
+        mentions=named.mentions,
+        mentions_all=named.everyone,
     )
     change.created(message)
+    begin_mentions(change=change, message=message, named=named)
     reply = None
     if assistant is not None:
         reply = start_reply(
@@ -193,12 +219,19 @@ def _say(
     return SentMessage(message, reply, created=True)
 
 
-def _reword(change: Change, message: Message, content: str) -> Message:
+def _reword(change: Change, member: Member, message: Message, content: str) -> Message:
     """Change a message in place. The same wording again changes nothing."""
     if message.content == content:
         return message
+    named = named_in(change.conversation, content)
+    before, everyone = message.mentions, message.mentions_all
+    if named.everyone and not everyone:
+        require("mention_all", member, change.room)
     message.content, message.edited_at = content, timezone.now()
-    change.changed(message, "content", "edited_at")
+    message.mentions, message.mentions_all = named.mentions, named.everyone
+    change.changed(message, "content", "edited_at", "mentions", "mentions_all")
+    if before or named.mentions:
+        change_mentions(change=change, message=message, named=named, everyone=everyone)
     change.touch()
     return message
 

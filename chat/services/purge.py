@@ -22,6 +22,8 @@ WITH gone AS (
     ) RETURNING id
 ), reactions AS (
     DELETE FROM chat_reaction WHERE message_id IN (SELECT id FROM gone)
+), mentions AS (
+    DELETE FROM chat_mention WHERE message_id IN (SELECT id FROM gone)
 ), tallies AS (
     DELETE FROM chat_tally WHERE message_id IN (SELECT id FROM gone)
 ), chunks AS (

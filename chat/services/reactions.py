@@ -43,7 +43,6 @@ JOIN chat_member p ON p.conversation_id = coalesce(c.access_id, c.id)
     AND p.user_id = %(user)s AND p.left_at IS NULL
 LEFT JOIN chat_tally t ON t.message_id = m.id
 WHERE m.id = %(message)s
-    AND (c.history <> 'joined' OR c.access_id IS NOT NULL OR m.created_seq > p.joined_seq)
 """
 # Steps from one kind to the next by the index, however many people gave each.
 _GIVE = """

@@ -5,13 +5,13 @@ A client hears of what moved once a second at most, whatever its conversations d
 
 import asyncio
 from array import array
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from chat.unread import INTERVAL, Touch
+from chat.unread import INTERVAL, Touch, names
 from protocol.events import RoomsTouched
-from protocol.states import RoomTouch
+from protocol.states import NamedTouch, RoomTouch
 
 MOST: Final = 100  # conversations in one `rooms.touched`
 
@@ -69,7 +69,7 @@ class PendingTouches:
         """Tell those who have heard nothing for a second; come back for the others."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        frames: dict[tuple[int, ...], dict[str, Any]] = {}
+        frames: dict[Hashable, dict[str, Any]] = {}
         for person in [one for one in self._waiting if one.may_hear_at <= now]:
             self._tell_one(person, frames)
             person.may_hear_at = now + INTERVAL
@@ -83,12 +83,13 @@ class PendingTouches:
         self._timer = None
         self.tell()
 
-    def _tell_one(self, person: Person, frames: dict[tuple[int, ...], dict[str, Any]]) -> None:
+    def _tell_one(self, person: Person, frames: dict[Hashable, dict[str, Any]]) -> None:
         """Send a person what moved. Those who are told the same are sent the very same frame."""
         touches = [person.touched.pop(key) for key in list(person.touched)[:MOST]]
         me = person.user_id.hex
         wrote = any(me in touch.read for touch in touches)
-        same = tuple(id(touch) for touch in touches)
+        named = [names(one, me) for touch in touches for one in touch.named.values()]
+        same = (*(id(touch) for touch in touches), *named)
         event = None if wrote else frames.get(same)
         if event is None:
             frame = rooms_touched(touches, me)
@@ -111,6 +112,10 @@ def rooms_touched(touches: Iterable[Touch], person: str) -> RoomsTouched:
                 title=touch.title,
                 preview=touch.preview,
                 removed=touch.removed,
+                named=[
+                    NamedTouch(number=int(number), seq=naming["seq"], you=names(naming, person))
+                    for number, naming in touch.named.items()
+                ],
                 read=touch.read.get(person),
             )
             for touch in touches

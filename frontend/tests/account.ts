@@ -23,6 +23,11 @@ interface Kept {
 
 type Cursor = [since: number | null, at: number | null, seq: number, upTo: number, shown: string[]];
 
+/** Whether a text names whose account it is. */
+function names(text: string | null): boolean {
+  return text?.includes("@me") ?? false;
+}
+
 export class Account {
   epoch = "epoch-1";
   /** Conversations in the first answer of a first load, and in any other. */
@@ -69,7 +74,20 @@ export class Account {
     kept.said.push(text);
     const number = kept.said.length;
     if (own) kept.row = { ...kept.row, mine: { ...kept.row.mine, read: number } };
-    this.#touch(kept, { read: own ? number : null });
+    const named = names(text) ? [{ number, seq: kept.row.seq, you: true }] : [];
+    this.#touch(kept, { read: own ? number : null, named });
+  }
+
+  /** Somebody rewords what they said. */
+  reword(id: string, number: number, text: string): void {
+    const kept = this.#present(id);
+    const before = kept.said[number - 1] ?? null;
+    if (before === null) return;
+    kept.said[number - 1] = text;
+    this.#change(kept, { preview: kept.said.findLast((one) => one !== null) ?? "" });
+    const changed = names(before) !== names(text);
+    const named = changed ? [{ number, seq: kept.row.seq, you: names(text) }] : [];
+    this.#touch(kept, { named });
   }
 
   remove(id: string, number: number): void {
@@ -120,6 +138,10 @@ export class Account {
       ...one,
       removed: [...(other?.removed ?? []), ...one.removed],
       read: one.read ?? other?.read ?? null,
+      named: [
+        ...(other?.named ?? []).filter(({ number }) => !one.named.some((n) => n.number === number)),
+        ...one.named,
+      ],
     };
     this.events.splice(-1, 1, { type: "rooms.touched", rooms: [merged] });
     this.events.splice(at, 1);
@@ -165,6 +187,7 @@ export class Account {
           ? []
           : news.filter((one) => one.gone || one.deleted).map((one) => one.row.id),
       unread_rooms: 0,
+      mentions: 0,
       notifications: { unread: this.unread, newest: [] },
       assistants: first ? [ASSISTANT] : [],
     };
@@ -195,11 +218,11 @@ export class Account {
     this.events.push({ type: "mine.updated", seq: this.feed, mine: [mine], gone: [] });
   }
 
-  #touch(kept: Kept, fields: Pick<Partial<RoomTouch>, "removed" | "read">): void {
+  #touch(kept: Kept, fields: Pick<Partial<RoomTouch>, "removed" | "read" | "named">): void {
     const { id: conversation, seq, active_at, title, preview } = kept.row;
     const number = kept.said.length;
     const row = { conversation, seq, number, active_at, title, preview };
-    const touch = { ...row, removed: [], read: null, ...fields };
+    const touch = { ...row, removed: [], named: [], read: null, ...fields };
     this.events.push({ type: "rooms.touched", rooms: [touch] });
   }
 
@@ -208,6 +231,8 @@ export class Account {
     const { read } = row.mine;
     const removed = said.flatMap((text, at) => (at >= read && text === null ? [at + 1] : []));
     const unread = number - read - removed.length;
-    return { ...row, number, mine: { ...row.mine, number, removed, unread } };
+    const named = said.flatMap((text, at) => (at >= read && names(text) ? [at + 1] : []));
+    const counts = { unread, named, mentions: named.length, as_of: row.seq };
+    return { ...row, number, mine: { ...row.mine, number, removed, ...counts } };
   }
 }

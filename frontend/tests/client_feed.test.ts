@@ -84,7 +84,7 @@ describe("the list and the inbox", () => {
     await showing();
     const before = server.requests.length;
     const touch = { conversation: ROOM, seq: 2, number: 1, active_at: "2026-01-02" };
-    const said = { title: "new", preview: "hello", removed: [], read: null };
+    const said = { title: "new", preview: "hello", removed: [], named: [], read: null };
     server.socket.tell({ type: "rooms.touched", rooms: [{ ...touch, ...said }] });
     expect(feed().rooms[ROOM]).toMatchObject({ title: "new", preview: "hello" });
     expect(feed().rooms[ROOM]?.mine.unread).toBe(1);
@@ -119,7 +119,7 @@ describe("the list and the inbox", () => {
   test("what is missing is not asked for when all has ended", async () => {
     await showing();
     const touch = { conversation: "new", seq: 2, number: 1, active_at: "2026-01-02" };
-    const said = { title: "new", preview: "hello", removed: [], read: null };
+    const said = { title: "new", preview: "hello", removed: [], named: [], read: null };
     server.socket.tell({ type: "rooms.touched", rooms: [{ ...touch, ...said }] });
     const before = frames("sync").length;
     client.stop();

@@ -53,7 +53,8 @@ function view(known: Feed) {
   return Object.fromEntries(
     Object.values(known.rooms).map(({ id, title, preview, number, active_at, mine }) => [
       id,
-      { title, preview, number, active_at, mine },
+      // Only what is told last says as of when.
+      { title, preview, number, active_at, mine: { ...mine, as_of: 0 } },
     ]),
   );
 }
@@ -404,8 +405,57 @@ describe("unread", () => {
     expect(unread(known)).toBe(3);
     // Also when one is told late of what one wrote before.
     const late = { conversation: "room", seq: 2, number: 4, active_at: "", title: "" };
-    const rooms = [{ ...late, preview: "", removed: [], read: 4 }];
+    const rooms = [{ ...late, preview: "", removed: [], named: [], read: 4 }];
     expect(unread(run(known, { type: "event", event: { type: "rooms.touched", rooms } }))).toBe(3);
+  });
+});
+
+describe("messages that name one", () => {
+  test("are counted until they are read, reworded or deleted", () => {
+    const account = anAccount();
+    const start = loaded(account);
+    for (const text of ["@me", "hello", "@me again", "@me too", "@me"]) account.say("room", text);
+    account.reword("room", 3, "not you");
+    account.reword("room", 2, "hello @me");
+    account.remove("room", 4);
+    const known = run(start, ...events(account.events.splice(0)));
+    expect(known.rooms.room?.mine).toMatchObject({ named: [1, 2, 5], mentions: 3, unread: 4 });
+    account.read("room", 2);
+    const read = run(known, ...events(account.events));
+    expect(read.rooms.room?.mine).toMatchObject({ named: [5], mentions: 1 });
+  });
+
+  test("are counted by the newest that was told of them", () => {
+    const account = anAccount();
+    const start = loaded(account);
+    account.say("room", "@me");
+    account.reword("room", 1, "not you");
+    const [named, reworded] = events(account.events) as [FeedInput, FeedInput];
+    expect(run(start, reworded, named).rooms.room?.mine.mentions).toBe(0);
+    // Also when a row said so meanwhile.
+    const row = account.changes({}).rooms[0] as Feed["rooms"][string];
+    expect(run(start, { type: "room", room: row }, named).rooms.room?.mine.mentions).toBe(0);
+  });
+
+  test("are counted up to a hundred, the newest", () => {
+    const account = anAccount(120);
+    const start = loaded(account);
+    for (let at = 1; at <= 120; at += 1) account.reword("room", at, "@me");
+    const mine = run(start, ...events(account.events)).rooms.room?.mine;
+    expect([mine?.mentions, mine?.named[0], mine?.named[99]]).toEqual([100, 21, 120]);
+    // Of a row with as many, those before are not known.
+    const row = { ...aRoom("room"), number: 120, mine: { ...aRoom("room").mine, ...mine } };
+    const told = { number: 5, seq: 1, you: true };
+    const touch = { ...row, conversation: "room", removed: [], named: [told], read: null };
+    const known = run(
+      emptyFeed(),
+      { type: "room", room: row },
+      {
+        type: "event",
+        event: { type: "rooms.touched", rooms: [touch] },
+      },
+    );
+    expect(known.rooms.room?.names.told[5]).toEqual({ seq: 1, you: true });
   });
 });
 
@@ -474,7 +524,18 @@ describe("the list", () => {
 // --- Whatever happens on the way ------------------------------------------------------------
 
 const ACTS = [
-  ...(["join", "leave", "delete", "say", "say", "say", "write", "remove", "remove"] as const),
+  ...([
+    "join",
+    "leave",
+    "delete",
+    "say",
+    "say",
+    "say",
+    "write",
+    "remove",
+    "remove",
+    "reword",
+  ] as const),
   ...(["rename", "read", "pin", "merge"] as const),
 ];
 type Step =
@@ -515,7 +576,8 @@ function happen(account: Account, step: Extract<Step, { at: number }>, name: str
   if (step.do === "leave") account.leave(id);
   // One that is deleted never comes back.
   else if (step.do === "delete" && step.by === 0) account.delete(id);
-  else if (step.do === "say") account.say(id, name);
+  else if (step.do === "say") account.say(id, step.by % 2 ? name : `${name} @me`);
+  else if (step.do === "reword") account.reword(id, number, step.by % 3 ? "@me" : name);
   else if (step.do === "write") account.say(id, name, true);
   else if (step.do === "remove") account.remove(id, number);
   else if (step.do === "rename") account.rename(id, name);

@@ -27,8 +27,8 @@ const recordings: Recording[] = recorded ? JSON.parse(readFileSync(recorded, "ut
 
 /** What a list shows of a conversation. */
 function shown({ title, preview, number, active_at, mine }: Room) {
-  const { level, muted_until, pinned, read, unread } = mine;
-  return { title, preview, number, active_at, level, muted_until, pinned, read, unread };
+  const { level, muted_until, pinned, read, unread, mentions } = mine;
+  return { title, preview, number, active_at, level, muted_until, pinned, read, unread, mentions };
 }
 
 // Also what keeps this file a suite when it is not asked for.

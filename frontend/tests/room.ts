@@ -36,6 +36,7 @@ export function aMessage(fields: Partial<MessageState> & { id: string }): Messag
     edited_at: null,
     deleted_at: null,
     number: null,
+    mentions: [],
     ...fields,
   };
 }
@@ -229,7 +230,6 @@ export class Room {
       reset,
       complete: seq === this.state.seq,
       readable_after: 0,
-      joined_seq: 1,
       messages,
       members,
       tallies: [...this.tallies.values()].filter(

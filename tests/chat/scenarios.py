@@ -70,12 +70,23 @@ def _going_on(world: World) -> Claim:
     return claim
 
 
-def edit(world: World, message: Message, client_id: str = "") -> messages.SentMessage:
+def name(world: World) -> Message:
+    return messages.send_message(
+        user=world.alice,
+        conversation_id=world.id,
+        client_id=uuid4().hex,
+        content="@all, @bob: is it raining?",
+    ).message
+
+
+def edit(
+    world: World, message: Message, client_id: str = "", content: str = "Is it snowing?"
+) -> messages.SentMessage:
     return messages.edit_message(
         user=world.alice,
         message_id=message.pk,
         client_id=client_id or uuid4().hex,
-        content="Is it snowing?",
+        content=content,
     )
 
 
@@ -171,6 +182,11 @@ SCENARIOS: dict[str, Any] = {
     "send_message twice": _then(
         lambda world: world.say(client_id="once"), lambda world, _: world.say(client_id="once")
     ),
+    "send_message that names everyone": _then(_nothing, lambda world, _: name(world)),
+    "edit_message so that it names another": _then(
+        name, lambda world, said: edit(world, said, content="@bob, is it?")
+    ),
+    "delete_message that names everyone": _then(name, lambda world, said: world.delete(said)),
     "send_message in answer to another": _then(
         World.say, lambda world, said: world.say(world.bob, parent=said.pk)
     ),
@@ -296,28 +312,6 @@ SCENARIOS: dict[str, Any] = {
         lambda world, _: members.remove_member(
             user=world.bob, conversation_id=world.id, member_id=world.member(world.bob)
         ),
-    ),
-    "remove_member, the last owner": _then(
-        lambda world: members.change_member(
-            user=world.alice,
-            conversation_id=world.id,
-            member_id=with_charlie(world).pk,
-            role="owner",
-        ),
-        lambda world, member: (
-            members.change_member(
-                user=world.charlie,
-                conversation_id=world.id,
-                member_id=world.member(world.alice),
-                role="admin",
-            ),
-            members.remove_member(
-                user=world.charlie, conversation_id=world.id, member_id=member.pk
-            ),
-        ),
-    ),
-    "hand_over_rooms": _then(
-        _nothing, lambda world, _: members.hand_over_rooms(user_id=world.alice.pk)
     ),
     "change_member": _then(
         _nothing,

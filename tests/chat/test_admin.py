@@ -8,6 +8,7 @@ from accounts.models import User
 from chat.models import (
     Assistant,
     Conversation,
+    Group,
     Invitation,
     JoinRequest,
     Member,
@@ -83,6 +84,19 @@ def test_every_list_and_form_opens(
     assert staff.get(reverse(f"admin:chat_{model}_changelist")).status_code == 200
     page = staff.get(reverse(f"admin:chat_{model}_change", args=[row.pk]))
     assert page.status_code == 200
+
+
+def test_a_group_is_made_of_people(staff: Client, bob: User) -> None:
+    url = reverse("admin:chat_group_add")
+    form = {"name": "Cooks", "slug": "cooks", "people": [str(bob.pk)]}
+    assert staff.post(url, form).status_code == 302
+    group = Group.objects.get(slug="cooks")
+    assert list(group.people.all()) == [bob]
+    page = staff.get(reverse("admin:chat_group_change", args=[group.pk]))
+    assert page.status_code == 200
+    # In other letters it would be the same word.
+    answer = staff.post(url, {"name": "Others", "slug": "Cooks"})
+    assert "There is a group of this name already." in answer.content.decode()
 
 
 @pytest.mark.parametrize("model", ["invitation", "joinrequest", "sanction"])

@@ -175,3 +175,16 @@ def test_an_assistant_of_the_room_is_asked_inside(
 @pytest.mark.parametrize("kind", ["discussion", "thread", "direct"])
 def test_none_is_opened_by_itself(api: Api, alice: User, kind: str) -> None:
     assert api(alice).post("/api/conversations/", {"kind": kind}).status_code == 400
+
+
+def test_who_is_named_in_a_thread_follows_it_from_there(
+    alice: User, bob: User, group: Conversation
+) -> None:
+    thread = Conversation.objects.create(kind="thread", parent=group, access_id=group.pk)
+    for content in ("hello", "@bob", "and @charlie"):
+        named = send_message(
+            user=alice, conversation_id=thread.pk, client_id=content, content=content
+        ).message
+    assert named.mentions == []
+    mine = room_state(bob.pk, thread.pk).mine
+    assert (mine.read, mine.unread, mine.named) == (1, 2, [2])

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from accounts.models import User
 from chat import unread
-from chat.models import Assistant, Conversation, Member, Message, ReadState
+from chat.models import Assistant, Conversation, Group, Member, Mention, Message, ReadState
 from chat.selectors import rooms
 from chat.selectors.rooms import person_changes
 from chat.services import conversations, members, messages, mine, replies
@@ -30,6 +30,10 @@ from tests.chat.recordings import play_to_the_frontend
 from tests.faults.known import Frame, KnownRooms
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+# "both" is a group of alice and bob.
+WORDS = ["x", "yes", "no 🙂", "@alice", "hey @bob!", "@alice and @bob", "@all", "@both", "`@alice`"]
 
 
 class Device:
@@ -146,6 +150,14 @@ class World:
                     conversation=state.conversation_id, number__gt=state.read
                 )
                 shown = view[str(state.conversation_id)]
+                naming = [one for one in counted if _names(one, user)]
+                assert shown["mentions"] == len(naming)
+                rows = Mention.objects.filter(
+                    conversation=state.conversation_id, user=user, number__gt=state.read
+                )
+                assert {row.message_id for row in rows} == {
+                    one.pk for one in naming if _names(one, user, everyone=False)
+                }
                 assert (shown["unread"], shown["read"]) == (counted.count(), state.read)
             for device in self.devices:
                 if device.user == user:
@@ -215,7 +227,7 @@ class World:
             user=user,
             conversation_id=conversation,
             client_id=uuid4().hex,
-            content=self.source.choice(["x", "yes", "no 🙂"]),
+            content=self.source.choice(WORDS),
             **options,
         )
 
@@ -254,7 +266,7 @@ class World:
                 user=user,
                 message_id=message.pk,
                 client_id=uuid4().hex,
-                content=self.source.choice(["p", "q"]),
+                content=self.source.choice(WORDS),
             )
 
     def remove(self, user: User, conversation: UUID, other: User) -> None:
@@ -279,6 +291,14 @@ class World:
         )()
 
 
+def _names(message: Message, person: User, *, everyone: bool = True) -> bool:
+    """Whether a message names a person, by what it says and by who was there."""
+    if message.author_user_id == person.pk:
+        return False
+    told = {str(person.pk)} | {str(one.pk) for one in Group.objects.filter(people=person)}
+    return any(one["id"] in told or (everyone and one["type"] == "all") for one in message.mentions)
+
+
 @pytest.fixture
 def new_world(
     alice: User, bob: User, assistant: Assistant, monkeypatch: pytest.MonkeyPatch
@@ -288,6 +308,7 @@ def new_world(
     def new(seed: int) -> World:
         _clear()
         world = World(alice, bob, assistant, seed)
+        Group.objects.get_or_create(slug="both")[0].people.set([alice, bob])
         monkeypatch.setattr(publishing, "publish_now", world.published)
         monkeypatch.setattr(unread, "_touch", world.touched)
         return world
@@ -344,5 +365,6 @@ def test_the_frontends_reducer_comes_to_the_same_lists(
 
 def _clear() -> None:
     ReadState.objects.all().delete()
+    Mention.objects.all().delete()
     Message.objects.all().update(parent=None)
     Conversation.objects.all().delete()

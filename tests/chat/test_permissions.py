@@ -98,6 +98,13 @@ CELLS: dict[str, tuple[str, str, Act]] = {
             {"client_id": "1", "content": "hello", "assistant": "assistant"},
         ),
     ),
+    "name everyone": (
+        "mention_all",
+        "member",
+        lambda api, room, _: api.post(
+            f"{room.url}messages/", {"client_id": "1", "content": "@all"}
+        ),
+    ),
     "have a reply made again": (
         "ask",
         "member",

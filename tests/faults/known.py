@@ -9,6 +9,8 @@ the same recordings.
 from dataclasses import dataclass, field
 from typing import Any
 
+from protocol.limits import MAX_COUNTED
+
 Frame = dict[str, Any]
 
 FINAL = frozenset({"complete", "failed", "cancelled", "interrupted"})
@@ -301,7 +303,8 @@ class KnownRooms:
 
     Unread is arithmetic, number - read - what was removed after that, and its parts may come in
     any order: of `number` the largest holds, of `removed` all, of `mine` the newest row. One's own
-    words move the mark without a row: they count if they are newer than the row.
+    words move the mark without a row: they count if they are newer than the row. Of what was told
+    of whether a message names one, the newest by the conversation's seq holds.
     """
 
     def __init__(self) -> None:
@@ -331,7 +334,7 @@ class KnownRooms:
             self._empty()
         self.epoch = changes["epoch"]
         for gone in changes["gone"]:
-            self.rooms.pop(gone, None)
+            self._gone(gone, changes["seq"])
         for room in changes["rooms"]:
             self._room(room)
         self._cursor = changes["cursor"]
@@ -353,7 +356,7 @@ class KnownRooms:
             self.rooms.pop(frame["conversation"], None)
             return
         for gone in frame["gone"]:
-            self.rooms.pop(gone, None)
+            self._gone(gone, frame["seq"])
         for mine in frame["mine"]:
             self._mine(mine)
         if frame["seq"] == self.seq + 1:
@@ -365,10 +368,16 @@ class KnownRooms:
         """All that a list shows, by conversation."""
         return {key: _shown(room) for key, room in self.rooms.items()}
 
+    def _gone(self, conversation: str, seq: int) -> None:
+        held = self.rooms.get(conversation)
+        # Unless one has come back since.
+        if held is not None and held["mine"]["seq"] <= seq:
+            del self.rooms[conversation]
+
     def _room(self, room: Frame) -> None:
         held = self.rooms.get(room["id"])
         if held is None:
-            new = {"number": room["number"], "removed": set(), "wrote": 0}
+            new = {"number": room["number"], "wrote": 0, "tellings": [_telling(room["mine"])]}
             self.rooms[room["id"]] = {**room, **new, "removed": set(room["mine"]["removed"])}
             return
         if room["seq"] >= held["seq"]:
@@ -383,6 +392,7 @@ class KnownRooms:
             return
         room["number"] = max(room["number"], mine["number"])
         room["removed"] |= set(mine["removed"])
+        room["tellings"].append(_telling(mine))
         if (mine["seq"], mine["number"]) >= (room["mine"]["seq"], room["mine"]["number"]):
             room["mine"] = mine
 
@@ -393,12 +403,31 @@ class KnownRooms:
             return
         room["number"] = max(room["number"], touch["number"])
         room["removed"] |= set(touch["removed"])
+        for one in touch["named"]:
+            number = one["number"]
+            told = {number} if one["you"] else set()
+            room["tellings"].append((one["seq"], number - 1, number, told))
         room["wrote"] = max(room["wrote"], touch["read"] or 0)
         room["active_at"] = max(room["active_at"], touch["active_at"])
         if touch["seq"] > room["seq"]:
             room.update({name: touch[name] for name in ("seq", "title")})
             if touch["preview"] is not None:
                 room["preview"] = touch["preview"]
+
+
+# As of a seq, which of the numbers after one and up to another name one.
+Telling = tuple[int, int, int, set[int]]
+
+
+def _telling(mine: Frame) -> Telling:
+    named = mine["named"]
+    after = mine["read"] if len(named) < MAX_COUNTED else named[0] - 1
+    return mine["as_of"], after, mine["number"], set(named)
+
+
+def _named(tellings: list[Telling], number: int) -> bool:
+    about = [one for one in tellings if one[1] < number <= one[2]]
+    return bool(about) and number in max(about, key=lambda one: one[0])[3]
 
 
 def _shown(room: Frame) -> Frame:
@@ -408,9 +437,12 @@ def _shown(room: Frame) -> Frame:
     if room["wrote"] > mine["number"]:
         read = max(read, room["wrote"])
     removed = sum(1 for one in room["removed"] if read < one <= number)
+    unread = [one for one in range(read + 1, number + 1) if one not in room["removed"]]
+    named = [one for one in unread if _named(room["tellings"], one)]
     return {
         **{name: room[name] for name in ("title", "preview", "number", "active_at")},
         **{name: mine[name] for name in ("level", "muted_until", "pinned")},
         "read": read,
         "unread": max(number - read, 0) - removed,
+        "mentions": min(len(named), MAX_COUNTED),
     }

@@ -7,6 +7,8 @@
  * all: each tells how far it knows, and an answer to `at` makes good what got lost.
  *
  * Unread is arithmetic: the newest number, less the read mark, less what was deleted after it.
+ * Whether a message names one is told of its number, as of a `seq` of its conversation; the newest
+ * such telling holds.
  */
 
 import type {
@@ -23,7 +25,20 @@ import type {
 export interface Room extends RoomState {
   /** The conversation's `number` when `mine.read` was last told. */
   readonly counted: number;
+  readonly names: Names;
 }
+
+/** What was told of messages that name one. */
+interface Names {
+  /** As of this seq all are in `told` whose numbers are after `after`, up to `upTo`. */
+  readonly as_of: number;
+  readonly after: number;
+  readonly upTo: number;
+  readonly told: Readonly<Record<number, { readonly seq: number; readonly you: boolean }>>;
+}
+
+/** Of messages that name one so many are counted: the newest. */
+const MAX_COUNTED = 100;
 
 export interface Inbox {
   readonly unread: number;
@@ -313,7 +328,7 @@ function without(known: Feed, ids: readonly string[], seq: number): Feed {
 // --- One room -------------------------------------------------------------------------------
 
 function takeRow(held: Room | undefined, row: RoomState): Room {
-  if (!held) return { ...row, counted: row.mine.number };
+  if (!held) return { ...row, counted: row.mine.number, names: namesOf(null, row.mine) };
   const newest = row.seq >= held.seq ? row : held;
   const number = Math.max(held.number, row.number);
   const active_at = later(held.active_at, row.active_at);
@@ -328,13 +343,15 @@ function takeTouch(room: Room, touch: RoomTouch): Room {
   const active_at = later(room.active_at, touch.active_at);
   // When one's mark was told last, all up to that number was known.
   const mark = read !== null && read > room.counted ? read : 0;
-  const next = { ...room, seq, title, preview, number, active_at };
+  const names = namesWith(room.names, touch);
+  const next = { ...room, seq, title, preview, number, active_at, names };
   return counted(next, Math.max(room.mine.read, mark), removed);
 }
 
 function takeMine(room: Room, mine: MineState): Room {
   const held = room.mine;
-  const next = { ...room, number: Math.max(room.number, mine.number) };
+  const number = Math.max(room.number, mine.number);
+  const next = { ...room, number, names: namesOf(room.names, mine) };
   if (mine.seq <= held.seq) {
     // Within one `seq` the mark moves only by what one writes.
     const read = mine.seq === held.seq ? Math.max(held.read, mine.read) : held.read;
@@ -357,7 +374,42 @@ function counted(room: Room, read: number, more: readonly number[]): Room {
     .filter((one) => one > read)
     .sort((a, b) => a - b);
   const unread = Math.max(0, number - read - removed.length);
-  return { ...room, mine: { ...mine, read, number, removed, unread } };
+  const named = Object.entries(room.names.told)
+    .flatMap(([at, { you }]) => (you ? [Number(at)] : []))
+    .filter((at) => at > read && !removed.includes(at))
+    .sort((a, b) => a - b)
+    .slice(-MAX_COUNTED);
+  const counts = { unread, named, mentions: named.length };
+  return { ...room, mine: { ...mine, read, number, removed, ...counts } };
+}
+
+/** What is known of names, with what a row says of them. */
+function namesOf(held: Names | null, { as_of, read, number, named }: MineState): Names {
+  // Of a full list those before are not known.
+  const after = named.length < MAX_COUNTED ? read : (named[0] ?? 0) - 1;
+  const isTold = (at: number) => after < at && at <= number;
+  const isKnownLater = (at: number) =>
+    held !== null && held.as_of > as_of && held.after < at && at <= held.upTo;
+  const told: Record<number, { seq: number; you: boolean }> = {};
+  for (const [key, one] of Object.entries(held?.told ?? {})) {
+    const at = Number(key);
+    if (one.seq > as_of || !isTold(at)) told[at] = one;
+  }
+  for (const at of named) {
+    if (!isKnownLater(at)) told[at] ??= { seq: as_of, you: true };
+  }
+  const base = held !== null && held.as_of > as_of ? held : { as_of, after, upTo: number };
+  return { ...base, told };
+}
+
+function namesWith(names: Names, { named }: RoomTouch): Names {
+  if (named.length === 0) return names;
+  const told = { ...names.told };
+  for (const { number, seq, you } of named) {
+    const isKnown = names.after < number && number <= names.upTo;
+    if (seq > (told[number]?.seq ?? (isKnown ? names.as_of : 0))) told[number] = { seq, you };
+  }
+  return { ...names, told };
 }
 
 function later(one: string, other: string): string {

@@ -68,8 +68,6 @@ export interface components {
             id: string;
             name: string;
             avatar: string;
-            /** @default false */
-            is_guest?: boolean;
         };
         /**
          * Changes
@@ -94,7 +92,6 @@ export interface components {
             more_before: boolean;
             number: number;
             readable_after: number;
-            joined_seq: number;
             people: number;
         };
         /**
@@ -255,6 +252,7 @@ export interface components {
              *       "subscriptions": 200,
              *       "waiting_commands": 32,
              *       "reactions": 20,
+             *       "mentions": 50,
              *       "frames_per_second": 50,
              *       "frames_burst": 200
              *     }
@@ -299,6 +297,11 @@ export interface components {
              * @default 20
              */
             reactions: number;
+            /**
+             * @description mentions in one message; beyond: `too_many_mentions`
+             * @default 50
+             */
+            mentions: number;
             /**
              * @description frames from one socket in the long run; beyond: 4013
              * @default 50
@@ -394,6 +397,19 @@ export interface components {
             people: number;
         };
         /**
+         * MentionState
+         * @description Whom a message names, and where: `start` and `length` count code points of `content`.
+         *
+         *     `id` is null for everyone (`all`).
+         */
+        MentionState: {
+            /** @enum {string} */
+            type: "user" | "assistant" | "group" | "all";
+            id: string | null;
+            start: number;
+            length: number;
+        };
+        /**
          * MessageAck
          * @description The message as it is now.
          */
@@ -457,6 +473,7 @@ export interface components {
             edited_at: string | null;
             deleted_at: string | null;
             number: number | null;
+            mentions: components["schemas"]["MentionState"][];
         };
         /**
          * MessageUpdated
@@ -480,6 +497,8 @@ export interface components {
          *     `removed` are the numbers after `read` of messages that were deleted by the time that the
          *     conversation had `number`; `unread` is what then remains: number - read - those removed. From
          *     there on a client counts by itself, with the `number` and the `removed` of touches.
+         *     `named` are the numbers after `read` of messages that name one, the newest 100, as of the
+         *     conversation's seq `as_of`; from there on by the `named` of touches.
          */
         MineState: {
             /** Format: uuid */
@@ -489,6 +508,9 @@ export interface components {
             number: number;
             removed: number[];
             unread: number;
+            named: number[];
+            mentions: number;
+            as_of: number;
             /** @enum {string} */
             level: "all" | "mentions" | "none";
             muted_until: string | null;
@@ -507,6 +529,15 @@ export interface components {
             seq: number;
             mine: components["schemas"]["MineState"][];
             gone: string[];
+        };
+        /**
+         * NamedTouch
+         * @description Whether the message of this number names one, as of the conversation's `seq`.
+         */
+        NamedTouch: {
+            number: number;
+            seq: number;
+            you: boolean;
         };
         /**
          * NotificationCreated
@@ -595,6 +626,7 @@ export interface components {
             rooms: components["schemas"]["RoomState"][];
             gone: string[];
             unread_rooms: number;
+            mentions: number;
             notifications: components["schemas"]["InboxState"];
             assistants: components["schemas"]["AssistantState"][];
         };
@@ -812,6 +844,7 @@ export interface components {
             title: string;
             preview: string | null;
             removed: number[];
+            named: components["schemas"]["NamedTouch"][];
             read: number | null;
         };
         /**
@@ -1079,12 +1112,14 @@ export type MemberLeft = components['schemas']['MemberLeft'];
 export type MemberState = components['schemas']['MemberState'];
 export type MemberUpdated = components['schemas']['MemberUpdated'];
 export type MembersChanged = components['schemas']['MembersChanged'];
+export type MentionState = components['schemas']['MentionState'];
 export type MessageAck = components['schemas']['MessageAck'];
 export type MessageCreated = components['schemas']['MessageCreated'];
 export type MessageState = components['schemas']['MessageState'];
 export type MessageUpdated = components['schemas']['MessageUpdated'];
 export type MineState = components['schemas']['MineState'];
 export type MineUpdated = components['schemas']['MineUpdated'];
+export type NamedTouch = components['schemas']['NamedTouch'];
 export type NotificationCreated = components['schemas']['NotificationCreated'];
 export type NotificationRead = components['schemas']['NotificationRead'];
 export type NotificationState = components['schemas']['NotificationState'];

@@ -425,6 +425,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/conversations/{conversation_id}/mentionable/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description List who can be named here, the first 20 whose names begin so. */
+        get: operations["mentionable_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/conversations/{conversation_id}/messages/": {
         parameters: {
             query?: never;
@@ -546,6 +563,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/groups/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description List the groups of people that can be named at once; none to a guest. */
+        get: operations["groups_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/invitations/{token}/": {
         parameters: {
             query?: never;
@@ -591,6 +625,23 @@ export interface paths {
         };
         /** @description Return what is new since; without parameters, all that an application begins with. */
         get: operations["me_changes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/me/mentions/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description List the messages that name one, in all one's conversations, the newest first. */
+        get: operations["me_mentions"];
         put?: never;
         post?: never;
         delete?: never;
@@ -855,7 +906,7 @@ export interface components {
          */
         AuthorState: {
             /** Type */
-            type: components["schemas"]["TypeEnum"];
+            type: components["schemas"]["AuthorStateTypeEnum"];
             /**
              * Id
              * Format: uuid
@@ -865,12 +916,9 @@ export interface components {
             name: string;
             /** Avatar */
             avatar: string;
-            /**
-             * Is Guest
-             * @default false
-             */
-            is_guest?: boolean;
         };
+        /** @enum {string} */
+        AuthorStateTypeEnum: "user" | "assistant";
         /**
          * BanBody
          * @description Somebody who may not come in.
@@ -942,8 +990,6 @@ export interface components {
             number: number;
             /** Readable After */
             readable_after: number;
-            /** Joined Seq */
-            joined_seq: number;
             /** People */
             people: number;
         };
@@ -1054,6 +1100,35 @@ export interface components {
             details: {
                 [key: string]: unknown;
             };
+        };
+        /**
+         * GroupBody
+         * @description People who can be named at once, wherever some of them are members.
+         */
+        GroupBody: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Slug */
+            slug: string;
+            /** Name */
+            name: string;
+            /** People */
+            people: number;
+        };
+        /**
+         * GroupPage
+         * @description Groups of people, oldest first.
+         */
+        GroupPage: {
+            /** Next */
+            next: string | null;
+            /** Previous */
+            previous: string | null;
+            /** Results */
+            results: components["schemas"]["GroupBody"][];
         };
         /**
          * Guest
@@ -1284,6 +1359,60 @@ export interface components {
             left_at: string | null;
         };
         /**
+         * MentionPage
+         * @description Messages that name one, the newest first.
+         */
+        MentionPage: {
+            /** Next */
+            next: string | null;
+            /** Previous */
+            previous: string | null;
+            /** Results */
+            results: components["schemas"]["MessageState"][];
+        };
+        /**
+         * MentionState
+         * @description Whom a message names, and where: `start` and `length` count code points of `content`.
+         *
+         *     `id` is null for everyone (`all`).
+         */
+        MentionState: {
+            /** Type */
+            type: components["schemas"]["NamedEnum"];
+            /** Id */
+            id: string | null;
+            /** Start */
+            start: number;
+            /** Length */
+            length: number;
+        };
+        /**
+         * MentionableList
+         * @description Who can be named: those first whose user name or slug begins so.
+         */
+        MentionableList: {
+            /** Results */
+            results: components["schemas"]["MentionableState"][];
+        };
+        /**
+         * MentionableState
+         * @description Whom one may name by `@` and `handle`; `people` is how many that are, of more than one.
+         */
+        MentionableState: {
+            /** Type */
+            type: components["schemas"]["NamedEnum"];
+            /** Id */
+            id: string | null;
+            /** Handle */
+            handle: string;
+            /** Name */
+            name: string;
+            /** Avatar */
+            avatar: string;
+            /** People */
+            people: number | null;
+        };
+        /**
          * MessageBody
          * @description A message as it is now.
          */
@@ -1364,6 +1493,8 @@ export interface components {
             deleted_at: string | null;
             /** Number */
             number: number | null;
+            /** Mentions */
+            mentions: components["schemas"]["MentionState"][];
         };
         /**
          * MineBody
@@ -1379,6 +1510,8 @@ export interface components {
          *     `removed` are the numbers after `read` of messages that were deleted by the time that the
          *     conversation had `number`; `unread` is what then remains: number - read - those removed. From
          *     there on a client counts by itself, with the `number` and the `removed` of touches.
+         *     `named` are the numbers after `read` of messages that name one, the newest 100, as of the
+         *     conversation's seq `as_of`; from there on by the `named` of touches.
          */
         MineState: {
             /**
@@ -1396,6 +1529,12 @@ export interface components {
             removed: number[];
             /** Unread */
             unread: number;
+            /** Named */
+            named: number[];
+            /** Mentions */
+            mentions: number;
+            /** As Of */
+            as_of: number;
             /** Level */
             level: components["schemas"]["LevelEnum"];
             /** Muted Until */
@@ -1403,6 +1542,8 @@ export interface components {
             /** Pinned */
             pinned: number | null;
         };
+        /** @enum {string} */
+        NamedEnum: "user" | "assistant" | "group" | "all";
         /**
          * NewBan
          * @description How long somebody may not come back, and why.
@@ -1849,6 +1990,8 @@ export interface components {
             gone: string[];
             /** Unread Rooms */
             unread_rooms: number;
+            /** Mentions */
+            mentions: number;
             notifications: components["schemas"]["InboxState"];
             /** Assistants */
             assistants: components["schemas"]["AssistantState"][];
@@ -2177,8 +2320,6 @@ export interface components {
             access_expires_at: string;
             user: components["schemas"]["User"];
         };
-        /** @enum {string} */
-        TypeEnum: "user" | "assistant";
         /**
          * Unread
          * @description How many notifications are unread.
@@ -3283,14 +3424,6 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Error"];
-                };
-            };
         };
     };
     invitations_delete: {
@@ -3841,6 +3974,54 @@ export interface operations {
             };
         };
     };
+    mentionable_list: {
+        parameters: {
+            query?: {
+                /** @description The beginning of a user name, a name, or a word in it. */
+                q?: string;
+            };
+            header?: never;
+            path: {
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MentionableList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     messages_list: {
         parameters: {
             query?: {
@@ -4337,6 +4518,54 @@ export interface operations {
             };
         };
     };
+    groups_list: {
+        parameters: {
+            query?: {
+                /** @description From `next` or `previous`. */
+                cursor?: string;
+                /** @description How many at most: 1 to 100, else 100. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GroupPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     invitation_preview: {
         parameters: {
             query?: never;
@@ -4538,6 +4767,54 @@ export interface operations {
                 };
             };
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    me_mentions: {
+        parameters: {
+            query?: {
+                /** @description From `next` or `previous`. */
+                cursor?: string;
+                /** @description How many at most: 1 to 100, else 50. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MentionPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

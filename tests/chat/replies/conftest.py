@@ -231,7 +231,6 @@ class Follower:
 
     def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []
-        self.pushed: list[dict[str, Any]] = []
         self.changed = asyncio.Condition()
         self.listening = asyncio.Event()
 
@@ -245,7 +244,6 @@ class Follower:
             message = await layer.receive(channel)
             async with self.changed:
                 if message["type"] == "push":
-                    self.pushed.append(message)
                     self.frames.append(json.loads(message["frame"]))
                 self.changed.notify_all()
 
