@@ -5,8 +5,10 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
+import psycopg
 from django.db import connection, transaction
 from django.db.models import Model
+from psycopg import IsolationLevel
 
 from accounts.models import User
 from chat.models import Assistant, Conversation, Installation, Member, Message
@@ -81,10 +83,16 @@ def installation_epoch() -> UUID:
 @contextmanager
 def consistent_read() -> Iterator[None]:
     """Let every query of the block see the same state of the database, and write nothing."""
-    with transaction.atomic(durable=True):
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        yield
+    connection.ensure_connection()
+    # Said with the BEGIN, it needs no statement of its own.
+    begins: psycopg.Connection[Any] = connection.connection
+    begins.isolation_level, begins.read_only = IsolationLevel.REPEATABLE_READ, True
+    try:
+        with transaction.atomic(durable=True):
+            yield
+    finally:
+        if not begins.closed:
+            begins.isolation_level = begins.read_only = None
 
 
 def changes_since(*, user: User, conversation_id: UUID, since: int | None) -> Changes:
