@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db import models
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -11,6 +11,8 @@ from django.http import HttpRequest
 from accounts.models import User
 from chat.models import (
     Assistant,
+    AuditEntry,
+    Block,
     Conversation,
     Group,
     Invitation,
@@ -18,10 +20,13 @@ from chat.models import (
     Member,
     Message,
     Reaction,
+    Report,
+    Revision,
     Sanction,
     Tally,
 )
 from chat.services.conversations import create_conversation
+from chat.services.reports import resolve_report_as_staff
 from chat.services.staff import (
     add_member_as_staff,
     change_member_as_staff,
@@ -29,6 +34,7 @@ from chat.services.staff import (
     remove_member_as_staff,
     retitle_as_staff,
 )
+from core.errors import ChatireError
 
 
 @admin.register(Assistant)
@@ -110,7 +116,7 @@ class ConversationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not gener
     def save_model(self, request: HttpRequest, obj: Conversation, form: Any, change: bool) -> None:
         """Open it for its owner, or give it another title."""
         if change:
-            retitle_as_staff(conversation_id=obj.pk, title=obj.title)
+            retitle_as_staff(conversation_id=obj.pk, title=obj.title, by=_who(request))
             return
         assert isinstance(obj.creator, User)
         made = create_conversation(user=obj.creator, kind=obj.kind, title=obj.title)
@@ -126,16 +132,18 @@ class ConversationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not gener
     ) -> None:
         """Add, change and remove members through the services."""
         formset.save(commit=False)
+        by = _who(request)
         for member in formset.deleted_objects:
-            remove_member_as_staff(member=member)
+            remove_member_as_staff(member=member, by=by)
         for member, _changed in formset.changed_objects:
-            change_member_as_staff(member=member, role=member.role, nickname=member.nickname)
+            change_member_as_staff(member=member, role=member.role, nickname=member.nickname, by=by)
         for member in formset.new_objects:
             add_member_as_staff(
                 conversation_id=member.conversation_id,
                 user=member.user,
                 assistant=member.assistant,
                 role=member.role,
+                by=by,
             )
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
@@ -145,13 +153,18 @@ class ConversationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not gener
 
     def delete_model(self, request: HttpRequest, obj: Conversation) -> None:
         """Delete it, and tell its members."""
-        delete_conversation_as_staff(conversation_id=obj.pk)
+        delete_conversation_as_staff(conversation_id=obj.pk, by=_who(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> None:
         """Delete several, each as one."""
         conversations: Iterable[Conversation] = queryset
         for conversation in conversations:
-            delete_conversation_as_staff(conversation_id=conversation.pk)
+            delete_conversation_as_staff(conversation_id=conversation.pk, by=_who(request))
+
+
+def _who(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)
+    return request.user
 
 
 class _ReadOnly:
@@ -233,4 +246,78 @@ class TallyAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # not g
     list_display = ("message", "conversation", "seq", "counted_at")
     list_select_related = ("message", "conversation")
     search_fields = ("message__id", "conversation__id")
+    show_full_result_count = False
+
+
+@admin.register(Revision)
+class RevisionAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+    """What messages said before. To be deleted here where the law asks for it at once."""
+
+    list_display = ("message", "n", "by", "at")
+    list_select_related = ("message", "by")
+    search_fields = ("message__id",)
+    show_full_result_count = False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """As Django's permissions say."""
+        return admin.ModelAdmin.has_delete_permission(self, request, obj)
+
+
+@admin.register(Report)
+class ReportAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+    """What was reported; staff decide here about what no moderator does."""
+
+    list_display = ("conversation", "reason", "reporter", "for_staff", "resolution", "created_at")
+    list_filter = ("for_staff", "resolution", "reason")
+    list_select_related = ("conversation", "reporter")
+    search_fields = ("message__id", "conversation__id", "reporter__username")
+    actions = ("dismiss", "delete_reported", "ban_author")
+
+    @admin.action(description="Dismiss", permissions=["decide"])
+    def dismiss(self, request: HttpRequest, queryset: QuerySet[Report]) -> None:
+        """Leave the messages as they are."""
+        self._resolve(request, queryset, "dismissed")
+
+    @admin.action(description="Delete the messages", permissions=["decide"])
+    def delete_reported(self, request: HttpRequest, queryset: QuerySet[Report]) -> None:
+        """Delete what was reported."""
+        self._resolve(request, queryset, "deleted")
+
+    @admin.action(description="Delete the messages and ban who wrote them", permissions=["decide"])
+    def ban_author(self, request: HttpRequest, queryset: QuerySet[Report]) -> None:
+        """Delete what was reported, and ban its author from the room."""
+        self._resolve(request, queryset, "banned")
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        """As Django's permission to change reports says."""
+        return admin.ModelAdmin.has_change_permission(self, request)
+
+    def _resolve(self, request: HttpRequest, reports: QuerySet[Report], resolution: str) -> None:
+        for report in reports:
+            try:
+                resolve_report_as_staff(
+                    user=_who(request), report_id=report.pk, resolution=resolution
+                )
+            except ChatireError as error:
+                self.message_user(request, f"{report}: {error.message}", messages.WARNING)
+
+
+@admin.register(Block)
+class BlockAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+    """Who wants nothing from whom."""
+
+    list_display = ("user", "blocked", "on", "created_at")
+    list_select_related = ("user", "blocked")
+    search_fields = ("user__username", "blocked__username")
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+    """Who did what, in all rooms. The database lets nobody change or delete it."""
+
+    list_display = ("created_at", "actor", "action", "person", "conversation", "as_staff", "reason")
+    list_filter = ("action", "as_staff")
+    list_select_related = ("actor", "person", "conversation")
+    search_fields = ("conversation__id", "actor__username", "person__username")
+    date_hierarchy = "created_at"
     show_full_result_count = False

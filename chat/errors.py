@@ -18,6 +18,20 @@ class Banned(ChatireError):
     default_message = "Those who were banned from a room may not come back."
 
 
+class Silenced(ChatireError):
+    """This person may say nothing here, `until` then."""
+
+    code = ErrorCode.SILENCED
+    default_message = "A moderator has silenced you here for a while."
+
+
+class SlowDown(ChatireError):
+    """Slow mode: this person may say the next thing after `retry_after` seconds."""
+
+    code = ErrorCode.SLOW_DOWN
+    default_message = "This room is in slow mode. Wait a little before you say more."
+
+
 class InvitationInvalid(ChatireError):
     """An invitation that nobody, or not this person, can take; why is not told."""
 

@@ -36,6 +36,15 @@ ACTIONS: Final[dict[str, Rule]] = {
     "mention_all": Rule(Role.MODERATOR, by_policy=True),
     "delete_own": Rule(Role.GUEST),
     "delete_others": Rule(Role.MODERATOR),
+    "pin": Rule(Role.MODERATOR, by_policy=True),
+    # To see former wordings; those of deleted messages also take `delete_others`.
+    "revisions": Rule(Role.MODERATOR, by_policy=True),
+    "report": Rule(Role.GUEST),
+    "reports": Rule(Role.MODERATOR),  # to see and resolve them
+    "silence": Rule(Role.MODERATOR),  # people below one's own rank
+    "slow": Rule(Role.MODERATOR),  # to set slow mode, and not to be bound by it
+    # To see who did what: those who `govern` everything, moderators their own acts.
+    "audit": Rule(Role.MODERATOR),
     "add": Rule(Role.MEMBER, by_policy=True),  # a person, by name
     # To make links, and to see and revoke one's own.
     "invite": Rule(Role.MEMBER, by_policy=True),

@@ -78,6 +78,9 @@ def message_state(message: Message) -> MessageState:
         created_at=message.created_at,
         edited_at=message.edited_at,
         deleted_at=message.deleted_at,
+        deleted_by=message.deleted_by_id,
+        pinned_at=message.pinned_at,
+        pinned_by=message.pinned_by_id,
         number=message.number,
         mentions=[] if gone else [MentionState(**one) for one in message.mentions],
     )
@@ -96,6 +99,7 @@ def member_state(member: Member) -> MemberState:
         invited_by=member.invited_by_id,
         joined_at=member.joined_at,
         left_at=member.left_at,
+        silenced_until=member.silenced_until,
     )
 
 
@@ -119,6 +123,7 @@ def conversation_state(conversation: Conversation) -> ConversationState:
         model=conversation.model,
         language=conversation.language,
         policy=conversation.policy,
+        slow_seconds=conversation.slow_seconds,
         created_at=conversation.created_at,
         active_at=conversation.active_at,
     )

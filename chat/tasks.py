@@ -9,6 +9,7 @@ from structlog.contextvars import bound_contextvars
 from chat.change import PURGE_TASK
 from chat.services.purge import forget_deleted, purge_some
 from chat.services.replies import STREAM_TASK, TITLE_TASK
+from chat.services.revisions import erase_wordings
 from core.threads import in_thread
 
 
@@ -38,6 +39,13 @@ async def purge_conversation(conversation_id: str) -> None:
 async def forget_deleted_conversations(timestamp: int) -> None:
     """Drop the empty rows of conversations that were deleted long ago."""
     await in_thread(forget_deleted)
+
+
+@app.periodic(cron="41 4 * * *")
+@app.task(name="chat.erase_wordings", queueing_lock="erase_wordings")
+async def erase_former_wordings(timestamp: int) -> None:
+    """Erase what messages said before, once it has been kept long enough."""
+    await in_thread(erase_wordings)
 
 
 @app.task(name=TITLE_TASK)

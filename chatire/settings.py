@@ -260,6 +260,8 @@ OPENAI_OPEN_TURNS = env.switch("OPENAI_OPEN_TURNS", default=False)
 DEFAULT_MODEL = env.text("CHATIRE_MODEL", default="gpt-4o-mini")
 # Whether `manage.py setup` makes an assistant where there is none.
 FIRST_ASSISTANT = env.switch("FIRST_ASSISTANT", default=True)
+# Days that former wordings of messages are kept for moderators; 0: not at all.
+REVISIONS_KEPT = env.whole("REVISIONS_KEPT", default=30)
 # Tokens of history given to a model that does not say otherwise.
 CONTEXT_TOKENS = env.whole("CHATIRE_CONTEXT_TOKENS", default=8000, least=1)
 MAX_REPLY_TOKENS = env.whole("CHATIRE_MAX_REPLY_TOKENS", default=2048, least=1)

@@ -18,6 +18,7 @@ from channels_pgnotify import PostgresChannelLayer
 from core.commits import after_commit
 from core.metrics import EVENTS, STATEMENTS
 from protocol.events import (
+    BlockUpdated,
     ConversationDeleted,
     MemberLeft,
     MessageUpdated,
@@ -106,6 +107,9 @@ def _push(event: Event) -> dict[str, Any]:
     if isinstance(event, MineUpdated):
         message["joined"] = [mine.conversation.hex for mine in event.mine]
         message["gone"] = [conversation.hex for conversation in event.gone]
+    if isinstance(event, BlockUpdated):
+        # Nothing to rosters but another number of the feed.
+        message["joined"] = message["gone"] = []
     if isinstance(event, MessageUpdated):
         # Not for those who may read only what came after them.
         message["place"] = event.message.created_seq

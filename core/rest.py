@@ -60,7 +60,9 @@ class _Handler(ExceptionHandler):
             return super().run()
         self.set_rollback()
         # RFC 9110, 15.5.2: a 401 says how to authenticate.
-        headers = {"WWW-Authenticate": 'Bearer realm="api"'} if self.exc.status == 401 else None
+        headers = {"WWW-Authenticate": 'Bearer realm="api"'} if self.exc.status == 401 else {}
+        if "retry_after" in self.exc.details:
+            headers["Retry-After"] = str(self.exc.details["retry_after"])
         return Response(self.exc.as_dict(), status=self.exc.status, headers=headers)
 
     def format_exception(self, exc: exceptions.APIException) -> dict[str, Any]:

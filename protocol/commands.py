@@ -20,6 +20,7 @@ from protocol.fields import (
     RoomsCursor,
     Seq,
     Slug,
+    Why,
     field_errors,
     member_errors,
 )
@@ -45,6 +46,12 @@ class MessagePatch(Body):
 
     client_id: ClientId
     content: Content
+
+
+class Removal(Body):
+    """Why a moderator deletes what another wrote; for the audit log."""
+
+    reason: Why = ""
 
 
 class ReadMark(Body):
@@ -182,8 +189,8 @@ class EditMessage(MessagePatch, Command):
     message: UUID
 
 
-class DeleteMessage(Command):
-    """Delete a message of one's own, or as a manager any: its place stays, its text is gone."""
+class DeleteMessage(Removal, Command):
+    """Delete a message of one's own, or as a moderator any: its place stays, its text goes."""
 
     answer: ClassVar = MessageAck
     rest: ClassVar = "DELETE /api/messages/{message}/"

@@ -44,6 +44,7 @@ class ErrorCode(StrEnum):
     GUESTS_NOT_ALLOWED = "guests_not_allowed", 403, "switched off by the operator"
     NOT_ALLOWED = "not_allowed", 403, "you may see it but not do this"
     BANNED = "banned", 403, "you were banned from this room"
+    SILENCED = "silenced", 403, "you may say nothing here until `details.until`"
     INVITATION_INVALID = (
         "invitation_invalid",
         404,
@@ -68,6 +69,11 @@ class ErrorCode(StrEnum):
     NOT_ACCEPTABLE = "not_acceptable", 406, "REST: answers are JSON, and `Accept` excludes that"
     TOO_LARGE = "too_large", 413, "REST: `details.limit` is in bytes"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", 415, "REST: bodies are JSON"
+    SLOW_DOWN = (
+        "slow_down",
+        429,
+        "slow mode: say the next thing after `details.retry_after` seconds",
+    )
     THROTTLED = "throttled", 429, "try again after `details.retry_after` seconds"
     ERROR = "error", 500, "a fault of Chatire, which has logged it"
     UNAVAILABLE = "unavailable", 503, "the database is away for a moment; try again"

@@ -174,6 +174,16 @@ class MineUpdated(Event):
     gone: list[UUID]
 
 
+class BlockUpdated(Event):
+    """Whom you block changed; these are all of them now."""
+
+    order: ClassVar = Order.PERSON
+
+    type: Literal["block.updated"] = "block.updated"
+    seq: int
+    blocks: list[UUID]
+
+
 class ReplyDelta(_InConversation):
     """The next stretch of a streaming reply; `index` counts from 0 within an attempt.
 

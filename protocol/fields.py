@@ -101,6 +101,7 @@ Emoji = Annotated[str, Field(min_length=1, max_length=32), BeforeValidator(_emoj
 RoomsCursor = Annotated[str, Field(min_length=1, max_length=6000), STORABLE]
 
 Topic = Annotated[str, Field(max_length=500), STORABLE]
+Why = Annotated[str, Field(max_length=500), STORABLE]
 Avatar = Annotated[str, Field(max_length=40), STORABLE]
 
 Kind = Literal["assistant", "direct", "group", "forum", "discussion", "thread"]

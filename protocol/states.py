@@ -96,6 +96,9 @@ class MessageState(Frame):
     created_at: datetime
     edited_at: datetime | None
     deleted_at: datetime | None
+    deleted_by: UUID | None
+    pinned_at: datetime | None
+    pinned_by: UUID | None
     # Its place among what can be read; null while a reply is being made.
     number: int | None
     mentions: list[MentionState]
@@ -114,6 +117,8 @@ class MemberState(Frame):
     invited_by: UUID | None
     joined_at: datetime
     left_at: datetime | None
+    # Until then they may say nothing.
+    silenced_until: datetime | None
 
 
 class ConversationState(Frame):
@@ -139,6 +144,8 @@ class ConversationState(Frame):
     model: str
     language: str
     policy: dict[str, Role]
+    # Between two messages of one person; moderators are exempt.
+    slow_seconds: int
     created_at: datetime
     active_at: datetime
 
@@ -325,5 +332,7 @@ class PersonChanges(Frame):
     # How many unread messages name one, in all of them.
     mentions: int
     notifications: InboxState
+    # Whom one blocks, all of them; null: as before.
+    blocks: list[UUID] | None
     # Whom one may talk to; only in the first answer of a first load.
     assistants: list[AssistantState]

@@ -5,7 +5,7 @@ publish it whole after the commit. A message that can be read from now on gets t
 next `number`. Nothing else touches either.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -22,11 +22,13 @@ from core.columns import Columns
 from core.errors import NotFound
 from core.jobs import enqueue_named
 from core.publishing import Publication, deleted, publish_on_commit, removed_from, to_conversation
-from protocol.events import ConversationDeleted, TallyUpdated
+from protocol.events import ConversationDeleted, Resync, TallyUpdated
 from protocol.frames import Event
 from protocol.states import ReactedState, ReactionState, TallyState
 
 PURGE_TASK = "chat.purge_conversation"
+# Messages that one statement has changed: more are not told one by one.
+MOST_TOLD = 50
 
 _CONVERSATION = Columns(Conversation, "c")
 _ROOM = Columns(Conversation, "r")
@@ -115,6 +117,23 @@ class Change:
             setattr(message, name, value)
         self.publish(changed_event(message, self.conversation.people))
         return message
+
+    def stamped(self, rows: Sequence[Message]) -> None:
+        """Take the seqs that one statement has stamped these messages with, and tell of them.
+
+        They are given in the order of `seq`, from the conversation's next. Where they are many,
+        clients are told to ask for what is new.
+        """
+        for row in rows:
+            assert row.seq == self._next_seq()
+        if len(rows) <= MOST_TOLD:
+            for row in rows:
+                self.repeat(row)
+        else:
+            self.publish(Resync(conversation=self.conversation.pk))
+        for row in rows:
+            if row.deleted_at is not None:
+                self.touch(removed=row)
 
     def tallied(
         self, reactions: Mapping[UUID, list[ReactionState]], by: list[ReactedState] | None

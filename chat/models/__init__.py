@@ -17,6 +17,7 @@ from chat.models.joining import (
 from chat.models.members import Member, MemberQuerySet
 from chat.models.mentions import Group, Mention
 from chat.models.messages import Message, MessageQuerySet, ReplyChunk
+from chat.models.moderation import AuditEntry, Block, Report, ReportQuerySet, Revision
 from chat.models.reactions import Reaction, Tally
 from chat.models.reading import Feed, ReadState
 from chat.models.transactions import CurrentTransaction, Xid8Field
@@ -24,6 +25,8 @@ from chat.models.transactions import CurrentTransaction, Xid8Field
 __all__ = [
     "Assistant",
     "AssistantQuerySet",
+    "AuditEntry",
+    "Block",
     "Conversation",
     "ConversationQuerySet",
     "CurrentTransaction",
@@ -41,6 +44,9 @@ __all__ = [
     "Reaction",
     "ReadState",
     "ReplyChunk",
+    "Report",
+    "ReportQuerySet",
+    "Revision",
     "Sanction",
     "SanctionQuerySet",
     "Tally",

@@ -92,6 +92,8 @@ class Conversation(IdentifiedRow):
     people = models.PositiveIntegerField(default=0, db_default=0)
     # The least role for what `chat.permissions` lets a conversation decide, by action.
     policy = models.JSONField(default=dict, db_default={}, blank=True)
+    # Between two messages of one person, seconds; 0: none.
+    slow_seconds = models.PositiveIntegerField(default=0, db_default=0)
     # The transaction of its last change. Not indexed: nothing that changes with every message
     # is, so that such an update writes no index.
     touched = Xid8Field(db_default=CurrentTransaction())

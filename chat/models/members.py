@@ -68,6 +68,10 @@ class Member(IdentifiedRow):
     joined_at = models.DateTimeField(auto_now_add=True)
     joined_seq = models.BigIntegerField(default=0, db_default=0)
     left_at = models.DateTimeField(null=True, blank=True)
+    # Until then they may say nothing.
+    silenced_until = models.DateTimeField(null=True, blank=True)
+    # Where there is slow mode. Not told to anyone, and so not stamped.
+    last_sent_at = models.DateTimeField(null=True, blank=True, editable=False)
     seq = models.BigIntegerField(default=0)
 
     objects = MemberQuerySet.as_manager()

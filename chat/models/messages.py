@@ -8,7 +8,7 @@ from django.db.models import F, Q
 
 from chat.models.assistants import Assistant
 from chat.models.conversations import Conversation
-from chat.models.rows import IdentifiedRow
+from chat.models.rows import UNCHECKED, IdentifiedRow
 
 
 class MessageQuerySet(models.QuerySet["Message"]):
@@ -100,6 +100,13 @@ class Message(IdentifiedRow):
     created_at = models.DateTimeField(auto_now_add=True)
     edited_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
+    deleted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, related_name="+", **UNCHECKED
+    )
+    pinned_at = models.DateTimeField(null=True, blank=True)
+    pinned_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, related_name="+", **UNCHECKED
+    )
     created_seq = models.BigIntegerField()
     seq = models.BigIntegerField()
     # Its place among what can be read, given once and never taken back.
@@ -148,6 +155,11 @@ class Message(IdentifiedRow):
                 fields=["conversation", "number"],
                 name="message_names_all",
                 condition=Q(mentions_all=True),
+            ),
+            models.Index(
+                fields=["conversation", "pinned_at"],
+                name="message_pinned",
+                condition=Q(pinned_at__isnull=False),
             ),
         ]
 

@@ -1,7 +1,7 @@
 """What REST takes and answers beyond the protocol's own states and the bodies of commands."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -25,6 +25,7 @@ from protocol.fields import (
     Title,
     Topic,
     Whole,
+    Why,
 )
 from protocol.frames import Body
 from protocol.states import (
@@ -67,7 +68,11 @@ class ConversationPatch(Body):
     history: History = "all"
     policy: dict[str, Role] = Field(
         default_factory=dict,
-        description="The least role for `send`, `ask`, `add` or `describe`, where it is another.",
+        description="The least role for `send`, `ask`, `add`, `invite`, `describe`, `pin` or "
+        "`revisions`, where it is another.",
+    )
+    slow_seconds: Annotated[int, Field(ge=0, le=21_600)] = Field(
+        default=0, description="Between two messages of one person; 0: no slow mode."
     )
 
 
@@ -232,7 +237,7 @@ class NewBan(Body):
     """How long somebody may not come back, and why."""
 
     until: Moment | None = None
-    reason: Annotated[str, Field(max_length=500), STORABLE] = ""
+    reason: Why = ""
 
 
 class BanBody(Body):
@@ -252,6 +257,142 @@ class BanPage(Body):
     next: str | None
     previous: str | None
     results: list[BanBody]
+
+
+class Silence(Body):
+    """Until when somebody may say nothing, and why."""
+
+    until: Moment
+    reason: Why = ""
+
+
+class DeletedBody(Body):
+    """How many were deleted."""
+
+    deleted: int
+
+
+class RevisionBody(Body):
+    """What a message said until `at`, when `by` reworded or deleted it."""
+
+    n: int
+    content: str
+    at: datetime
+    by: PersonState | None
+
+
+class RevisionPage(Body):
+    """What a message said before, the first wording first."""
+
+    next: str | None
+    previous: str | None
+    results: list[RevisionBody]
+
+
+class PinPage(Body):
+    """Pinned messages, the one pinned last first."""
+
+    next: str | None
+    previous: str | None
+    results: list[MessageState]
+
+
+class NewReport(Body):
+    """What is wrong with a message."""
+
+    reason: Literal["spam", "abuse", "illegal", "other"]
+    note: Annotated[str, Field(max_length=500), STORABLE] = ""
+
+
+class ReportedBody(Body):
+    """One's own report, as far as one is told of it."""
+
+    id: UUID
+    message: UUID
+    reason: str
+    created_at: datetime
+
+
+class ReportBody(Body):
+    """A message that somebody reported, as it was then and as it is now. By whom is not told."""
+
+    id: UUID
+    conversation: UUID
+    message: MessageState
+    reason: str
+    note: str
+    content: str
+    created_at: datetime
+    resolution: str = Field(description="Empty: nobody has decided.")
+
+
+class ReportPage(Body):
+    """Reports that nobody has decided, the oldest first."""
+
+    next: str | None
+    previous: str | None
+    results: list[ReportBody]
+
+
+class StaffReportBody(ReportBody):
+    """The same for staff, who also see who reported it."""
+
+    reporter: PersonState
+
+
+class StaffReportPage(Body):
+    """Reports for staff that nobody has decided, the oldest first."""
+
+    next: str | None
+    previous: str | None
+    results: list[StaffReportBody]
+
+
+class Resolution(Body):
+    """What becomes of a reported message, and of its author.
+
+    `silenced` (which needs `until`) and `banned` delete the message, too.
+    """
+
+    resolution: Literal["dismissed", "deleted", "silenced", "banned"]
+    until: Moment | None = None
+    reason: Why = ""
+
+
+class AuditBody(Body):
+    """Who did what, to whom or to which message, and why."""
+
+    id: UUID
+    action: str
+    actor: PersonState | None
+    person: PersonState | None
+    message: UUID | None
+    as_staff: bool = Field(description="Was it done by the installation's staff?")
+    reason: str
+    details: dict[str, Any]
+    created_at: datetime
+
+
+class AuditPage(Body):
+    """The audit log, the newest entry first."""
+
+    next: str | None
+    previous: str | None
+    results: list[AuditBody]
+
+
+class BlocksBody(Body):
+    """Whom one blocks."""
+
+    blocks: list[UUID]
+
+
+class BlockedPage(Body):
+    """The people whom one blocks."""
+
+    next: str | None
+    previous: str | None
+    results: list[PersonState]
 
 
 class NewMember(Body):

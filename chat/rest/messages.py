@@ -70,7 +70,7 @@ class MessagesView(APIView):
         responses={
             201: SentMessageBody,
             200: SentMessageBody,
-            **errors(400, 401, 404, 409),
+            **errors(400, 401, 403, 404, 409, 429),
         },
     )
     def post(self, request: Request, conversation_id: UUID) -> Response:
@@ -116,7 +116,10 @@ class MessageView(APIView):
         responses={200: MessageBody, **errors(401, 403, 404)},
     )
     def delete(self, request: Request, message_id: UUID) -> Response:
-        """Delete a message of one's own, or as a manager any: its place stays, its text is gone."""
+        """Delete a message of one's own, or as a moderator any: its place stays, its text goes.
+
+        With a reason: `POST .../removal/`.
+        """
         message = delete_message(user=person(request), message_id=message_id)
         return answer(MessageBody(message=message_state(message)))
 

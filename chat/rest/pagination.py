@@ -44,8 +44,29 @@ class ByReacting(_ByTime):
     ordering = ("created_at", "id")
 
 
+class ByPinning(_ByTime):
+    """The one pinned last first."""
+
+    page_size = 50
+    ordering = ("-pinned_at", "-id")
+
+
 class ByNewest(_ByTime):
     """Newest first."""
 
     page_size = 50
     ordering = ("-created_at", "-id")
+
+
+class ByRewording(_ByTime):
+    """The first wording first."""
+
+    page_size = 50
+    ordering = ("at", "id")
+
+
+class BySigningUp(_ByTime):
+    """In the order in which people came."""
+
+    page_size = 100
+    ordering = ("date_joined", "id")

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chat.rest import conversations, joining, members, mentions, messages, replies
+from chat.rest import conversations, joining, members, mentions, messages, moderation, replies
 
 _ROOM = "conversations/<uuid:conversation_id>/"
 
@@ -37,6 +37,20 @@ urlpatterns = [
     path("messages/<uuid:message_id>/", messages.MessageView.as_view()),
     path("messages/<uuid:message_id>/reactions/", messages.ReactionsView.as_view()),
     path("messages/<uuid:message_id>/reactions/<str:emoji>/", messages.ReactionView.as_view()),
+    path(f"{_ROOM}members/<uuid:member_id>/silence/", moderation.SilenceView.as_view()),
+    path(f"{_ROOM}members/<uuid:member_id>/messages/removal/", moderation.MessagesOfView.as_view()),
+    path(f"{_ROOM}pins/", moderation.PinsView.as_view()),
+    path(f"{_ROOM}reports/", moderation.ReportsView.as_view()),
+    path(f"{_ROOM}reports/<uuid:report_id>/", moderation.ReportView.as_view()),
+    path(f"{_ROOM}audit/", moderation.AuditView.as_view()),
+    path("reports/", moderation.StaffReportsView.as_view()),
+    path("reports/<uuid:report_id>/", moderation.StaffReportView.as_view()),
+    path("me/blocks/", moderation.BlocksView.as_view()),
+    path("me/blocks/<uuid:user_id>/", moderation.BlockView.as_view()),
+    path("messages/<uuid:message_id>/pin/", moderation.PinView.as_view()),
+    path("messages/<uuid:message_id>/removal/", moderation.RemovalView.as_view()),
+    path("messages/<uuid:message_id>/report/", moderation.ReportMessageView.as_view()),
+    path("messages/<uuid:message_id>/revisions/", moderation.RevisionsView.as_view()),
     path("messages/<uuid:message_id>/stop/", replies.StopView.as_view()),
     path("messages/<uuid:message_id>/regenerate/", replies.RegenerateView.as_view()),
     path("messages/<uuid:message_id>/continue/", replies.ContinueView.as_view()),

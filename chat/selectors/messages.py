@@ -1,5 +1,6 @@
 """Messages, as far as the one who asks may see them."""
 
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -22,6 +23,8 @@ WHERE m.id = %s AND m.status IN (%s, %s)
 _PRECONDITIONS = f"""
 SELECT
     me.role,
+    CASE WHEN me.silenced_until > statement_timestamp() THEN me.silenced_until END,
+    extract(epoch FROM statement_timestamp() - me.last_sent_at)::float,
     EXISTS (
         SELECT FROM chat_message
         WHERE conversation_id = %(conversation)s AND author_user_id = %(user)s
@@ -119,6 +122,8 @@ class SendPreconditions(NamedTuple):
     """All that decides whether and how someone's words are taken."""
 
     role: str | None  # None: no member
+    silenced_until: datetime | None  # None: not now
+    seconds_since_last: float | None  # since their last message, where there is slow mode
     sent_before: bool  # under this `client_id`
     waiting_replies: int
     parent_is_here: bool
@@ -155,9 +160,11 @@ def send_preconditions(
     assistant = row[-len(_ASSISTANT) :]
     return SendPreconditions(
         role=row[0],
-        sent_before=row[1],
-        waiting_replies=row[2],
-        parent_is_here=row[3],
-        newest=row[4],
+        silenced_until=row[1],
+        seconds_since_last=row[2],
+        sent_before=row[3],
+        waiting_replies=row[4],
+        parent_is_here=row[5],
+        newest=row[6],
         assistant=_ASSISTANT.read(assistant) if assistant[0] is not None else None,
     )

@@ -162,6 +162,12 @@ SELECT
     ) AS named WHERE NOT mine.gone AND mine.number > mine.read),
     (SELECT count(*) FROM notifications_notification
      WHERE recipient_id = %(user)s AND NOT is_read),
+    CASE WHEN %(after_pinned)s::bigint IS NULL AND (%(at)s::text IS NULL OR EXISTS (
+        SELECT FROM chat_block WHERE user_id = %(user)s AND seq > %(since)s
+    )) THEN ARRAY(
+        SELECT blocked_id FROM chat_block WHERE user_id = %(user)s AND "on"
+        ORDER BY created_at, blocked_id
+    ) END,
     ARRAY(SELECT id FROM news
           WHERE gone AND %(at)s::text IS NOT NULL AND %(after_pinned)s::bigint IS NULL),
     (SELECT coalesce(json_agg(
@@ -193,6 +199,7 @@ class _Page(NamedTuple):
     unread_rooms: int
     mentions: int
     notifications: int
+    blocks: list[UUID] | None
     gone: list[UUID]
     rooms: list[tuple[str, int, str]]  # id, pinned, active_at
 
@@ -301,6 +308,7 @@ def person_changes(
         notifications=InboxState(
             unread=page.notifications, newest=_newest_notifications(user) if first else []
         ),
+        blocks=page.blocks,
         assistants=_assistants() if first else [],
     )
 

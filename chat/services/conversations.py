@@ -13,10 +13,12 @@ from chat.change import Change, changing
 from chat.errors import ReadOnly
 from chat.models import Assistant, Conversation, Member
 from chat.permissions import require, require_policy
+from chat.selectors.blocks import blocked_ids, who_block
 from chat.selectors.conversations import offers
+from chat.services.audit import record
 from chat.services.members import new_member
 from chat.services.notices import notify_added
-from core.errors import Invalid, NotFound
+from core.errors import Conflict, Invalid, NotFound
 from protocol import limits
 
 MAX_MEMBERS_AT_ONCE = 100
@@ -24,6 +26,7 @@ _MAX_DIRECT = 8
 # What a policy may leave to any role; the rest decides who comes in and what they see.
 _DESCRIBED = {"title", "topic_text", "avatar"}
 _OPENED = (Conversation.Kind.ASSISTANT, Conversation.Kind.GROUP, Conversation.Kind.FORUM)
+_AUDITED = ("access", "history", "policy", "slow_seconds")
 
 
 def create_conversation(
@@ -75,13 +78,15 @@ def open_direct(*, user: User, people: Sequence[UUID]) -> tuple[Conversation, bo
     """Return the one conversation of exactly these people and `user`, and whether it is new.
 
     Who has left it is in it again. Raises Invalid for an unknown person, or for one that a guest
-    has no room in common with.
+    has no room in common with; Conflict for one whom they block.
     """
     others = _people(people, besides=user, field="people", most=_MAX_DIRECT)
     if not others:
         raise Invalid("Name someone besides yourself.", field="people")
     if user.is_guest:
         _require_known(user, others)
+    if {person.pk for person in others} & set(blocked_ids(user.pk)):
+        raise Conflict("You have blocked one of these people.")
     everyone = sorted([user, *others], key=lambda person: person.pk)
     key = hashlib.sha256(b"".join(person.pk.bytes for person in everyone)).hexdigest()
     with transaction.atomic():
@@ -135,13 +140,14 @@ def _people(
     if len(wanted) > most:
         raise Invalid(f"At most {most} people at once.", field=field)
     people = list(User.people.active().filter(pk__in=wanted).order_by("pk"))
-    if len(people) != len(wanted):
+    # Who blocks the one who asks is as one who does not exist: they are not told.
+    if len(people) != len(wanted) or who_block(besides.pk, wanted):
         raise Invalid("One of these people does not exist.", field=field)
     return people
 
 
 def change_conversation(*, user: User, conversation_id: UUID, **values: Any) -> Conversation:
-    """Set a conversation's `title`, `topic_text`, `avatar`, `access`, `history` or `policy`.
+    """Set `title`, `topic_text`, `avatar`, `access`, `history`, `policy` or `slow_seconds`.
 
     Raises NotFound, NotAllowed, or Invalid for what only rooms have.
     """
@@ -149,10 +155,17 @@ def change_conversation(*, user: User, conversation_id: UUID, **values: Any) -> 
         member, conversation = change.member(user), change.conversation
         if values.keys() & _DESCRIBED:
             require("describe", member, change.room)
-        if values.keys() - _DESCRIBED:
+        if "slow_seconds" in values:
+            require("slow", member, change.room)
+        if values.keys() - _DESCRIBED - {"slow_seconds"}:
             require("govern", member, change.room)
+        if values.keys() - _DESCRIBED:
             _require_room_of(conversation.kind, values)
+        before = {name: getattr(conversation, name) for name in _AUDITED}
         _set(change, values)
+        after = {name: getattr(conversation, name) for name in _AUDITED}
+        for name in (name for name in _AUDITED if before[name] != after[name]):
+            record(change.room, f"{name}.changed", by=user, was=before[name], now=after[name])
     return change.conversation
 
 
@@ -162,6 +175,7 @@ def archive_conversation(*, user: User, conversation_id: UUID) -> Conversation:
         require("archive", change.member(user), change.room)
         if change.conversation.archived_at is None:
             _set(change, {"archived_at": timezone.now()})
+            record(change.room, "conversation.archived", by=user)
     return change.conversation
 
 
@@ -169,7 +183,9 @@ def unarchive_conversation(*, user: User, conversation_id: UUID) -> Conversation
     """Let a conversation go on. Raises NotFound or NotAllowed."""
     with changing(conversation_id) as change:
         require("archive", change.member(user), change.room)
-        _set(change, {"archived_at": None})
+        if change.conversation.archived_at is not None:
+            _set(change, {"archived_at": None})
+            record(change.room, "conversation.unarchived", by=user)
     return change.conversation
 
 
@@ -218,4 +234,5 @@ def delete_conversation(*, user: User, conversation_id: UUID) -> None:
     """Delete a conversation and all that was said in it. Raises NotFound or NotAllowed."""
     with changing(conversation_id) as change:
         require("delete", change.member(user), change.room)
+        record(change.room, "conversation.deleted", by=user)
         change.delete()

@@ -14,6 +14,7 @@ from chat.errors import InvitationInvalid
 from chat.models import Conversation, Invitation, JoinRequest, Member
 from chat.permissions import RANKS, may, require
 from chat.selectors.joining import invitation_by, listed_rooms, signed_invitation
+from chat.services.audit import record_member
 from chat.services.members import end_membership, new_member, require_not_banned
 from chat.services.notices import notify_asked, notify_decided
 from core.errors import Conflict, Invalid, NotAllowed, NotFound
@@ -147,6 +148,7 @@ def remove_invited(*, user: User, conversation_id: UUID, invitation_id: UUID) ->
             if member.pk != acting.pk and _is_below(member, acting)
         ]
         for member in below:
+            record_member(change.conversation, "member.removed", member, by=user)
             end_membership(change=change, member=member)
     return len(below)
 

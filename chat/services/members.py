@@ -1,6 +1,7 @@
 """Joining, leaving and roles."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
@@ -10,6 +11,8 @@ from chat.change import Change, changing
 from chat.errors import Banned
 from chat.models import Assistant, Conversation, Invitation, JoinRequest, Member, Sanction
 from chat.permissions import require, require_above
+from chat.selectors.blocks import who_block
+from chat.services.audit import record, record_member
 from chat.services.notices import notify_added
 from core.errors import Conflict, Invalid, NotFound
 
@@ -60,7 +63,8 @@ def add_member(*, user: User, conversation_id: UUID, person: UUID) -> Member:
         if change.conversation.kind in Conversation.CLOSED:
             raise Invalid("Nobody can be added to it; open a group.", field="user")
         added = User.people.active().filter(pk=person).first()
-        if added is None:
+        # Who blocks the one who asks is as one who does not exist: they are not told.
+        if added is None or who_block(user.pk, [added.pk]):
             raise Invalid("There is no such person.", field="user")
         member = new_member(change=change, user=added, by=user)
         notify_added(conversation=change.conversation, member=member, by=user)
@@ -83,6 +87,7 @@ def remove_member(*, user: User, conversation_id: UUID, member_id: UUID) -> Memb
             if member.assistant_id is not None:
                 require("assistants", acting, change.conversation)
             require_above("remove", acting, change.conversation, member.role)
+            record_member(change.conversation, "member.removed", member, by=user)
         end_membership(change=change, member=member)
     return member
 
@@ -133,6 +138,8 @@ def change_member(
                 raise Invalid("An assistant has no role to change.", field="role")
             if own:
                 _require_another_owner(member)
+            roles: dict[str, Any] = {"was": member.role, "now": role}
+            record_member(change.conversation, "member.role", member, by=user, **roles)
             member.role = role
         if nickname is not None and nickname != member.nickname:
             if not own:
@@ -167,15 +174,39 @@ def ban_member(
         require_above("ban", acting, change.conversation, member.role)
         if member.user is None:
             raise Invalid("Only people are banned; remove an assistant.", field="member")
-        ban = Sanction.objects.create(
-            conversation=change.conversation, user=member.user, by=user, until=until, reason=reason
-        )
-        asked = JoinRequest.objects.filter(conversation=change.conversation, user=member.user)
-        asked.filter(decided_at=None).update(
-            decided_at=timezone.now(), decided_by=user, accepted=False
-        )
+        return ban(change=change, person=member.user, by=user, until=until, reason=reason)
+
+
+def ban(
+    *,
+    change: Change,
+    person: User,
+    by: User,
+    until: datetime | None = None,
+    reason: str = "",
+    as_staff: bool = False,
+) -> Sanction:
+    """Do what `ban_member` does, in the caller's change, also to one who has left."""
+    sanction = Sanction.objects.create(
+        conversation=change.conversation, user=person, by=by, until=until, reason=reason
+    )
+    asked = JoinRequest.objects.filter(conversation=change.conversation, user=person)
+    asked.filter(decided_at=None).update(decided_at=timezone.now(), decided_by=by, accepted=False)
+    present = Member.objects.present().select_related("user", "assistant")
+    member = present.filter(conversation=change.conversation, user=person).first()
+    if member is not None:
         end_membership(change=change, member=member)
-    return ban
+    details: dict[str, Any] = {} if until is None else {"until": until.isoformat()}
+    record(
+        change.conversation,
+        "member.banned",
+        by=by,
+        person=person.pk,
+        as_staff=as_staff,
+        reason=reason,
+        **details,
+    )
+    return sanction
 
 
 def lift_ban(*, user: User, conversation_id: UUID, ban_id: UUID) -> None:
@@ -183,5 +214,7 @@ def lift_ban(*, user: User, conversation_id: UUID, ban_id: UUID) -> None:
     with changing(conversation_id) as change:
         require("ban", change.member(user), change.conversation)
         bans = Sanction.objects.filter(pk=ban_id, conversation=change.conversation, lifted_at=None)
-        if not bans.update(lifted_at=timezone.now()):
+        person = bans.values_list("user", flat=True).first()
+        if person is None or not bans.update(lifted_at=timezone.now()):
             raise NotFound
+        record(change.conversation, "member.unbanned", by=user, person=person)

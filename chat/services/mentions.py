@@ -43,11 +43,20 @@ SELECT w.name, 'group', g.id, ARRAY(
     SELECT m.user_id FROM chat_group_people p
     JOIN chat_member m
         ON m.conversation_id = %(room)s AND m.user_id = p.user_id AND m.left_at IS NULL
-    WHERE p.group_id = g.id LIMIT %(most)s + 1
+    WHERE p.group_id = g.id AND NOT EXISTS (
+        SELECT FROM chat_block b
+        WHERE b.user_id = p.user_id AND b.blocked_id = %(by)s::uuid AND b."on"
+    )
+    LIMIT %(most)s + 1
 )
 FROM wanted w JOIN chat_group g ON lower(g.slug) = w.low
 UNION ALL
-SELECT w.name, 'user', u.id, ARRAY[u.id]
+SELECT w.name, 'user', u.id, ARRAY(
+    SELECT u.id WHERE NOT EXISTS (
+        SELECT FROM chat_block b
+        WHERE b.user_id = u.id AND b.blocked_id = %(by)s::uuid AND b."on"
+    )
+)
 FROM wanted w
 JOIN accounts_user u ON lower(u.username) = w.low
 JOIN chat_member m ON m.conversation_id = %(room)s AND m.user_id = u.id AND m.left_at IS NULL
@@ -71,10 +80,11 @@ class _At(NamedTuple):
     name: str  # as it is written, without the @
 
 
-def named_in(conversation: Conversation, content: str) -> Named:
+def named_in(conversation: Conversation, content: str, *, by: UUID | None) -> Named:
     """Return whom a text names of those who are in a locked conversation.
 
-    One statement, and none for a text without a name in it. Raises TooManyMentions.
+    Those who block who says it (`by`) are not told. One statement, and none for a text without a
+    name in it. Raises TooManyMentions.
     """
     # Alone with an assistant there is nobody to name.
     if "@" not in content or conversation.kind == Conversation.Kind.ASSISTANT:
@@ -82,7 +92,7 @@ def named_in(conversation: Conversation, content: str) -> Named:
     places = list(_names(content))
     if not places:
         return NOBODY
-    found = _look_up(conversation, places)
+    found = _look_up(conversation, places, by)
     mentions: list[dict[str, Any]] = []
     people: dict[UUID, str] = {}
     everyone = False
@@ -179,11 +189,16 @@ def _key(name: str) -> str:
 
 
 def _look_up(
-    conversation: Conversation, places: list[_At]
+    conversation: Conversation, places: list[_At], by: UUID | None
 ) -> dict[str, tuple[str, UUID | None, list[UUID]]]:
     readings = (_key(name) for place in places for name in _readings(place.name))
     names = list(dict.fromkeys(readings))[:_LOOKED_UP]
-    values: dict[str, Any] = {"names": names, "room": conversation.members_of, "most": MAX_NAMED}
+    values: dict[str, Any] = {
+        "names": names,
+        "room": conversation.members_of,
+        "most": MAX_NAMED,
+        "by": by,
+    }
     found: dict[str, tuple[str, UUID | None, list[UUID]]] = {}
     with connection.cursor() as cursor:
         cursor.execute(_WHO, values)

@@ -1,15 +1,21 @@
 """Saying something, saying it differently, and taking it back."""
 
+import math
+from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.models import User
 from chat.change import Change, changing, conversation_of
+from chat.errors import Silenced, SlowDown
 from chat.models import Assistant, Conversation, Member, Message, ReplyChunk
-from chat.permissions import require, require_role
+from chat.permissions import may, require, require_role
 from chat.selectors.messages import SendPreconditions, send_preconditions
+from chat.services.audit import record
 from chat.services.conversations import require_model, require_open
 from chat.services.mentions import (
     NOBODY,
@@ -24,8 +30,10 @@ from chat.services.reply_actions import (
     STOP_SIGNAL,
     active_replies,
     readable_message,
+    require_not_silenced,
     stop_reply,
 )
+from chat.services.revisions import keep_wording
 from core.errors import Conflict, Invalid, NotAllowed, NotFound
 from core.jobs import signal_workers_on_commit
 
@@ -54,7 +62,8 @@ def send_message(
     The same `client_id` by the same person gives the message stored first and changes nothing.
     In a conversation with an assistant every message is replied to; elsewhere only when
     `assistant` (the slug of a member) is named. Raises NotFound, Invalid for an unknown parent,
-    assistant or model, NotAllowed, ReadOnly, Conflict if too many replies wait already.
+    assistant or model, NotAllowed, ReadOnly, Silenced, SlowDown, Conflict if too many replies
+    wait already.
     """
     with changing(conversation_id) as change:
         preconditions = send_preconditions(
@@ -66,11 +75,15 @@ def send_message(
             return _sent_before(change.conversation, user, client_id)
         require_open(change)
         require_role("send", preconditions.role, change.room)
+        if preconditions.silenced_until is not None:
+            raise Silenced(until=preconditions.silenced_until.isoformat())
         if assistant is not None or change.conversation.kind == Conversation.Kind.ASSISTANT:
             require_role("ask", preconditions.role, change.room)
-        named = named_in(change.conversation, content)
+        named = named_in(change.conversation, content, by=user.pk)
         if named.everyone:
             require_role("mention_all", preconditions.role, change.room)
+        if change.room.slow_seconds:
+            _take_turn(change.room, user, preconditions)
         return _say(
             change,
             user,
@@ -100,8 +113,8 @@ def edit_message(
     with a reply of its own, while what was said under the old wording stays; replies to it that
     are still being made are stopped. The same `client_id` gives the branch made first. Elsewhere
     the message is changed in place and marked as edited.
-    Raises NotFound; NotAllowed for another's message; Invalid for a reply or an unknown model;
-    Conflict if it is deleted, or if too many replies wait already.
+    Raises NotFound; NotAllowed for another's message; Silenced; Invalid for a reply or an unknown
+    model; Conflict if it is deleted, or if too many replies wait already.
     """
     with changing(conversation_of(message_id)) as change:
         member = change.member(user)
@@ -114,6 +127,7 @@ def edit_message(
             )
         require("edit_own", member, change.room)
         require_open(change)
+        require_not_silenced(member)
         if message.deleted_at is not None:
             raise Conflict("This message was deleted.")
         if change.conversation.kind != Conversation.Kind.ASSISTANT:
@@ -138,11 +152,12 @@ def edit_message(
         )
 
 
-def delete_message(*, user: User, message_id: UUID) -> Message:
-    """Delete a message: its place in the conversation stays, what it said is gone for good.
+def delete_message(*, user: User, message_id: UUID, reason: str = "") -> Message:
+    """Delete a message: its place in the conversation stays.
 
-    One's own, or as a moderator anybody's. Replies to it that are still being made are
-    stopped; one that is deleted while it is made is ended, and its worker's text comes too late.
+    One's own, or as a moderator anybody's, for a `reason`. Replies to it that are still being made
+    are stopped; one that is deleted while it is made is ended, and its worker's text comes too
+    late. In a room what it said is kept for moderators for REVISIONS_KEPT days, else it is gone.
     A deleted message is returned as it is. Raises NotFound, or NotAllowed for another's message.
     """
     with changing(conversation_of(message_id)) as change:
@@ -150,32 +165,65 @@ def delete_message(*, user: User, message_id: UUID) -> Message:
         message = readable_message(change, member, message_id)
         own = message.author_user_id == user.pk
         require("delete_own" if own else "delete_others", member, change.room)
-        if message.deleted_at is not None:
-            return message
-        for reply in active_replies(message):
-            stop_reply(change=change, reply=reply)
-        if message.status in Message.ACTIVE:
-            # Its worker is woken to stop, and finds that the reply is no longer its own.
-            message.status = Message.Status.CANCELLED
-            ReplyChunk.objects.filter(message_id=message.pk).delete()
-            signal_workers_on_commit(STOP_SIGNAL, message=message.pk.hex)
-        message.deleted_at = timezone.now()
-        message.content = message.reasoning = message.refusal = ""
-        message.tool_calls = []
-        end_mentions(message=message)
-        change.changed(
-            message,
-            "status",
-            "deleted_at",
-            "content",
-            "reasoning",
-            "refusal",
-            "tool_calls",
-            "mentions",
-            "mentions_all",
-        )
-        change.touch(removed=message)
+        if message.deleted_at is None:
+            delete_in(change=change, message=message, by=user)
+            if not own:
+                record_deletion(change=change, message=message, by=user, reason=reason)
         return message
+
+
+def delete_in(*, change: Change, message: Message, by: User) -> None:
+    """Do what `delete_message` does, in the caller's change, whoever asks."""
+    for reply in active_replies(message):
+        stop_reply(change=change, reply=reply)
+    if message.status in Message.ACTIVE:
+        # Its worker is woken to stop, and finds that the reply is no longer its own.
+        message.status = Message.Status.CANCELLED
+        ReplyChunk.objects.filter(message_id=message.pk).delete()
+        signal_workers_on_commit(STOP_SIGNAL, message=message.pk.hex)
+    keep_wording(room=change.room, message=message, by=by)
+    message.deleted_at, message.deleted_by = timezone.now(), by
+    message.pinned_at = message.pinned_by = None
+    message.content = message.reasoning = message.refusal = ""
+    message.tool_calls = []
+    end_mentions(message=message)
+    change.changed(
+        message,
+        *("status", "deleted_at", "deleted_by", "pinned_at", "pinned_by"),
+        *("content", "reasoning", "refusal", "tool_calls", "mentions", "mentions_all"),
+    )
+    change.touch(removed=message)
+
+
+def record_deletion(
+    *, change: Change, message: Message, by: User, reason: str, as_staff: bool = False
+) -> None:
+    """Note that somebody deleted what another, or an assistant, had said."""
+    record(
+        change.room,
+        "message.deleted",
+        by=by,
+        person=message.author_user_id,
+        message=message,
+        as_staff=as_staff,
+        reason=reason,
+    )
+
+
+def _take_turn(room: Conversation, user: User, preconditions: SendPreconditions) -> None:
+    """Note when somebody last said something in a room. Raises SlowDown if it is too soon.
+
+    Its topics and threads have locks of their own, so the row of the member decides.
+    """
+    assert preconditions.role is not None
+    if may("slow", preconditions.role, room):
+        return
+    pause = timedelta(seconds=room.slow_seconds)
+    member = Member.objects.present().filter(conversation=room, user=user)
+    due = member.filter(Q(last_sent_at=None) | Q(last_sent_at__lte=Now() - pause))
+    if not due.update(last_sent_at=Now()):
+        waits = room.slow_seconds - (preconditions.seconds_since_last or 0.0)
+        raise SlowDown(retry_after=max(1, math.ceil(waits)))
 
 
 def _say(
@@ -223,10 +271,12 @@ def _reword(change: Change, member: Member, message: Message, content: str) -> M
     """Change a message in place. The same wording again changes nothing."""
     if message.content == content:
         return message
-    named = named_in(change.conversation, content)
+    assert member.user is not None
+    named = named_in(change.conversation, content, by=member.user.pk)
     before, everyone = message.mentions, message.mentions_all
     if named.everyone and not everyone:
         require("mention_all", member, change.room)
+    keep_wording(room=change.room, message=message, by=member.user)
     message.content, message.edited_at = content, timezone.now()
     message.mentions, message.mentions_all = named.mentions, named.everyone
     change.changed(message, "content", "edited_at", "mentions", "mentions_all")

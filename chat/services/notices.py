@@ -4,7 +4,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import User
-from chat.models import Conversation, JoinRequest, Member, Message, ReadState
+from chat.models import Conversation, JoinRequest, Member, Message, ReadState, Report
+from chat.selectors.blocks import who_block
 from notifications.services import notify
 
 
@@ -14,7 +15,7 @@ def _title(conversation: Conversation) -> str:
 
 def notify_added(*, conversation: Conversation, member: Member, by: User) -> None:
     """Tell a person that they were added to a conversation."""
-    if member.user is None:
+    if member.user is None or who_block(by.pk, [member.user.pk]):
         return
     notify(
         recipient=member.user,
@@ -30,6 +31,8 @@ def notify_added(*, conversation: Conversation, member: Member, by: User) -> Non
 
 def notify_asked(*, request: JoinRequest, manager: User) -> None:
     """Tell one who decides that somebody asks to be let in."""
+    if who_block(request.user_id, [manager.pk]):
+        return
     notify(
         recipient=manager,
         source=request.user,
@@ -39,6 +42,19 @@ def notify_asked(*, request: JoinRequest, manager: User) -> None:
         url=f"/c/{request.conversation_id}",
         short_description=f"{request.user.name} asks to join {_title(request.conversation)}",
         dedupe_key=f"request.made:{request.pk}",
+    )
+
+
+def notify_reported(*, report: Report, manager: User) -> None:
+    """Tell one who decides that a message was reported, once; not by whom, nor what it says."""
+    notify(
+        recipient=manager,
+        category="conversation",
+        action="report.made",
+        obj=report.conversation,
+        url=f"/c/{report.conversation_id}",
+        short_description=f"A message was reported in {_title(report.conversation)}",
+        dedupe_key=f"report.made:{report.message_id}",
     )
 
 

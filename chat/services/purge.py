@@ -26,6 +26,10 @@ WITH gone AS (
     DELETE FROM chat_mention WHERE message_id IN (SELECT id FROM gone)
 ), tallies AS (
     DELETE FROM chat_tally WHERE message_id IN (SELECT id FROM gone)
+), wordings AS (
+    DELETE FROM chat_revision WHERE message_id IN (SELECT id FROM gone)
+), reports AS (
+    DELETE FROM chat_report WHERE message_id IN (SELECT id FROM gone)
 ), chunks AS (
     DELETE FROM chat_replychunk WHERE message_id IN (SELECT id FROM gone)
 )

@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 
 from accounts.models import User
 from chat.change import Change, changing
+from chat.errors import Silenced
 from core.errors import ChatireError, Conflict, NotFound
 from core.pacing import Paced
 from protocol.errors import ErrorCode
@@ -30,7 +31,9 @@ MOST_BY: Final = 50
 # The lock is taken by those who bring a new kind, of which there may be so many: the statement
 # after it sees every kind there is.
 _ASK = """
-SELECT m.conversation_id, m.deleted_at IS NOT NULL, t.seq, t.reactions, (
+SELECT m.conversation_id, m.deleted_at IS NOT NULL,
+CASE WHEN p.silenced_until > statement_timestamp() THEN p.silenced_until END,
+t.seq, t.reactions, (
     SELECT jsonb_agg(jsonb_build_array(r.emoji, r.given, r.counted) ORDER BY r.id)
     FROM chat_reaction r WHERE r.message_id = m.id AND r.user_id = %(user)s
 ),
@@ -132,7 +135,8 @@ def react(*, user: User, message_id: UUID, emoji: str, on: bool) -> OwnTallyStat
     """Give an emoji to a message, or take it back; doing so twice changes nothing.
 
     Takes no lock of the conversation. Returns the tally as it is about to be, as far as this
-    person's reactions go. Raises NotFound, Conflict if the message was deleted, TooManyReactions.
+    person's reactions go. Raises NotFound, Silenced, Conflict if the message was deleted,
+    TooManyReactions.
     """
     values: dict[str, Any] = {"user": user.pk, "message": message_id, "emoji": emoji, "on": on}
     with transaction.atomic(), connection.cursor() as cursor:
@@ -140,10 +144,12 @@ def react(*, user: User, message_id: UUID, emoji: str, on: bool) -> OwnTallyStat
         found = cursor.fetchone()
         if found is None:
             raise NotFound
-        conversation_id, deleted, seq, counted, own, _locked = found
+        conversation_id, deleted, silenced, seq, counted, own, _locked = found
         if on:
             if deleted:
                 raise Conflict("This message was deleted.")
+            if silenced is not None:
+                raise Silenced(until=silenced.isoformat())
             values |= {"id": uuid7(), "conversation": conversation_id, "most": MAX_REACTIONS}
             cursor.execute(_GIVE, values)
             if not cursor.fetchone()[0]:

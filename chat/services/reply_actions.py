@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from chat.change import Change, changing, conversation_of
-from chat.errors import ReadOnly
+from chat.errors import ReadOnly, Silenced
 from chat.models import Assistant, Member, Message, MessageQuerySet
 from chat.permissions import require
 from chat.services.replies import (
@@ -120,7 +120,14 @@ def _reply(
         require("ask", member, change.room)
         if change.is_archived:
             raise ReadOnly
+        require_not_silenced(member)
     return message
+
+
+def require_not_silenced(member: Member) -> None:
+    """Raise Silenced if a member may say nothing now."""
+    if member.silenced_until is not None and member.silenced_until > timezone.now():
+        raise Silenced(until=member.silenced_until.isoformat())
 
 
 def readable_message(change: Change, member: Member, message_id: UUID) -> Message:

@@ -1,6 +1,7 @@
 """What each command of a socket does. One at a time per socket, each with its one answer."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -189,7 +190,7 @@ async def _act(
 @handles(DeleteMessage)
 async def delete(socket: Socket, command: DeleteMessage) -> None:
     """Delete a message; its place stays."""
-    await _act(socket, command, delete_message)
+    await _act(socket, command, partial(delete_message, reason=command.reason))
 
 
 @handles(React)

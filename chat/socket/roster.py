@@ -129,7 +129,7 @@ class Roster:
                 self.load(user_id, *known[user_id])
 
     def heard(self, user_id: UUID, message: Mapping[str, Any]) -> None:
-        """Take in what a `mine.updated` says of a person's conversations."""
+        """Take in what an event of a person's feed says of their conversations."""
         person = self._people.get(user_id)
         if person is None:
             return

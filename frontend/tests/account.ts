@@ -189,6 +189,7 @@ export class Account {
       unread_rooms: 0,
       mentions: 0,
       notifications: { unread: this.unread, newest: [] },
+      blocks: first ? [] : null,
       assistants: first ? [ASSISTANT] : [],
     };
   }

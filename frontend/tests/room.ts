@@ -35,6 +35,9 @@ export function aMessage(fields: Partial<MessageState> & { id: string }): Messag
     created_at: WHEN,
     edited_at: null,
     deleted_at: null,
+    deleted_by: null,
+    pinned_at: null,
+    pinned_by: null,
     number: null,
     mentions: [],
     ...fields,
@@ -72,6 +75,7 @@ export class Room {
     history: "all",
     archived_at: null,
     policy: {},
+    slow_seconds: 0,
     seq: 0,
     changed_seq: 0,
     creator: null,
@@ -164,6 +168,7 @@ export class Room {
       invited_by: null,
       joined_at: WHEN,
       left_at: null,
+      silenced_until: null,
     };
     this.members.set(id, member);
     this.people += 1;

@@ -38,6 +38,7 @@ export function aRoom(id: string): RoomState {
     history: "all",
     archived_at: null,
     policy: {},
+    slow_seconds: 0,
     seq: 1,
     changed_seq: 1,
     creator: null,
@@ -336,6 +337,7 @@ export class FakeServer {
         unread: this.inbox.filter((entry) => !entry.is_read).length,
         newest: asked === null ? (this.inbox as PersonChanges["notifications"]["newest"]) : [],
       },
+      blocks: asked === null && from === 0 ? [] : null,
       assistants: asked === null && from === 0 ? [ASSISTANT] : [],
     };
   }

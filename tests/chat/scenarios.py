@@ -1,15 +1,18 @@
 """Every service that changes a conversation, each in the situations where it acts differently."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+from accounts.models import User
 from chat.models import (
     Conversation,
     Invitation,
     JoinRequest,
     Member,
     Message,
+    Report,
 )
 from chat.models.tokens import invitation_token
 from chat.services import (
@@ -18,8 +21,10 @@ from chat.services import (
     members,
     messages,
     mine,
+    moderation,
     replies,
     reply_actions,
+    reports,
     staff,
 )
 from chat.services.replies import Claim
@@ -128,6 +133,41 @@ def _taken(world: World) -> Invitation:
     link = _invite(world)
     joining.take_invitation(user=world.charlie, token=invitation_token(link))
     return link
+
+
+_TOMORROW = datetime(2999, 1, 1, tzinfo=UTC)
+
+
+def _pin(world: World, message: Message, *, on: bool = True) -> Message:
+    return moderation.pin_message(user=world.alice, message_id=message.pk, on=on)
+
+
+def _silence(world: World, until: datetime | None) -> Member:
+    return moderation.silence_member(
+        user=world.alice, conversation_id=world.id, member_id=world.member(world.bob), until=until
+    )
+
+
+def _reported(world: World) -> Report:
+    with_charlie(world)
+    return reports.report_message(
+        user=world.bob, message_id=world.say(world.charlie).pk, reason="spam"
+    )[0]
+
+
+def _resolve(world: World, report: Report, resolution: str, **options: Any) -> Report:
+    return reports.resolve_report(
+        user=world.alice,
+        conversation_id=world.id,
+        report_id=report.pk,
+        resolution=resolution,
+        **options,
+    )
+
+
+def _staff(user: User) -> User:
+    user.is_staff = True
+    return user
 
 
 # Name, which begins with the service's: what comes before, and the change.
@@ -379,6 +419,51 @@ SCENARIOS: dict[str, Any] = {
         ),
         lambda world, ban: members.lift_ban(
             user=world.alice, conversation_id=world.id, ban_id=ban.pk
+        ),
+    ),
+    "pin_message": _then(World.say, lambda world, said: _pin(world, said)),
+    "pin_message taken away": _then(
+        lambda world: _pin(world, world.say()), lambda world, said: _pin(world, said, on=False)
+    ),
+    "pin_message that is deleted": _then(
+        lambda world: _pin(world, world.say()), lambda world, said: world.delete(said)
+    ),
+    "send_message in answer to one that is deleted": _then(
+        lambda world: (said := world.say(), world.delete(said))[0],
+        lambda world, said: world.say(world.bob, parent=said.pk),
+    ),
+    "silence_member": _then(_nothing, lambda world, _: _silence(world, _TOMORROW)),
+    "silence_member no more": _then(
+        lambda world: _silence(world, _TOMORROW), lambda world, _: _silence(world, None)
+    ),
+    "change_conversation to slow mode": _then(
+        _nothing,
+        lambda world, _: conversations.change_conversation(
+            user=world.alice, conversation_id=world.id, slow_seconds=30
+        ),
+    ),
+    "delete_messages_of": _then(
+        lambda world: [world.say(world.bob), world.say(), world.say(world.bob)],
+        lambda world, _: moderation.delete_messages_of(
+            user=world.alice, conversation_id=world.id, member_id=world.member(world.bob)
+        ),
+    ),
+    "resolve_report": _then(_reported, lambda world, report: _resolve(world, report, "deleted")),
+    "resolve_report by dismissing it": _then(
+        _reported, lambda world, report: _resolve(world, report, "dismissed")
+    ),
+    "resolve_report by a ban": _then(
+        _reported, lambda world, report: _resolve(world, report, "banned")
+    ),
+    "resolve_report by silence": _then(
+        _reported, lambda world, report: _resolve(world, report, "silenced", until=_TOMORROW)
+    ),
+    "resolve_report_as_staff": _then(
+        lambda world: reports.report_message(
+            user=world.bob, message_id=world.say().pk, reason="abuse"
+        )[0],
+        lambda world, report: reports.resolve_report_as_staff(
+            user=_staff(world.charlie), report_id=report.pk, resolution="deleted"
         ),
     ),
     "change_mine": _then(

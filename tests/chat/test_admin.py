@@ -7,6 +7,8 @@ from django.urls import reverse
 from accounts.models import User
 from chat.models import (
     Assistant,
+    AuditEntry,
+    Block,
     Conversation,
     Group,
     Invitation,
@@ -14,11 +16,15 @@ from chat.models import (
     Member,
     Message,
     Reaction,
+    Report,
+    Revision,
     Sanction,
     Tally,
 )
-from chat.services.messages import send_message
+from chat.services.blocks import block
+from chat.services.messages import delete_message, send_message
 from chat.services.reactions import count_reactions, react
+from chat.services.reports import report_message
 
 pytestmark = pytest.mark.django_db
 
@@ -97,6 +103,37 @@ def test_a_group_is_made_of_people(staff: Client, bob: User) -> None:
     # In other letters it would be the same word.
     answer = staff.post(url, {"name": "Others", "slug": "Cooks"})
     assert "There is a group of this name already." in answer.content.decode()
+
+
+@pytest.mark.parametrize("model", ["revision", "report", "block", "auditentry"])
+def test_what_keeps_order_is_looked_at(
+    staff: Client, alice: User, bob: User, group: Conversation, model: str
+) -> None:
+    said = send_message(user=bob, conversation_id=group.pk, client_id="1", content="hello").message
+    report_message(user=alice, message_id=said.pk, reason="spam")
+    delete_message(user=alice, message_id=said.pk, reason="spam")
+    block(user=alice, person=bob.pk, on=True)
+    rows = {"revision": Revision, "report": Report, "block": Block, "auditentry": AuditEntry}
+    row = rows[model].objects.first()
+    assert staff.get(reverse(f"admin:chat_{model}_changelist")).status_code == 200
+    url = reverse(f"admin:chat_{model}_change", args=[row.pk])
+    assert staff.get(url).status_code == 200
+    # Former wordings alone may be erased here.
+    deletes = staff.post(reverse(f"admin:chat_{model}_delete", args=[row.pk]), {"post": "yes"})
+    assert deletes.status_code == (302 if model == "revision" else 403)
+
+
+def test_staff_decide_about_reports_of_those_who_moderate(
+    staff: Client, alice: User, bob: User, group: Conversation
+) -> None:
+    said = send_message(user=alice, conversation_id=group.pk, client_id="1", content="hm").message
+    report, _ = report_message(user=bob, message_id=said.pk, reason="abuse")
+    chosen = {"action": "delete_reported", "_selected_action": [str(report.pk)]}
+    assert staff.post(reverse("admin:chat_report_changelist"), chosen).status_code == 302
+    said.refresh_from_db()
+    assert said.deleted_at is not None
+    entry = AuditEntry.objects.get(action="report.resolved")
+    assert (entry.actor.username, entry.as_staff) == ("boss", True)
 
 
 @pytest.mark.parametrize("model", ["invitation", "joinrequest", "sanction"])

@@ -19,8 +19,9 @@ from accounts.models import User
 from chat import unread
 from chat.models import Assistant, Conversation, Group, Member, Mention, Message, ReadState
 from chat.selectors import rooms
+from chat.selectors.blocks import blocked_ids
 from chat.selectors.rooms import person_changes
-from chat.services import conversations, members, messages, mine, replies
+from chat.services import blocks, conversations, members, messages, mine, replies
 from chat.services.replies import Outcome
 from chat.socket.pending_touches import rooms_touched
 from chat.unread import Touch
@@ -117,7 +118,7 @@ class World:
                 for device in self.devices:
                     if publication.group == user_group(device.user.pk):
                         frame = json.loads(message["frame"])
-                        if frame["type"] == "mine.updated":
+                        if frame["type"] in {"mine.updated", "block.updated"}:
                             device.tell(frame)
 
     def touched(self, touch: Touch) -> None:
@@ -163,6 +164,8 @@ class World:
                 if device.user == user:
                     device.settle()
                     assert device.known.view() == view
+                    assert device.known.blocks == fresh.blocks
+            assert fresh.blocks == [str(one) for one in blocked_ids(user.pk)]
 
     # --- What happens ------------------------------------------------------------------------
 
@@ -176,7 +179,10 @@ class World:
         conversation = source.choice(self.rooms)
         present = Member.objects.present().filter(conversation=conversation)
         own = present.filter(user=user).first()
-        acts: list[Callable[[], object]] = [lambda: self.sign(source.choice(self.devices))]
+        acts: list[Callable[[], object]] = [
+            lambda: self.sign(source.choice(self.devices)),
+            lambda: blocks.block(user=user, person=other.pk, on=source.random() < 0.5),
+        ]
         if own is None:
             acts.append(lambda: self.bring_back(conversation, user))
         else:
@@ -213,6 +219,8 @@ class World:
         source.choice(acts)()
 
     def open(self, user: User, other: User) -> None:
+        # Who blocks one cannot be invited by them.
+        blocks.block(user=other, person=user.pk, on=False)
         opened = conversations.create_conversation(
             user=user, kind="group", assistant="assistant", members=[other.pk]
         )
@@ -277,6 +285,7 @@ class World:
     def bring_back(self, conversation: UUID, user: User) -> None:
         owner = Member.objects.get(conversation=conversation, role=Member.Role.OWNER).user
         assert owner is not None
+        blocks.block(user=user, person=owner.pk, on=False) if owner != user else None
         members.add_member(user=owner, conversation_id=conversation, person=user.pk)
 
     def sign(self, device: Device) -> None:
@@ -356,7 +365,7 @@ def test_the_frontends_reducer_comes_to_the_same_lists(
             {
                 "name": f"random sequence {seed}, device {number}",
                 "inputs": device.inputs,
-                "expected": device.known.view(),
+                "expected": {"rooms": device.known.view(), "blocks": device.known.blocks},
             }
             for number, device in enumerate(world.devices)
         ]

@@ -17,6 +17,7 @@ from chat.models import (
     JoinRequest,
     Member,
     Message,
+    Report,
     Sanction,
 )
 from chat.permissions import ACTIONS
@@ -41,6 +42,7 @@ class Room(NamedTuple):
     link: Invitation
     asked: JoinRequest
     ban: Sanction
+    report: Report
 
     @property
     def url(self) -> str:
@@ -76,7 +78,10 @@ def room(alice: User, bob: User, dora: User, group: Conversation, assistant: Ass
     request = JoinRequest.objects.create(conversation=group, user=finn)
     ban = Sanction.objects.create(conversation=group, user=eve)
     member = group.members.get(user=bob)
-    return Room(group, own, others, asked.reply, member, link, request, ban)
+    report = Report.objects.create(
+        conversation=group, room=group, message=say(bob).message, reporter=alice, reason="spam"
+    )
+    return Room(group, own, others, asked.reply, member, link, request, ban, report)
 
 
 Act = Callable[[APIClient, Room, User], Any]
@@ -131,6 +136,68 @@ CELLS: dict[str, tuple[str, str, Act]] = {
         "delete_others",
         "moderator",
         lambda api, room, _: api.delete(f"/api/messages/{room.others.pk}/"),
+    ),
+    "delete another's, saying why": (
+        "delete_others",
+        "moderator",
+        lambda api, room, _: api.post(f"/api/messages/{room.others.pk}/removal/", {"reason": "x"}),
+    ),
+    "delete what a member said today": (
+        "delete_others",
+        "moderator",
+        lambda api, room, _: api.post(f"{room.member(user=room.bob.user)}messages/removal/", {}),
+    ),
+    "pin": (
+        "pin",
+        "moderator",
+        lambda api, room, _: api.put(f"/api/messages/{room.others.pk}/pin/"),
+    ),
+    "take a pin away": (
+        "pin",
+        "moderator",
+        lambda api, room, _: api.delete(f"/api/messages/{room.others.pk}/pin/"),
+    ),
+    "see former wordings": (
+        "revisions",
+        "moderator",
+        lambda api, room, _: api.get(f"/api/messages/{room.others.pk}/revisions/"),
+    ),
+    "report": (
+        "report",
+        "guest",
+        lambda api, room, _: api.post(
+            f"/api/messages/{room.others.pk}/report/", {"reason": "spam"}
+        ),
+    ),
+    "see reports": ("reports", "moderator", lambda api, room, _: api.get(f"{room.url}reports/")),
+    "resolve a report": (
+        "reports",
+        "moderator",
+        lambda api, room, _: api.patch(
+            f"{room.url}reports/{room.report.pk}/", {"resolution": "dismissed"}
+        ),
+    ),
+    "silence a member": (
+        "silence",
+        "moderator",
+        lambda api, room, _: api.put(
+            f"{room.member(user=room.bob.user)}silence/", {"until": "2999-01-01T00:00:00Z"}
+        ),
+    ),
+    "let a member speak again": (
+        "silence",
+        "moderator",
+        lambda api, room, _: api.delete(f"{room.member(user=room.bob.user)}silence/"),
+    ),
+    "set slow mode": (
+        "slow",
+        "moderator",
+        lambda api, room, _: api.patch(room.url, {"slow_seconds": 30}),
+    ),
+    "see the audit log": (
+        "audit",
+        "moderator",
+        lambda api, room, _: api.get(f"{room.url}audit/"),
     ),
     "add someone": (
         "add",

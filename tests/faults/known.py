@@ -317,6 +317,9 @@ class KnownRooms:
         self.at: str | None = None
         self._cursor: str | None = None
         self.rooms: dict[str, Frame] = {}
+        # Whom one blocks, as of a seq of the feed.
+        self.blocks: list[str] = []
+        self._blocks_seq = -1
         self.wants_sync = True
 
     def ask(self) -> Frame:
@@ -337,6 +340,8 @@ class KnownRooms:
             self._gone(gone, changes["seq"])
         for room in changes["rooms"]:
             self._room(room)
+        if changes["blocks"] is not None:
+            self._block(changes["blocks"], changes["seq"])
         self._cursor = changes["cursor"]
         if changes["complete"]:
             self.seq, self.at = max(self.seq, changes["seq"]), changes["at"]
@@ -346,7 +351,7 @@ class KnownRooms:
                 self.event(frame)
 
     def event(self, frame: Frame) -> None:
-        """Take in `rooms.touched`, `mine.updated` or `conversation.deleted`."""
+        """Take in `rooms.touched`, `mine.updated`, `block.updated`, `conversation.deleted`."""
         self._missed.append(frame)
         if frame["type"] == "rooms.touched":
             for touch in frame["rooms"]:
@@ -355,9 +360,11 @@ class KnownRooms:
         if frame["type"] == "conversation.deleted":
             self.rooms.pop(frame["conversation"], None)
             return
-        for gone in frame["gone"]:
+        if frame["type"] == "block.updated":
+            self._block(frame["blocks"], frame["seq"])
+        for gone in frame.get("gone", []):
             self._gone(gone, frame["seq"])
-        for mine in frame["mine"]:
+        for mine in frame.get("mine", []):
             self._mine(mine)
         if frame["seq"] == self.seq + 1:
             self.seq += 1
@@ -373,6 +380,10 @@ class KnownRooms:
         # Unless one has come back since.
         if held is not None and held["mine"]["seq"] <= seq:
             del self.rooms[conversation]
+
+    def _block(self, blocks: list[str], seq: int) -> None:
+        if seq > self._blocks_seq:
+            self.blocks, self._blocks_seq = blocks, seq
 
     def _room(self, room: Frame) -> None:
         held = self.rooms.get(room["id"])

@@ -403,6 +403,7 @@ export class Client {
         break;
       case "rooms.touched":
       case "mine.updated":
+      case "block.updated":
       case "notification.read":
         this.sync.apply({ type: "event", event });
         break;

@@ -71,6 +71,8 @@ export interface Feed {
   /** Whom one may talk to; null before the first answer. */
   readonly assistants: readonly AssistantState[] | null;
   readonly inbox: Inbox;
+  /** Whom one blocks, as of a `seq` of the feed. */
+  readonly blocks: { readonly people: readonly string[]; readonly seq: number };
   /** What came since `asking`: an answer may be older than that. */
   readonly since_asking: readonly Heard[] | null;
 }
@@ -107,6 +109,7 @@ export function emptyFeed(): Feed {
     wanted: [],
     assistants: null,
     inbox: { unread: 0, newest: null, version: 0 },
+    blocks: { people: [], seq: -1 },
     since_asking: null,
   };
 }
@@ -178,6 +181,7 @@ function applyChanges(known: Feed, changes: PersonChanges): Feed {
   next = { ...next, inbox: inboxOf(next.inbox, changes, afresh), since_asking: null };
   next = without(next, changes.gone, changes.seq);
   next = withRooms(next, changes.rooms);
+  next = withBlocks(next, changes.blocks, changes.seq);
   if (changes.complete) {
     next = advance(next, Math.max(next.seq, changes.seq));
     next = { ...next, at: changes.at, unfinished: null };
@@ -234,6 +238,8 @@ function applyEvent(known: Feed, event: ServerEvent): Feed {
       return event.rooms.reduce(withTouch, known);
     case "mine.updated":
       return arrived(withMine(without(known, event.gone, event.seq), event.mine), event.seq);
+    case "block.updated":
+      return arrived(withBlocks(known, event.blocks, event.seq), event.seq);
     case "conversation.deleted":
       return without(known, [event.conversation], Number.POSITIVE_INFINITY);
     case "notification.created": {
@@ -251,6 +257,10 @@ function applyEvent(known: Feed, event: ServerEvent): Feed {
     default:
       return known;
   }
+}
+
+function withBlocks(known: Feed, people: readonly string[] | null, seq: number): Feed {
+  return people && seq > known.blocks.seq ? { ...known, blocks: { people, seq } } : known;
 }
 
 function withInbox(known: Feed, unread: number, isRead: (entry: Notification) => boolean): Feed {

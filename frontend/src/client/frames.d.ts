@@ -70,6 +70,19 @@ export interface components {
             avatar: string;
         };
         /**
+         * BlockUpdated
+         * @description Whom you block changed; these are all of them now.
+         */
+        BlockUpdated: {
+            /**
+             * @default block.updated
+             * @constant
+             */
+            type: "block.updated";
+            seq: number;
+            blocks: string[];
+        };
+        /**
          * Changes
          * @description What brings a client that knew everything up to `since` up to `seq`.
          *
@@ -148,6 +161,7 @@ export interface components {
             policy: {
                 [key: string]: "owner" | "admin" | "moderator" | "member" | "guest";
             };
+            slow_seconds: number;
             /** Format: date-time */
             created_at: string;
             /** Format: date-time */
@@ -170,12 +184,14 @@ export interface components {
         };
         /**
          * DeleteMessage
-         * @description Delete a message of one's own, or as a manager any: its place stays, its text is gone.
+         * @description Delete a message of one's own, or as a moderator any: its place stays, its text goes.
          */
         DeleteMessage: {
             /** @constant */
             type: "message.delete";
             id: string;
+            /** @default  */
+            reason?: string;
             /** Format: uuid */
             message: string;
         };
@@ -364,6 +380,7 @@ export interface components {
             /** Format: date-time */
             joined_at: string;
             left_at: string | null;
+            silenced_until: string | null;
         };
         /**
          * MemberUpdated
@@ -472,6 +489,9 @@ export interface components {
             created_at: string;
             edited_at: string | null;
             deleted_at: string | null;
+            deleted_by: string | null;
+            pinned_at: string | null;
+            pinned_by: string | null;
             number: number | null;
             mentions: components["schemas"]["MentionState"][];
         };
@@ -628,6 +648,7 @@ export interface components {
             unread_rooms: number;
             mentions: number;
             notifications: components["schemas"]["InboxState"];
+            blocks: string[] | null;
             assistants: components["schemas"]["AssistantState"][];
         };
         /**
@@ -816,6 +837,7 @@ export interface components {
             policy: {
                 [key: string]: "owner" | "admin" | "moderator" | "member" | "guest";
             };
+            slow_seconds: number;
             /** Format: date-time */
             created_at: string;
             /** Format: date-time */
@@ -1095,6 +1117,7 @@ export type AssistantState = components['schemas']['AssistantState'];
 export type Auth = components['schemas']['Auth'];
 export type AuthAck = components['schemas']['AuthAck'];
 export type AuthorState = components['schemas']['AuthorState'];
+export type BlockUpdated = components['schemas']['BlockUpdated'];
 export type Changes = components['schemas']['Changes'];
 export type ContinueReply = components['schemas']['ContinueReply'];
 export type ConversationDeleted = components['schemas']['ConversationDeleted'];
@@ -1181,10 +1204,10 @@ export interface Answers {
 /** What a command may be answered with. */
 export type Answer = SubscribeAck | ErrorFrame | Ack | SendMessageAck | MessageAck | TallyAck | SyncAck | ReadAck | AuthAck | Pong;
 /** What the server sends unasked. */
-export type ServerEvent = Hello | MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | TallyUpdated | ConversationUpdated | ConversationDeleted | MembersChanged | RoomsTouched | MineUpdated | ReplyDelta | TypingEvent | NotificationCreated | NotificationRead | ServerPing | Resync | Reconnect;
+export type ServerEvent = Hello | MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | TallyUpdated | ConversationUpdated | ConversationDeleted | MembersChanged | RoomsTouched | MineUpdated | BlockUpdated | ReplyDelta | TypingEvent | NotificationCreated | NotificationRead | ServerPing | Resync | Reconnect;
 /** Events by who numbers them. */
 export interface NumberedBy {
     "nobody": Hello | RoomsTouched | ReplyDelta | TypingEvent | ServerPing | Resync | Reconnect;
     "conversation": MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | TallyUpdated | ConversationUpdated | ConversationDeleted | MembersChanged;
-    "person": MineUpdated | NotificationCreated | NotificationRead;
+    "person": MineUpdated | BlockUpdated | NotificationCreated | NotificationRead;
 }
