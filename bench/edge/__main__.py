@@ -38,12 +38,14 @@ from .server_log import ServerLog
 from .systems import (
     CHATIRE,
     CHATIRE_REDIS,
+    CHATIRE_SEVERAL,
     NAMES,
     NCHAN,
     SOCKETIO,
     Chatire,
     Nchan,
     Plan,
+    Several,
     SocketIO,
     System,
     find_nchan,
@@ -249,7 +251,7 @@ def prepare(
 ) -> Iterator[System]:
     """Those systems that this machine can run, in order, with their people."""
     ours = Database(server_url)
-    if {CHATIRE, CHATIRE_REDIS} & set(names):
+    if {CHATIRE, CHATIRE_REDIS, CHATIRE_SEVERAL} & set(names):
         print("people and rooms …", flush=True)
         ours.create()
         chatire = Chatire(CHATIRE, ours, folder / CHATIRE)
@@ -266,6 +268,16 @@ def prepare(
             other = Chatire(CHATIRE_REDIS, theirs, folder / CHATIRE_REDIS, server)
             other.world = chatire.world
             yield other
+    if CHATIRE_SEVERAL in names:
+        balancer = shutil.which("nginx")
+        if balancer is None:
+            run.skipped[CHATIRE_SEVERAL] = "this machine has no nginx"
+        else:
+            theirs = Database(server_url)
+            theirs.create(ours)
+            several = Several(balancer, theirs, folder / CHATIRE_SEVERAL)
+            several.world = chatire.world
+            yield several
     if SOCKETIO in names:
         node = find_node()
         if node is None:
@@ -314,7 +326,7 @@ def _said(*command: str) -> str:
 def print_table(results: dict[str, dict[str, dict[str, float]]]) -> None:
     """Medians, a row for each figure."""
     names = list(NAMES)
-    print(f"\n{'medians':18}" + "".join(f"{name:>15}" for name in names))
+    print(f"\n{'medians':18}" + "".join(f"{name:>16}" for name in names))
     for case, figures in results.items():
         for figure, by_name in figures.items():
             if case == "room":
@@ -322,7 +334,7 @@ def print_table(results: dict[str, dict[str, dict[str, float]]]) -> None:
                 print(f"{case}.{figure}: {cells}")
                 continue
             cells = "".join(
-                f"{by_name[name]:15,.1f}" if name in by_name else f"{'–':>15}" for name in names
+                f"{by_name[name]:16,.1f}" if name in by_name else f"{'–':>16}" for name in names
             )
             print(f"{f'{case}.{figure}':18}{cells}")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.svg import document, text
 
-from .systems import CHATIRE, CHATIRE_REDIS, NCHAN, SOCKETIO
+from .systems import CHATIRE, CHATIRE_REDIS, CHATIRE_SEVERAL, NCHAN, SOCKETIO
 
 WIDTH, LABEL, BAR = 860, 230, 470
 ROW, GAP = 18, 34
@@ -14,6 +14,7 @@ ROW, GAP = 18, 34
 LABELS = {
     CHATIRE: "Chatire",
     CHATIRE_REDIS: "Chatire on Redis",
+    CHATIRE_SEVERAL: "2 web, 3 ws, nginx",
     SOCKETIO: "Socket.IO, Postgres adapter",
     NCHAN: "nchan",
     "two": "2 people",

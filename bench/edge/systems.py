@@ -31,12 +31,14 @@ from .dialects import Dialect, Wrong
 
 CHATIRE = "chatire"
 CHATIRE_REDIS = "chatire_redis"
+CHATIRE_SEVERAL = "chatire_several"
 SOCKETIO = "socketio"
 NCHAN = "nchan"
-NAMES = (CHATIRE, CHATIRE_REDIS, SOCKETIO, NCHAN)
+NAMES = (CHATIRE, CHATIRE_REDIS, CHATIRE_SEVERAL, SOCKETIO, NCHAN)
 
 PEERS = Path(__file__).with_name("peers")
 SECRET = "this key signs tokens of the benchmark and of nothing else"
+_WEBS, _SOCKETS, _WORKERS = 2, 3, 2  # of `Several`
 START = 30.0  # seconds that a process may take until it answers
 STOP = 15.0
 _NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
@@ -246,7 +248,9 @@ class System(ABC):
 class Chatire(System):
     """The Procfile's processes, on this checkout."""
 
-    def __init__(self, name: str, database: Database, logs: Path, layer: str = "") -> None:
+    def __init__(
+        self, name: str, database: Database, logs: Path, layer: str = "", **several: Any
+    ) -> None:
         self.name = name
         self.dialect = self.protocol = dialects.Chatire()
         self.database = database
@@ -262,6 +266,7 @@ class Chatire(System):
             commands=commands,
             SECRET_KEY=SECRET,
             CHANNEL_LAYER_URL=layer,
+            **several,
         )
         self.port, self.rest_port = self.stack.ws_port, self.stack.web_port
 
@@ -321,6 +326,58 @@ class Chatire(System):
         with self.rest() as rest:
             rest.send(request("GET", "/api/me/changes/", self.world.rooms[0].tokens[0]))
             self.protocol.at = rest.receive()["at"]
+
+
+class Several(Chatire):
+    """Several processes of each kind behind nginx, which gives each `ws` an equal share."""
+
+    def __init__(self, nginx: str, database: Database, folder: Path) -> None:
+        # All of them together must not take all of PostgreSQL's connections.
+        few = {"DB_THREADS": "3", "WEB_THREADS": "4", "WEB_CONCURRENCY": str(_WEBS)}
+        super().__init__(
+            CHATIRE_SEVERAL, database, folder, sockets=_SOCKETS, workers=_WORKERS, **few
+        )
+        self.port = self.rest_port = free_port()
+        servers = " ".join(f"server 127.0.0.1:{port};" for port in self.stack.ws_ports)
+        configuration = folder / "nginx.conf"
+        configuration.write_text(
+            _BALANCING.format(
+                folder=folder,
+                port=self.port,
+                user=_user(),
+                web=self.stack.web_port,
+                sockets=servers,
+            )
+        )
+        self._nginx = Server(
+            [nginx, "-p", str(folder), "-c", str(configuration), "-e", str(folder / "error.log")],
+            self.port,
+            env={"PATH": os.environ["PATH"]},
+            cwd=folder,
+            death_signal=signal.SIGTERM,
+        )
+
+    def start(self) -> None:
+        super().start()
+        self._nginx.start()
+        self._nginx.wait()
+
+    def stop(self) -> None:
+        self._nginx.stop()
+        super().stop()
+
+    def renew(self) -> None:
+        for name in self._names():
+            self.stack[name].stop()
+        for name in self._names():
+            self.stack.restart(name)
+
+    def family(self) -> list[psutil.Process]:
+        leaders = [psutil.Process(self.stack[name].pid) for name in self._names()]
+        return [one for leader in leaders for one in (leader, *leader.children(recursive=True))]
+
+    def _names(self) -> list[str]:
+        return [name for name in self.stack.processes if name.startswith("ws")]
 
 
 class SocketIO(System):
@@ -465,6 +522,38 @@ def _user() -> str:
     """Root's nginx would work as somebody who cannot read its folder."""
     return "user root;" if os.geteuid() == 0 else ""
 
+
+_BALANCING = """
+{user}
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+events {{ worker_connections 32000; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    upstream sockets {{ least_conn; {sockets} }}
+    upstream web {{ server 127.0.0.1:{web}; keepalive 8; }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location /ws/ {{
+            proxy_pass http://sockets;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection "upgrade";
+            proxy_set_header Host $http_host;
+            proxy_read_timeout 3600s;
+        }}
+        location / {{
+            proxy_pass http://web;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $http_host;
+        }}
+    }}
+}}
+"""
 
 _NGINX = f"""
 load_module {_NCHAN_MODULE};

@@ -150,6 +150,7 @@ class Stack:
         model_url: str,
         logs: Path,
         workers: int = 1,
+        sockets: int = 1,
         folder: Path = ROOT,
         commands: dict[str, str] | None = None,
         **settings: str,
@@ -185,7 +186,11 @@ class Stack:
         self.metrics_port = free_port()
         web = {"PORT": str(self.web_port), "WEB_METRICS_PORT": str(self.metrics_port)}
         self._add("web", self.commands["web"], self.web_port, logs, **web)
-        self._add("ws", self.commands["ws"], self.ws_port, logs)
+        # `ws`, `ws2`, `ws3` …, which one would ask for by name.
+        self.ws_ports = [self.ws_port, *(free_port() for _ in range(sockets - 1))]
+        for number, port in enumerate(self.ws_ports, 1):
+            name = f"ws{number}" if number > 1 else "ws"
+            self._add(name, self.commands["ws"], port, logs, WS_PORT=str(port))
         for number in range(workers):
             port = free_port()
             name = f"worker{number + 1}" if workers > 1 else "worker"
