@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from accounts.models import User
 from chat.models import (
     Assistant,
+    Attendance,
     AuditEntry,
     Block,
     Conversation,
@@ -19,6 +20,7 @@ from chat.models import (
     JoinRequest,
     Member,
     Message,
+    PersonStatus,
     Reaction,
     Report,
     Revision,
@@ -321,3 +323,29 @@ class AuditEntryAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # 
     search_fields = ("conversation__id", "actor__username", "person__username")
     date_hierarchy = "created_at"
     show_full_result_count = False
+
+
+@admin.register(PersonStatus)
+class PersonStatusAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+    """What people say of themselves, to look into."""
+
+    list_display = ("user", "emoji", "text", "until")
+    list_select_related = ("user",)
+    search_fields = ("user__username", "text")
+
+
+@admin.register(Attendance)
+class AttendanceAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+    """Who each socket process has, as it wrote down last."""
+
+    list_display = ("process", "beat_at", "active_people", "idle_people")
+
+    @admin.display(description="active")
+    def active_people(self, attendance: Attendance) -> int:
+        """How many use a client."""
+        return len(attendance.active)
+
+    @admin.display(description="idle")
+    def idle_people(self, attendance: Attendance) -> int:
+        """How many have one open."""
+        return len(attendance.idle)

@@ -1,7 +1,7 @@
 """Rows as clients see them: from the models to the protocol's states."""
 
 from accounts.models import User
-from chat.models import Assistant, Conversation, Member, Message
+from chat.models import Assistant, Conversation, Member, Message, PersonStatus
 from protocol.states import (
     AssistantState,
     AuthorState,
@@ -10,6 +10,7 @@ from protocol.states import (
     MentionState,
     MessageState,
     PersonState,
+    PersonStatusState,
     UsageState,
 )
 
@@ -17,6 +18,11 @@ from protocol.states import (
 def person_state(user: User) -> PersonState:
     """Return what other members see of a person."""
     return PersonState(id=user.pk, name=user.name, is_guest=user.is_guest)
+
+
+def status_state(status: PersonStatus) -> PersonStatusState:
+    """Return what a person says of themselves."""
+    return PersonStatusState(emoji=status.emoji, text=status.text, until=status.until)
 
 
 def assistant_state(assistant: Assistant) -> AssistantState:

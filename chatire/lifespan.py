@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from chat import unread
 from chat.services import reactions
 from chat.socket import registry
+from chat.socket.roster import roster
 from core import threads
 from core.health import database_answers, encode_health
 from core.threads import in_thread
@@ -67,6 +68,7 @@ def _drain_before_stopping() -> None:
     leaving: list[asyncio.Task[None]] = []
 
     async def leave() -> None:
+        roster().live.leave()
         logger.info("draining", sockets=registry.count(), seconds=settings.WS_DRAIN_SECONDS)
         try:
             await registry.send_away(settings.WS_DRAIN_SECONDS if registry.count() else 0)

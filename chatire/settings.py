@@ -276,6 +276,8 @@ WORKER_CONCURRENCY = env.whole("WORKER_CONCURRENCY", default=250, least=1)
 WORKER_DRAIN_SECONDS = env.number("WORKER_DRAIN_SECONDS", default=20.0)
 # Seconds over which a socket process sends its clients away at SIGTERM.
 WS_DRAIN_SECONDS = env.number("WS_DRAIN_SECONDS", default=5.0)
+# Whose presence people see: everyone's, that of whom they share a conversation with, nobody's.
+PRESENCE_VISIBLE = env.choice("PRESENCE_VISIBLE", "everyone", ("everyone", "shared", "nobody"))
 # Where the worker answers /health/ and /metrics; the Procfile's other processes bind to it too.
 BIND_HOST = env.text("CHATIRE_BIND", default="0.0.0.0")  # noqa: S104
 WORKER_HEALTH_PORT = env.whole("WORKER_HEALTH_PORT", default=8082)

@@ -25,7 +25,15 @@ from protocol.fields import (
     member_errors,
 )
 from protocol.frames import COMMANDS, Ack, Body, Command, Frame, Told
-from protocol.states import Changes, MessageState, MineState, OwnTallyState, PersonChanges
+from protocol.limits import MAX_WATCHED
+from protocol.states import (
+    Changes,
+    MessageState,
+    MineState,
+    OwnTallyState,
+    PersonChanges,
+    PresenceState,
+)
 
 # --- Bodies that REST and the socket share ---------------------------------------------------
 
@@ -114,6 +122,12 @@ class SyncAck(Ack):
     """What brings the client's list up to date."""
 
     changes: PersonChanges
+
+
+class WatchAck(Ack):
+    """How these people are now, without those whom one may not see."""
+
+    people: list[PresenceState]
 
 
 class AuthAck(Ack):
@@ -269,6 +283,22 @@ class Typing(Command):
     type: Literal["typing"]
     conversation: UUID
     active: bool = True
+
+
+class PresenceCommand(Command):
+    """Say whether one uses this client now; until then, and for whom it closes, one does not."""
+
+    type: Literal["presence"]
+    active: bool
+
+
+class WatchPresence(Command):
+    """Be told of these people from now on, and of nobody else: those on the screen."""
+
+    answer: ClassVar = WatchAck
+
+    type: Literal["presence.watch"]
+    people: list[UUID] = Field(max_length=MAX_WATCHED)
 
 
 class Auth(Command):

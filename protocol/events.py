@@ -16,6 +16,7 @@ from protocol.limits import (
     MAX_REACTIONS,
     MAX_SUBSCRIPTIONS,
     MAX_WAITING_COMMANDS,
+    MAX_WATCHED,
     PROTOCOL,
     TYPISTS,
 )
@@ -26,6 +27,7 @@ from protocol.states import (
     MineState,
     NotificationState,
     PersonState,
+    PresenceState,
     ReactedState,
     RoomTouch,
     TallyState,
@@ -56,6 +58,9 @@ class Limits(Told):
     mentions: int = Field(
         default=MAX_MENTIONS,
         description="mentions in one message; beyond: `too_many_mentions`",
+    )
+    watched: int = Field(
+        default=MAX_WATCHED, description="people whose presence one socket is told of"
     )
     frames_per_second: float = Field(
         default=FRAMES_PER_SECOND,
@@ -215,6 +220,13 @@ class TypingEvent(_InConversation):
     type: Literal["typing"] = "typing"
     users: list[UUID] = Field(max_length=TYPISTS, description="those who began first, five at most")
     count: int = Field(description="of all who type")
+
+
+class PresenceEvent(Event):
+    """Of people that you watch, those who came, went or say something else; every 2 s at most."""
+
+    type: Literal["presence"] = "presence"
+    people: list[PresenceState]
 
 
 class NotificationCreated(Event):

@@ -104,6 +104,11 @@ Topic = Annotated[str, Field(max_length=500), STORABLE]
 Why = Annotated[str, Field(max_length=500), STORABLE]
 Avatar = Annotated[str, Field(max_length=40), STORABLE]
 
+# What one says of oneself.
+StatusEmoji = Annotated[str, Field(max_length=40), STORABLE]
+StatusText = Annotated[str, Field(max_length=100), STORABLE]
+Presence = Literal["active", "idle", "offline"]
+
 Kind = Literal["assistant", "direct", "group", "forum", "discussion", "thread"]
 Access = Literal["open", "listed", "private"]
 History = Literal["all", "joined"]

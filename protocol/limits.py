@@ -35,6 +35,7 @@ TYPISTS: Final = 5  # people named by one `typing`; of the rest the count
 MAX_MENTIONS: Final = 50  # in one message
 MAX_NAMED: Final = 200  # people whom one message names, by their own names and groups'
 MAX_COUNTED: Final = 100  # messages that name one, told of each conversation: the newest
+MAX_WATCHED: Final = 200  # people whose presence one socket is told
 PREVIEW: Final = 140  # characters of the newest message in a list
 FIRST_ROOMS: Final = 50  # conversations in the first answer about one's own list
 MAX_ROOMS: Final = 500  # and in each further one

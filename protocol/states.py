@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from protocol.fields import Access, History, Kind, Level, Role, Speaker, Status
+from protocol.fields import Access, History, Kind, Level, Presence, Role, Speaker, Status
 from protocol.frames import Frame
 
 
@@ -14,6 +14,22 @@ class PersonState(Frame):
     id: UUID
     name: str
     is_guest: bool
+
+
+class PersonStatusState(Frame):
+    """What a person says of themselves; after `until` it holds no longer."""
+
+    emoji: str
+    text: str
+    until: datetime | None
+
+
+class PresenceState(Frame):
+    """Whether a person is here: `active`, `idle` with a client that is open, or `offline`."""
+
+    user: UUID
+    presence: Presence
+    status: PersonStatusState | None
 
 
 class AssistantState(Frame):

@@ -18,6 +18,7 @@ from chat.models.members import Member, MemberQuerySet
 from chat.models.mentions import Group, Mention
 from chat.models.messages import Message, MessageQuerySet, ReplyChunk
 from chat.models.moderation import AuditEntry, Block, Report, ReportQuerySet, Revision
+from chat.models.presence import Attendance, PersonStatus, PersonStatusQuerySet
 from chat.models.reactions import Reaction, Tally
 from chat.models.reading import Feed, ReadState
 from chat.models.transactions import CurrentTransaction, Xid8Field
@@ -25,6 +26,7 @@ from chat.models.transactions import CurrentTransaction, Xid8Field
 __all__ = [
     "Assistant",
     "AssistantQuerySet",
+    "Attendance",
     "AuditEntry",
     "Block",
     "Conversation",
@@ -41,6 +43,8 @@ __all__ = [
     "Mention",
     "Message",
     "MessageQuerySet",
+    "PersonStatus",
+    "PersonStatusQuerySet",
     "Reaction",
     "ReadState",
     "ReplyChunk",

@@ -22,6 +22,8 @@ from protocol.fields import (
     Role,
     RoomsCursor,
     Slug,
+    StatusEmoji,
+    StatusText,
     Title,
     Topic,
     Whole,
@@ -35,6 +37,7 @@ from protocol.states import (
     MessageState,
     OwnTallyState,
     PersonState,
+    PersonStatusState,
     RoomState,
 )
 
@@ -56,6 +59,20 @@ class NewConversation(Body):
     avatar: Avatar = ""
     access: Access = "private"
     history: History = "all"
+
+
+class StatusBody(Body):
+    """What one says of oneself; without text and emoji, nothing."""
+
+    emoji: StatusEmoji = ""
+    text: StatusText = ""
+    until: Moment | None = None
+
+
+class OwnStatus(Body):
+    """What one says of oneself; null: nothing."""
+
+    status: PersonStatusState | None
 
 
 class ConversationPatch(Body):

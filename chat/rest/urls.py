@@ -2,7 +2,16 @@
 
 from django.urls import path
 
-from chat.rest import conversations, joining, members, mentions, messages, moderation, replies
+from chat.rest import (
+    conversations,
+    joining,
+    members,
+    mentions,
+    messages,
+    moderation,
+    presence,
+    replies,
+)
 
 _ROOM = "conversations/<uuid:conversation_id>/"
 
@@ -12,6 +21,7 @@ urlpatterns = [
     path("me/mentions/", mentions.MyMentionsView.as_view()),
     path("groups/", mentions.GroupsView.as_view()),
     path(f"{_ROOM}mentionable/", mentions.MentionableView.as_view()),
+    path("me/status/", presence.MyStatusView.as_view()),
     path("conversations/", conversations.ConversationsView.as_view()),
     path(_ROOM, conversations.ConversationView.as_view()),
     path("rooms/", joining.RoomsView.as_view()),

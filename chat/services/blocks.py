@@ -9,7 +9,7 @@ from accounts.models import User
 from chat.feed import take_seqs
 from chat.selectors.blocks import blocked_ids
 from core.errors import Conflict, Invalid
-from core.publishing import publish_on_commit, to_user
+from core.publishing import publish_on_commit, to_rosters, to_user
 from protocol.events import BlockUpdated
 
 MAX_BLOCKS: Final = 500
@@ -36,7 +36,13 @@ def block(*, user: User, person: UUID, on: bool) -> list[UUID]:
         with connection.cursor() as cursor:
             cursor.execute(_SET, [user.pk, person, on, seq])
         blocks = blocked_ids(user.pk)
-        publish_on_commit([to_user(user.pk, BlockUpdated(seq=seq, blocks=blocks))])
+        blocked = {"users": [user.pk.hex, person.hex]}
+        publish_on_commit(
+            [
+                to_user(user.pk, BlockUpdated(seq=seq, blocks=blocks)),
+                to_rosters("live.blocked", blocked),
+            ]
+        )
     return blocks
 
 

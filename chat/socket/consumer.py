@@ -53,6 +53,7 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.subscriptions = Subscriptions()
         self.defaults: dict[str, Any] = {}
+        self.active = False
         self._frames = RateLimit(per_second=limits.FRAMES_PER_SECOND, burst=limits.FRAMES_BURST)
 
     # --- Coming and going --------------------------------------------------------------------

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from accounts.models import User
 from chat.selectors.conversations import require_member
+from chat.selectors.presence import by_sharing, seen_by
 from chat.selectors.rooms import person_changes
 from chat.selectors.sync import Asked, nothing_since, some_since
 from chat.services.messages import SentMessage, delete_message, edit_message, send_message
@@ -31,6 +32,7 @@ from protocol.commands import (
     NewMessage,
     Ping,
     Pong,
+    PresenceCommand,
     React,
     Read,
     ReadAck,
@@ -45,6 +47,8 @@ from protocol.commands import (
     TallyAck,
     Typing,
     Unsubscribe,
+    WatchAck,
+    WatchPresence,
 )
 from protocol.errors import ErrorCode
 from protocol.frames import Ack, Command
@@ -64,6 +68,7 @@ class Socket(Protocol):
     user: User
     subscriptions: Subscriptions
     defaults: dict[str, Any]
+    active: bool
 
     async def follow(self, conversation_id: UUID) -> None:
         """Join the conversation's group and hold its events back."""
@@ -255,6 +260,24 @@ async def typing(socket: Socket, command: Typing) -> None:
         raise NotFound
     roster().live.typed(socket, socket.user.pk, conversation, active=command.active)
     socket.answer(Ack(id=command.id))
+
+
+@handles(PresenceCommand)
+async def presence(socket: Socket, command: PresenceCommand) -> None:
+    """Note whether the client is used, for those who watch its person."""
+    socket.active = command.active
+    roster().live.used(socket.user.pk)
+    socket.answer(Ack(id=command.id))
+
+
+@handles(WatchPresence)
+async def watch(socket: Socket, command: WatchPresence) -> None:
+    """Tell how people are, and of every change from now on; unseen ones are as if unknown."""
+    live = roster().live
+    seen = await in_thread(seen_by, socket.user, command.people) if command.people else {}
+    await live.learned()
+    people = live.watch(socket, seen, by_sharing=by_sharing(socket.user))
+    socket.answer(WatchAck(id=command.id, people=people))
 
 
 @handles(Auth)

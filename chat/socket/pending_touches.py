@@ -19,6 +19,8 @@ MOST: Final = 100  # conversations in one `rooms.touched`
 class Socket(Protocol):
     """What the roster needs of a socket."""
 
+    active: bool  # whether its person uses it
+
     def push(self, message: dict[str, Any]) -> object:
         """Pass a published frame on."""
 

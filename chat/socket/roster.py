@@ -155,6 +155,7 @@ class Roster:
         person.rooms.remove(room.place)
         person.touched.pop(conversation, None)
         self._take_out(person, room)
+        self.live.left(user_id)
 
     def _put_in(self, person: Person, conversation: str) -> None:
         room = self._rooms.get(conversation)
@@ -179,6 +180,7 @@ class Roster:
         channel = await layer.new_channel("roster")
         await layer.group_add(ROSTERS, channel)
         self._task = asyncio.create_task(self._run(layer, channel))
+        self.live.listening()
 
     async def _run(self, layer: Any, channel: str) -> None:
         try:
@@ -201,6 +203,7 @@ class Roster:
             await self._deleted(message)
         elif kind == "layer.gap":
             await self._load_again()
+            self.live.gap()
         else:
             self.live.heard(message)
 
@@ -231,6 +234,7 @@ class Roster:
 
     def _stop(self) -> None:
         self._pending.stop()
+        self.live.stopped()
         if self._task is not None:
             self._task.cancel()
             self._task = None

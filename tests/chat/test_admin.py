@@ -1,12 +1,16 @@
 """Rooms managed in the admin: what is done there is told like anything else."""
 
+from uuid import uuid4
+
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import User
 from chat.models import (
     Assistant,
+    Attendance,
     AuditEntry,
     Block,
     Conversation,
@@ -15,6 +19,7 @@ from chat.models import (
     JoinRequest,
     Member,
     Message,
+    PersonStatus,
     Reaction,
     Report,
     Revision,
@@ -144,6 +149,17 @@ def test_ways_into_rooms_are_looked_at(
         "invitation": Invitation.objects.create(conversation=group, by=alice),
         "joinrequest": JoinRequest.objects.create(conversation=group, user=bob),
         "sanction": Sanction.objects.create(conversation=group, user=bob),
+    }
+    assert staff.get(reverse(f"admin:chat_{model}_changelist")).status_code == 200
+    page = staff.get(reverse(f"admin:chat_{model}_change", args=[rows[model].pk]))
+    assert page.status_code == 200
+
+
+@pytest.mark.parametrize("model", ["personstatus", "attendance"])
+def test_who_is_here_is_looked_at(staff: Client, alice: User, model: str) -> None:
+    rows = {
+        "personstatus": PersonStatus.objects.create(user=alice, text="at lunch"),
+        "attendance": Attendance.objects.create(process=uuid4(), beat_at=timezone.now()),
     }
     assert staff.get(reverse(f"admin:chat_{model}_changelist")).status_code == 200
     page = staff.get(reverse(f"admin:chat_{model}_change", args=[rows[model].pk]))

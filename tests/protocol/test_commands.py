@@ -13,6 +13,7 @@ from protocol.commands import (
     DeleteMessage,
     EditMessage,
     Ping,
+    PresenceCommand,
     React,
     Read,
     RegenerateReply,
@@ -22,6 +23,7 @@ from protocol.commands import (
     Sync,
     Typing,
     Unsubscribe,
+    WatchPresence,
     parse_command,
 )
 from protocol.fields import field_errors
@@ -53,6 +55,8 @@ LEAST: dict[type[Command], dict[str, Any]] = {
     Read: {"type": "read", "conversation": str(ROOM), "number": 0},
     Sync: {"type": "sync"},
     Typing: {"type": "typing", "conversation": str(ROOM)},
+    PresenceCommand: {"type": "presence", "active": True},
+    WatchPresence: {"type": "presence.watch", "people": []},
     Auth: {"type": "auth", "token": "t"},
     Ping: {"type": "ping"},
 }
@@ -183,6 +187,8 @@ def test_a_whole_number_is_an_integer_however_it_is_written(written: float, mean
         (Read, "number", float("nan")),
         (Subscribe, "since", 5.5),
         (Typing, "active", "perhaps"),
+        (WatchPresence, "people", [str(ROOM)] * 201),
+        (WatchPresence, "people", "alice"),
         (Auth, "token", ""),
         (Auth, "token", "t" * 8193),
     ],

@@ -269,6 +269,7 @@ export interface components {
              *       "waiting_commands": 32,
              *       "reactions": 20,
              *       "mentions": 50,
+             *       "watched": 200,
              *       "frames_per_second": 50,
              *       "frames_burst": 200
              *     }
@@ -318,6 +319,11 @@ export interface components {
              * @default 50
              */
             mentions: number;
+            /**
+             * @description people whose presence one socket is told of
+             * @default 200
+             */
+            watched: number;
             /**
              * @description frames from one socket in the long run; beyond: 4013
              * @default 50
@@ -662,6 +668,15 @@ export interface components {
             is_guest: boolean;
         };
         /**
+         * PersonStatusState
+         * @description What a person says of themselves; after `until` it holds no longer.
+         */
+        PersonStatusState: {
+            emoji: string;
+            text: string;
+            until: string | null;
+        };
+        /**
          * Ping
          * @description Answered by `pong`.
          */
@@ -681,6 +696,39 @@ export interface components {
              */
             type: "pong";
             id: string;
+        };
+        /**
+         * PresenceCommand
+         * @description Say whether one uses this client now; until then, and for whom it closes, one does not.
+         */
+        PresenceCommand: {
+            /** @constant */
+            type: "presence";
+            id: string;
+            active: boolean;
+        };
+        /**
+         * PresenceEvent
+         * @description Of people that you watch, those who came, went or say something else; every 2 s at most.
+         */
+        PresenceEvent: {
+            /**
+             * @default presence
+             * @constant
+             */
+            type: "presence";
+            people: components["schemas"]["PresenceState"][];
+        };
+        /**
+         * PresenceState
+         * @description Whether a person is here: `active`, `idle` with a client that is open, or `offline`.
+         */
+        PresenceState: {
+            /** Format: uuid */
+            user: string;
+            /** @enum {string} */
+            presence: "active" | "idle" | "offline";
+            status: components["schemas"]["PersonStatusState"] | null;
         };
         /**
          * React
@@ -1105,6 +1153,29 @@ export interface components {
             output_tokens: number;
             estimated: boolean;
         };
+        /**
+         * WatchAck
+         * @description How these people are now, without those whom one may not see.
+         */
+        WatchAck: {
+            /**
+             * @default ack
+             * @constant
+             */
+            type: "ack";
+            id: string;
+            people: components["schemas"]["PresenceState"][];
+        };
+        /**
+         * WatchPresence
+         * @description Be told of these people from now on, and of nobody else: those on the screen.
+         */
+        WatchPresence: {
+            /** @constant */
+            type: "presence.watch";
+            id: string;
+            people: string[];
+        };
     };
     responses: never;
     parameters: never;
@@ -1150,8 +1221,12 @@ export type ObjectState = components['schemas']['ObjectState'];
 export type OwnTallyState = components['schemas']['OwnTallyState'];
 export type PersonChanges = components['schemas']['PersonChanges'];
 export type PersonState = components['schemas']['PersonState'];
+export type PersonStatusState = components['schemas']['PersonStatusState'];
 export type Ping = components['schemas']['Ping'];
 export type Pong = components['schemas']['Pong'];
+export type PresenceCommand = components['schemas']['PresenceCommand'];
+export type PresenceEvent = components['schemas']['PresenceEvent'];
+export type PresenceState = components['schemas']['PresenceState'];
 export type React = components['schemas']['React'];
 export type ReactedState = components['schemas']['ReactedState'];
 export type ReactionState = components['schemas']['ReactionState'];
@@ -1180,10 +1255,12 @@ export type Typing = components['schemas']['Typing'];
 export type TypingEvent = components['schemas']['TypingEvent'];
 export type Unsubscribe = components['schemas']['Unsubscribe'];
 export type UsageState = components['schemas']['UsageState'];
+export type WatchAck = components['schemas']['WatchAck'];
+export type WatchPresence = components['schemas']['WatchPresence'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;
 /** What is answered, with the same `id`. */
-export type Command = Subscribe | Unsubscribe | SendMessage | EditMessage | DeleteMessage | React | StopReply | RegenerateReply | ContinueReply | Sync | Read | Typing | Auth | Ping;
+export type Command = Subscribe | Unsubscribe | SendMessage | EditMessage | DeleteMessage | React | StopReply | RegenerateReply | ContinueReply | Sync | Read | Typing | PresenceCommand | WatchPresence | Auth | Ping;
 /** What each command is answered with, if it is not refused. */
 export interface Answers {
     "subscribe": SubscribeAck;
@@ -1198,16 +1275,18 @@ export interface Answers {
     "sync": SyncAck;
     "read": ReadAck;
     "typing": Ack;
+    "presence": Ack;
+    "presence.watch": WatchAck;
     "auth": AuthAck;
     "ping": Pong;
 }
 /** What a command may be answered with. */
-export type Answer = SubscribeAck | ErrorFrame | Ack | SendMessageAck | MessageAck | TallyAck | SyncAck | ReadAck | AuthAck | Pong;
+export type Answer = SubscribeAck | ErrorFrame | Ack | SendMessageAck | MessageAck | TallyAck | SyncAck | ReadAck | WatchAck | AuthAck | Pong;
 /** What the server sends unasked. */
-export type ServerEvent = Hello | MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | TallyUpdated | ConversationUpdated | ConversationDeleted | MembersChanged | RoomsTouched | MineUpdated | BlockUpdated | ReplyDelta | TypingEvent | NotificationCreated | NotificationRead | ServerPing | Resync | Reconnect;
+export type ServerEvent = Hello | MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | TallyUpdated | ConversationUpdated | ConversationDeleted | MembersChanged | RoomsTouched | MineUpdated | BlockUpdated | ReplyDelta | TypingEvent | PresenceEvent | NotificationCreated | NotificationRead | ServerPing | Resync | Reconnect;
 /** Events by who numbers them. */
 export interface NumberedBy {
-    "nobody": Hello | RoomsTouched | ReplyDelta | TypingEvent | ServerPing | Resync | Reconnect;
+    "nobody": Hello | RoomsTouched | ReplyDelta | TypingEvent | PresenceEvent | ServerPing | Resync | Reconnect;
     "conversation": MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | TallyUpdated | ConversationUpdated | ConversationDeleted | MembersChanged;
     "person": MineUpdated | BlockUpdated | NotificationCreated | NotificationRead;
 }

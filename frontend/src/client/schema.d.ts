@@ -788,6 +788,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/me/status/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Return what one says of oneself now. */
+        get: operations["me_status_retrieve"];
+        /** @description Say something of oneself; with neither text nor emoji, nothing any more. */
+        put: operations["me_status_update"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/messages/{message_id}/": {
         parameters: {
             query?: never;
@@ -2118,6 +2136,13 @@ export interface components {
             id: string;
         };
         /**
+         * OwnStatus
+         * @description What one says of oneself; null: nothing.
+         */
+        OwnStatus: {
+            status: components["schemas"]["PersonStatusState"] | null;
+        };
+        /**
          * OwnTallyState
          * @description The same for one person; `mine` are the emoji that they gave.
          */
@@ -2379,6 +2404,18 @@ export interface components {
             name: string;
             /** Is Guest */
             is_guest: boolean;
+        };
+        /**
+         * PersonStatusState
+         * @description What a person says of themselves; after `until` it holds no longer.
+         */
+        PersonStatusState: {
+            /** Emoji */
+            emoji: string;
+            /** Text */
+            text: string;
+            /** Until */
+            until: string | null;
         };
         /**
          * PinPage
@@ -2816,6 +2853,27 @@ export interface components {
             previous: string | null;
             /** Results */
             results: components["schemas"]["StaffReportBody"][];
+        };
+        /**
+         * StatusBody
+         * @description What one says of oneself; without text and emoji, nothing.
+         */
+        StatusBodyRequest: {
+            /**
+             * Emoji
+             * @default
+             */
+            emoji?: string;
+            /**
+             * Text
+             * @default
+             */
+            text?: string;
+            /**
+             * Until
+             * @default null
+             */
+            until?: string | null;
         };
         /** @enum {string} */
         StatusEnum: "complete" | "pending" | "streaming" | "failed" | "cancelled" | "interrupted";
@@ -5903,6 +5961,72 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    me_status_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OwnStatus"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    me_status_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["StatusBodyRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OwnStatus"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };

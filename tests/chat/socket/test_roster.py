@@ -22,6 +22,7 @@ class Ear:
     """A socket that keeps what it hears."""
 
     def __init__(self) -> None:
+        self.active = False
         self.heard: list[dict[str, Any]] = []
         self.ended: list[str] = []
         self.twice = asyncio.Event()
