@@ -109,8 +109,7 @@ class Live:
         """Somebody's socket is gone."""
         self._typists.closed(socket)
         self._watching.forget(socket)
-        if not self._leaving:
-            self._presences.closed(user_id, time.monotonic())
+        self._presences.closed(user_id, time.monotonic())
         self._soon()
 
     def used(self, user_id: UUID) -> None:

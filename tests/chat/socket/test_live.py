@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from accounts.services.people import create_guest
 from chat.models import Attendance, Conversation, Member
+from chat.services.conversations import create_conversation
 from chat.services.members import remove_member
 from chat.services.presence import attend
 from chat.socket import clock, live
@@ -207,6 +208,7 @@ async def test_who_may_see_whom_is_a_setting(
     seen: str,
 ) -> None:
     settings.PRESENCE_VISIBLE = visible
+    await in_thread(lambda: create_conversation(user=alice, kind="group", members=[charlie.pk]))
     people = [alice.pk, bob.pk, charlie.pk]
     async with Socket(await in_thread(token_for, bob)) as socket:
         answer = await socket.command("presence.watch", people=[str(one) for one in people])
