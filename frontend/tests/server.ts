@@ -160,6 +160,7 @@ export class FakeServer {
     subscriptions: 200,
     reactions: 20,
     mentions: 50,
+    watched: 200,
     waiting_commands: 32,
     frames_per_second: 50,
     frames_burst: 200,
