@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from accounts.services.people import create_guest
 from chat.models import Attendance, Conversation, Member
+from chat.services.blocks import block
 from chat.services.conversations import create_conversation
 from chat.services.members import remove_member
 from chat.services.presence import attend
