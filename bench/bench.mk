@@ -1,5 +1,5 @@
 # The channel layer's benchmark, and the tests it borrows; included by the Makefile.
-.PHONY: bench-capacity bench-costs bench-edge bench-fanout bench-layer bench-stops \
+.PHONY: bench-capacity bench-costs bench-edge bench-fanout bench-layer bench-reactions bench-stops \
 	borrowed-tests borrowed-layer borrowed-notifs
 
 bench-layer: ## compare the channel layer with channels_postgres and channels_redis, ten minutes
@@ -22,6 +22,10 @@ bench-fanout: ## measure a message's way to a thousand sockets, and what they we
 bench-capacity: ## count what a core carries: the processor time of one of everything, two minutes
 	@$(BOOTSTRAP) dev
 	$(BIN)/python -m bench.capacity
+
+bench-reactions: ## measure ten thousand reactions to one message, and who writes meanwhile, a minute
+	@$(BOOTSTRAP) dev
+	$(BIN)/python -m bench.reactions $(ARGS)
 
 bench-stops: ## measure how long a stop takes to reach the model's connection, a minute
 	@$(BOOTSTRAP) dev
