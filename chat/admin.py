@@ -22,6 +22,7 @@ from chat.models import (
     Message,
     PersonStatus,
     Reaction,
+    Recount,
     Report,
     Revision,
     Sanction,
@@ -349,3 +350,12 @@ class AttendanceAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # 
     def idle_people(self, attendance: Attendance) -> int:
         """How many have one open."""
         return len(attendance.idle)
+
+
+@admin.register(Recount)
+class RecountAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+    """Messages whose threads have moved and are about to be counted."""
+
+    list_display = ("message", "conversation")
+    list_select_related = ("message", "conversation")
+    show_full_result_count = False

@@ -4,7 +4,7 @@ Whoever holds a conversation's lock may take feeds, never the other way round; s
 together, in the order of their people's ids.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from django.db import connection
 from chat.selectors.rooms import mine_states
 from core.publishing import Publication, to_user
 from protocol.events import MineUpdated
+from protocol.states import MineState
 
 _TAKE = """
 INSERT INTO chat_feed (user_id, seq)
@@ -21,33 +22,71 @@ ON CONFLICT (user_id) DO UPDATE SET seq = chat_feed.seq + 1
 RETURNING user_id, seq
 """
 
+# Who comes back follows the threads again that they may still read.
 _BEGIN = """
-INSERT INTO chat_readstate (user_id, conversation_id, read, level, gone, seq)
-SELECT person, c.id, coalesce(taken.read, c.number), 'all', FALSE, taken.seq
-FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[]) AS taken(person, seq, read),
-    chat_conversation c
-WHERE c.id = %s
-ON CONFLICT (user_id, conversation_id)
-DO UPDATE SET read = excluded.read, gone = FALSE, seq = excluded.seq
+WITH taken AS (
+    SELECT * FROM unnest(%(people)s::uuid[], %(seqs)s::bigint[]) AS taken(person, seq)
+), begun AS (
+    INSERT INTO chat_readstate (user_id, conversation_id, read, level, gone, seq)
+    SELECT person, c.id, c.number, 'all', FALSE, taken.seq
+    FROM taken, chat_conversation c
+    WHERE c.id = %(conversation)s
+    ON CONFLICT (user_id, conversation_id)
+    DO UPDATE SET read = excluded.read, gone = FALSE, seq = excluded.seq
+)
+UPDATE chat_readstate r SET read = c.number, gone = FALSE, seq = taken.seq
+FROM taken, chat_conversation c, chat_conversation room
+WHERE r.user_id = taken.person AND r.access_id = %(conversation)s AND r.follows AND r.gone
+    AND c.id = r.conversation_id AND c.deleted_at IS NULL
+    AND room.id = %(conversation)s AND room.history = 'all'
+RETURNING r.conversation_id
 """
 
-# With what they followed inside of it: its topics, its threads.
 _END = """
 UPDATE chat_readstate r SET gone = TRUE, seq = taken.seq
 FROM unnest(%(people)s::uuid[], %(seqs)s::bigint[]) AS taken(person, seq)
-WHERE r.user_id = taken.person AND NOT r.gone AND (
-    r.conversation_id = %(conversation)s OR r.conversation_id IN (
-        SELECT id FROM chat_conversation WHERE access_id = %(conversation)s
-    )
-)
+WHERE r.user_id = taken.person AND NOT r.gone
+    AND %(conversation)s IN (r.conversation_id, r.access_id)
 RETURNING r.user_id, r.conversation_id
 """
 
-_NOT_READING = """
-SELECT person FROM unnest(%(people)s::uuid[]) AS person WHERE NOT EXISTS (
-    SELECT FROM chat_readstate
-    WHERE user_id = person AND conversation_id = %(conversation)s AND NOT gone
-)
+# Of these people, those who may read a topic or thread and do not follow it.
+_NOT_FOLLOWING = """
+SELECT m.user_id FROM chat_conversation c
+JOIN chat_conversation room ON room.id = c.access_id
+JOIN chat_member m ON m.conversation_id = room.id AND m.left_at IS NULL
+WHERE c.id = %(conversation)s AND m.user_id = ANY(%(people)s)
+    AND (c.root_seq IS NULL OR room.history <> 'joined' OR m.joined_seq < c.root_seq)
+    AND NOT EXISTS (
+        SELECT FROM chat_readstate r
+        WHERE r.user_id = m.user_id AND r.conversation_id = c.id AND NOT r.gone
+    )
+"""
+
+_FOLLOW = """
+INSERT INTO chat_readstate
+    (user_id, conversation_id, access_id, read, level, follows, gone, seq)
+SELECT taken.person, c.id, c.access_id, least(taken.read, c.number), 'all', TRUE, FALSE, taken.seq
+FROM unnest(%(people)s::uuid[], %(seqs)s::bigint[], %(read)s::bigint[])
+    AS taken(person, seq, read), chat_conversation c
+WHERE c.id = %(conversation)s
+ON CONFLICT (user_id, conversation_id)
+DO UPDATE SET read = excluded.read, follows = TRUE, gone = FALSE, seq = excluded.seq
+"""
+
+_UNFOLLOW = """
+UPDATE chat_readstate r SET follows = FALSE, gone = TRUE, seq = ended.seq
+FROM unnest(%(people)s::uuid[], %(threads)s::uuid[], %(seqs)s::bigint[])
+    AS ended(person, thread, seq)
+WHERE r.user_id = ended.person AND r.conversation_id = ended.thread AND r.access_id IS NOT NULL
+"""
+
+# Who follows a thread that hangs on what came before they joined.
+_UNREADABLE = """
+SELECT r.user_id, r.conversation_id FROM chat_conversation c
+JOIN chat_readstate r ON r.conversation_id = c.id AND NOT r.gone
+JOIN chat_member m ON m.conversation_id = c.access_id AND m.user_id = r.user_id
+WHERE c.access_id = %s AND c.root_seq <= m.joined_seq
 """
 
 _WROTE = """
@@ -63,36 +102,27 @@ def take_seqs(people: Iterable[UUID]) -> dict[UUID, int]:
         return dict(cursor.fetchall())
 
 
-def begin_reading(
-    conversation: UUID, people: Sequence[UUID], read: Mapping[UUID, int] | None = None
-) -> list[Publication]:
+def begin_reading(conversation: UUID, people: Sequence[UUID]) -> list[Publication]:
     """Give these people a read mark at the conversation's end: nothing before it is unread.
 
-    `read` are the marks of those who begin elsewhere.
     In the conversation's change, once its row is saved. Returns what to tell them.
     """
     seqs = take_seqs(people)
     with connection.cursor() as cursor:
-        marks = [(read or {}).get(person) for person in seqs]
-        cursor.execute(_BEGIN, [list(seqs), list(seqs.values()), marks, conversation])
-    mine = dict(mine_states(people, [conversation]))
-    return [
-        to_user(person, MineUpdated(seq=seq, mine=[mine[person]], gone=[]))
-        for person, seq in seqs.items()
-    ]
+        cursor.execute(_BEGIN, _values(conversation, seqs))
+        threads = {row[0] for row in cursor.fetchall()}
+    return _updated(seqs, [conversation, *threads])
 
 
 def end_reading(conversation: UUID, people: Sequence[UUID]) -> list[Publication]:
-    """Let these people's views of a conversation they are in no more end. As `begin_reading`."""
+    """Let these people's views of a conversation they are in no more end, and of its threads.
+
+    As `begin_reading`.
+    """
     seqs = take_seqs(people)
     gone: dict[UUID, list[UUID]] = {person: [conversation] for person in seqs}
-    values: dict[str, Any] = {
-        "people": list(seqs),
-        "seqs": list(seqs.values()),
-        "conversation": conversation,
-    }
     with connection.cursor() as cursor:
-        cursor.execute(_END, values)
+        cursor.execute(_END, _values(conversation, seqs))
         for person, ended in cursor.fetchall():
             if ended != conversation:
                 gone[person].append(ended)
@@ -102,16 +132,77 @@ def end_reading(conversation: UUID, people: Sequence[UUID]) -> list[Publication]
     ]
 
 
-def begin_following(conversation: UUID, read: Mapping[UUID, int]) -> list[Publication]:
-    """`begin_reading`, from these marks, for those who do not follow a topic or thread yet."""
-    values: dict[str, Any] = {"people": list(read), "conversation": conversation}
-    with connection.cursor() as cursor:
-        cursor.execute(_NOT_READING, values)
-        new = [row[0] for row in cursor.fetchall()]
-    return begin_reading(conversation, new, read) if new else []
-
-
 def wrote(conversation: UUID, person: UUID, number: int) -> None:
     """Move a person's read mark to what they wrote. Their room is touched anyway: no seq."""
     with connection.cursor() as cursor:
         cursor.execute(_WROTE, {"conversation": conversation, "user": person, "number": number})
+
+
+def follow(thread: UUID, people: Mapping[UUID, int]) -> list[Publication]:
+    """Let those of these people follow a thread who may read it and do not yet.
+
+    By person, the number up to which they have read it. Returns what to tell them. Who leaves the
+    room at the same time is either kept out here, or out of the thread by `end_reading`.
+    """
+    new = _not_following(thread, people)
+    if not new:
+        return []
+    seqs = take_seqs(new)
+    # Whoever left meanwhile did so with their feed locked.
+    still = {person: seq for person, seq in seqs.items() if person in _not_following(thread, new)}
+    read = [people[person] for person in still]
+    with connection.cursor() as cursor:
+        cursor.execute(_FOLLOW, {**_values(thread, still), "read": read})
+    return _updated(seqs, [thread])
+
+
+def end_following(pairs: Collection[tuple[UUID, UUID]]) -> list[Publication]:
+    """Let each of these people not hear of that thread any more. Returns what to tell them."""
+    seqs = take_seqs(person for person, _thread in pairs)
+    values: dict[str, list[Any]] = {
+        "people": [person for person, _thread in pairs],
+        "threads": [thread for _person, thread in pairs],
+        "seqs": [seqs[person] for person, _thread in pairs],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_UNFOLLOW, values)
+    gone: dict[UUID, list[UUID]] = {person: [] for person in seqs}
+    for person, thread in pairs:
+        gone[person].append(thread)
+    return [
+        to_user(person, MineUpdated(seq=seq, mine=[], gone=gone[person]))
+        for person, seq in seqs.items()
+    ]
+
+
+def end_unreadable(room: UUID) -> list[Publication]:
+    """Let nobody follow a thread of a room that hangs on what came before they joined."""
+    with connection.cursor() as cursor:
+        cursor.execute(_UNREADABLE, [room])
+        return end_following(cursor.fetchall())
+
+
+def _not_following(thread: UUID, people: Iterable[UUID]) -> set[UUID]:
+    with connection.cursor() as cursor:
+        cursor.execute(_NOT_FOLLOWING, {"conversation": thread, "people": list(people)})
+        return {row[0] for row in cursor.fetchall()}
+
+
+def _values(conversation: UUID, seqs: Mapping[UUID, int]) -> dict[str, Any]:
+    return {
+        "conversation": conversation,
+        "people": list(seqs),
+        "seqs": list(seqs.values()),
+    }
+
+
+def _updated(seqs: Mapping[UUID, int], conversations: Sequence[UUID]) -> list[Publication]:
+    """Tell people of what they see of these conversations, as far as they are in them."""
+    mine: dict[UUID, list[MineState]] = {person: [] for person in seqs}
+    for person, state in mine_states(list(seqs), conversations):
+        if state.seq == seqs[person]:
+            mine[person].append(state)
+    return [
+        to_user(person, MineUpdated(seq=seq, mine=mine[person], gone=[]))
+        for person, seq in seqs.items()
+    ]

@@ -31,6 +31,7 @@ class Rule(NamedTuple):
 ACTIONS: Final[dict[str, Rule]] = {
     "send": Rule(Role.GUEST, by_policy=True),
     "ask": Rule(Role.MEMBER, by_policy=True),  # an assistant
+    "thread": Rule(Role.MEMBER, by_policy=True),  # to begin one; to go on with it is `send`
     "edit_own": Rule(Role.GUEST),
     # Members too in a room of up to FEW people, unless its policy says who.
     "mention_all": Rule(Role.MODERATOR, by_policy=True),

@@ -41,15 +41,15 @@ def assistant_state(assistant: Assistant) -> AssistantState:
 
 def author_state(message: Message) -> AuthorState | None:
     """Return who wrote a message, or None if they are gone."""
-    if message.author_user is not None:
-        user = message.author_user
-        return AuthorState(type="user", id=user.pk, name=user.name, avatar="")
-    if message.author_assistant is not None:
-        assistant = message.author_assistant
-        return AuthorState(
-            type="assistant", id=assistant.pk, name=assistant.name, avatar=assistant.avatar
-        )
-    return None
+    author = message.author_user or message.author_assistant
+    return None if author is None else named_author(author)
+
+
+def named_author(author: User | Assistant) -> AuthorState:
+    """Return somebody as those see them who read what they wrote."""
+    if isinstance(author, User):
+        return AuthorState(type="user", id=author.pk, name=author.name, avatar="")
+    return AuthorState(type="assistant", id=author.pk, name=author.name, avatar=author.avatar)
 
 
 def message_state(message: Message) -> MessageState:
@@ -122,6 +122,7 @@ def conversation_state(conversation: Conversation) -> ConversationState:
         avatar=conversation.avatar,
         access=conversation.access,  # type: ignore[arg-type]
         history=conversation.history,  # type: ignore[arg-type]
+        threads=conversation.threads,  # type: ignore[arg-type]
         archived_at=conversation.archived_at,
         seq=conversation.seq,
         changed_seq=conversation.changed_seq,

@@ -10,6 +10,7 @@ from chat.change import PURGE_TASK
 from chat.services.purge import forget_deleted, purge_some
 from chat.services.replies import STREAM_TASK, TITLE_TASK
 from chat.services.revisions import erase_wordings
+from chat.services.threads import unfollow_quiet
 from core.threads import in_thread
 
 
@@ -46,6 +47,14 @@ async def forget_deleted_conversations(timestamp: int) -> None:
 async def erase_former_wordings(timestamp: int) -> None:
     """Erase what messages said before, once it has been kept long enough."""
     await in_thread(erase_wordings)
+
+
+@app.periodic(cron="47 4 * * *")
+@app.task(name="chat.unfollow_quiet_threads", queueing_lock="unfollow_quiet_threads")
+async def unfollow_quiet_threads(timestamp: int) -> None:
+    """Let nobody follow threads any more in which nothing was said for long and all is read."""
+    while await in_thread(unfollow_quiet):
+        pass
 
 
 @app.task(name=TITLE_TASK)

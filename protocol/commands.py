@@ -49,6 +49,14 @@ class NewMessage(Body):
     language: Language = ""
 
 
+class NewReply(NewMessage):
+    """A message to say in the thread of another, or in the room as well."""
+
+    also_in_room: bool = Field(
+        default=False, description="Say it in the room too, where it quotes the other."
+    )
+
+
 class MessagePatch(Body):
     """Another wording; `client_id` is that of the message a branch makes."""
 

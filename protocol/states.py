@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from protocol.fields import Access, History, Kind, Level, Presence, Role, Speaker, Status
+from protocol.fields import Access, History, Kind, Level, Presence, Role, Speaker, Status, Threads
 from protocol.frames import Frame
 
 
@@ -151,6 +151,8 @@ class ConversationState(Frame):
     topic_text: str
     avatar: str
     access: Access
+    # Whether people reply in threads: as they like, never, or in nothing else.
+    threads: Threads
     # From where those who join may read: `joined`, only what comes after.
     history: History
     archived_at: datetime | None
@@ -188,6 +190,8 @@ class MineState(Frame):
     level: Level
     muted_until: datetime | None
     pinned: int | None
+    # Of a thread, whether one hears of it; of a room one is in, always.
+    follows: bool
 
 
 class RoomState(ConversationState):
@@ -259,11 +263,19 @@ class ReactionState(Frame):
 
 
 class TallyState(Frame):
-    """What was counted under a message, the emoji that was first given first."""
+    """What was counted under a message, the emoji that was first given first.
+
+    In the `thread` that hangs on it there are so many `replies`, the last of `replied_at`;
+    `repliers` are the first five who gave any.
+    """
 
     message: UUID
     seq: int
     reactions: list[ReactionState]
+    thread: UUID | None
+    replies: int
+    replied_at: datetime | None
+    repliers: list[AuthorState]
 
 
 class OwnTallyState(TallyState):

@@ -5,7 +5,7 @@ publish it whole after the commit. A message that can be read from now on gets t
 next `number`. Nothing else touches either.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,7 @@ from django.utils import timezone
 from accounts.models import User
 from chat.change.events import changed_event, created_event, member_left
 from chat.change.lists import Lists
+from chat.change.threads import end_threads_of, want_recount
 from chat.models import Conversation, CurrentTransaction, Member, Message, MessageQuerySet, Tally
 from core.columns import Columns
 from core.errors import NotFound
@@ -24,7 +25,7 @@ from core.jobs import enqueue_named
 from core.publishing import Publication, deleted, publish_on_commit, removed_from, to_conversation
 from protocol.events import ConversationDeleted, Resync, TallyUpdated
 from protocol.frames import Event
-from protocol.states import ReactedState, ReactionState, TallyState
+from protocol.states import ReactedState, TallyState
 
 PURGE_TASK = "chat.purge_conversation"
 # Messages that one statement has changed: more are not told one by one.
@@ -48,10 +49,11 @@ class Change:
     def __init__(self, conversation: Conversation, room: Conversation | None = None) -> None:
         self.conversation = conversation
         self.room = room or conversation
-        self._first_seq = conversation.seq
+        self._first_seq, self._first_number = conversation.seq, conversation.number
         self._publications: list[Publication] = []
         self._lists = Lists(conversation)
         self._active = False
+        self._counts = False
         self._fields: set[str] = set()
 
     def created(self, row: Message | Member) -> None:
@@ -79,6 +81,7 @@ class Change:
         if isinstance(row, Conversation):
             row.changed_seq = self._next_seq()
             self._fields.update(fields)
+            self._lists.narrowed |= "history" in fields and row.history == row.History.JOINED
         elif isinstance(row, Message):
             row.seq = self._next_seq()
             row.number = self._number_of(row, row.status)
@@ -135,36 +138,50 @@ class Change:
             if row.deleted_at is not None:
                 self.touch(removed=row)
 
-    def tallied(
-        self, reactions: Mapping[UUID, list[ReactionState]], by: list[ReactedState] | None
-    ) -> None:
+    def tallied(self, counted: Collection[TallyState], by: list[ReactedState] | None) -> None:
         """Store what was counted under these messages with one seq, and tell of it.
 
         `by` is whose reactions changed, None if those are too many to say.
         """
         seq = self._next_seq()
+        tallies = [tally.model_copy(update={"seq": seq}) for tally in counted]
         Tally.objects.bulk_create(
             [
                 Tally(
-                    message_id=message,
+                    message_id=tally.message,
                     conversation=self.conversation,
-                    reactions=[kind.model_dump(mode="json") for kind in kinds],
+                    reactions=[kind.model_dump(mode="json") for kind in tally.reactions],
+                    thread_id=tally.thread,
+                    replies=tally.replies,
+                    replied_at=tally.replied_at,
+                    repliers=[
+                        author.model_dump(mode="json", include={"type", "id"})
+                        for author in tally.repliers
+                    ],
                     seq=seq,
                     counted_at=Now(),
                 )
-                for message, kinds in reactions.items()
+                for tally in tallies
             ],
             update_conflicts=True,
             unique_fields=["message"],
-            update_fields=["reactions", "seq", "counted_at"],
+            update_fields=[
+                "reactions",
+                "thread",
+                "replies",
+                "replied_at",
+                "repliers",
+                "seq",
+                "counted_at",
+            ],
         )
-        tallies = [
-            TallyState(message=message, seq=seq, reactions=kinds)
-            for message, kinds in reactions.items()
-        ]
         self.publish(
             TallyUpdated(conversation=self.conversation.pk, seq=seq, tallies=tallies, by=by)
         )
+
+    def follow(self, people: Mapping[UUID, int]) -> None:
+        """Let these people follow a thread, of which they have read up to this number."""
+        self._lists.follow(people)
 
     def repeat(self, row: Message) -> None:
         """Tell of a row once more, as it stands: nothing of it has changed."""
@@ -181,6 +198,8 @@ class Change:
         """
         if said is not None:
             self._active = True
+        if removed is not None:
+            self._counts = True
         self._lists.touch(said=said, removed=removed)
 
     def named(self, message: Message, people: Iterable[UUID], *, everyone: bool) -> None:
@@ -190,17 +209,22 @@ class Change:
     def delete(self) -> None:
         """Delete the conversation with everything in it, and tell everyone who was in it.
 
-        Its empty row stays, so that those who are away learn of it; what was said in it is
-        deleted by a job, in thousands.
+        What hangs on it is deleted with it. Its empty row stays, so that those who are away learn
+        of it; what was said in it is deleted by a job, in thousands.
         """
         event = ConversationDeleted(conversation=self.conversation.pk, seq=self._next_seq())
         self._publications.append(deleted(event))
+        if self.conversation.access_id is not None:
+            # It is in the lists of those only who follow it; others read it too.
+            self.publish(event)
         Member.objects.filter(conversation=self.conversation)._raw_delete(Member.objects.db)  # noqa: SLF001
         self.conversation.title = self.conversation.topic_text = ""
         self.conversation.direct_key = None
         self.conversation.people = 0
         self.conversation.deleted_at = timezone.now()
         self._fields |= {"title", "topic_text", "direct_key", "people", "deleted_at"}
+        end_threads_of(self.conversation)
+        self._counts = True
         self._lists.touched = False
         enqueue_named(PURGE_TASK, conversation_id=str(self.conversation.pk))
 
@@ -211,7 +235,11 @@ class Change:
 
     def member(self, user: User) -> Member:
         """Return the user's present membership. Raises NotFound, whose reason is not told."""
-        return self._present(conversation=self.room, user=user)
+        member = self._present(conversation=self.room, user=user)
+        root_seq = self.conversation.root_seq
+        if root_seq is not None and root_seq <= member.readable_after(self.room):
+            raise NotFound
+        return member
 
     def member_with_id(self, member_id: UUID) -> Member:
         """Return a present member of the conversation. Raises NotFound."""
@@ -242,6 +270,13 @@ class Change:
         conversation = self.conversation
         if conversation.seq == self._first_seq and not self._active:
             return
+        if conversation.root_id is not None:
+            if self._counts or conversation.number != self._first_number:
+                want_recount(conversation)
+            if conversation.deleted_at is not None:
+                # The message may have another.
+                conversation.root_id = None
+                self._fields.add("root_id")
         if self._active:
             conversation.active_at = timezone.now()
             self._fields.add("active_at")

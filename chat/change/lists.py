@@ -1,6 +1,6 @@
 """What a change means for its people's lists: who has it in theirs, and what theirs show."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from django.db.models import Max
@@ -22,6 +22,10 @@ class Lists:
         # By person, the number of what they wrote.
         self.wrote: dict[UUID, int] = {}
         self.touched = False
+        # Whether those who joined may read less from now on.
+        self.narrowed = False
+        # By person, up to where they have read a thread that they follow from now on.
+        self._following: dict[UUID, int] = {}
         self._conversation = conversation
         self._preview: str | None = None
         self._removed: list[int] = []
@@ -45,13 +49,17 @@ class Lists:
             by=None if author is None else author.hex,
         )
 
-    def _named_at(self) -> dict[str, int]:
+    def _named_at(self) -> dict[UUID, int]:
         """Of who is named, what comes before that."""
         return {
-            person: int(number) - 1
+            UUID(hex=person): int(number) - 1
             for number, naming in self._named.items()
             for person in naming["people"]
         }
+
+    def follow(self, people: Mapping[UUID, int]) -> None:
+        """Let these people follow a thread, of which they have read up to this number."""
+        self._following.update(people)
 
     def finish(self) -> list[Publication]:
         """Move the feeds and read marks that the change moves, and refresh lists on commit.
@@ -63,10 +71,10 @@ class Lists:
             feed.wrote(self._conversation.pk, person, number)
         if self._conversation.access_id is not None:
             # Whoever writes in a topic or thread, or is named there, follows it from then on.
-            from_there = {UUID(hex=one): mark for one, mark in self._named_at().items()}
-            publications += feed.begin_following(
-                self._conversation.pk, {**from_there, **self.wrote}
-            )
+            following = {**self._named_at(), **self._following, **self.wrote}
+            publications += feed.follow(self._conversation.pk, following)
+        if self.narrowed:
+            publications += feed.end_unreadable(self._conversation.pk)
         if self.joined:
             publications += feed.begin_reading(self._conversation.pk, self.joined)
         if self.left:

@@ -19,7 +19,7 @@ from chat.models.mentions import Group, Mention
 from chat.models.messages import Message, MessageQuerySet, ReplyChunk
 from chat.models.moderation import AuditEntry, Block, Report, ReportQuerySet, Revision
 from chat.models.presence import Attendance, PersonStatus, PersonStatusQuerySet
-from chat.models.reactions import Reaction, Tally
+from chat.models.reactions import Reaction, Recount, Tally
 from chat.models.reading import Feed, ReadState
 from chat.models.transactions import CurrentTransaction, Xid8Field
 
@@ -47,6 +47,7 @@ __all__ = [
     "PersonStatusQuerySet",
     "Reaction",
     "ReadState",
+    "Recount",
     "ReplyChunk",
     "Report",
     "ReportQuerySet",

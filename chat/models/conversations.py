@@ -49,6 +49,13 @@ class Conversation(IdentifiedRow):
         ALL = "all"
         JOINED = "joined"
 
+    class Threads(models.TextChoices):
+        """Whether people reply in threads: as they like, never, or in nothing else."""
+
+        ON = "on"
+        OFF = "off"
+        ONLY = "only"
+
     # Those without members of their own: the topic of a forum, what hangs on a message.
     INNER: ClassVar = (Kind.DISCUSSION, Kind.THREAD)
     # Those that nobody is let into, whatever happens.
@@ -66,6 +73,9 @@ class Conversation(IdentifiedRow):
     history = models.CharField(
         max_length=6, choices=History.choices, default=History.ALL, db_default=History.ALL
     )
+    threads = models.CharField(
+        max_length=4, choices=Threads.choices, default=Threads.ON, db_default=Threads.ON
+    )
     # Of a direct one: a hash of its people, so that they have one.
     direct_key = models.CharField(max_length=64, null=True, blank=True, editable=False)  # noqa: DJ001
     # What it belongs to: a topic's forum, a thread's room. Unchecked, as all of these: a check
@@ -77,6 +87,8 @@ class Conversation(IdentifiedRow):
     root = models.ForeignKey(
         "chat.Message", null=True, blank=True, editable=False, related_name="+", **UNCHECKED
     )
+    # Its place in the room: who may not read that, may not read the thread.
+    root_seq = models.BigIntegerField(null=True, blank=True, editable=False)
     # Whose members decide who may do what here; null: its own. See `members_of`.
     access_id = models.UUIDField(null=True, blank=True, editable=False)
     creator = models.ForeignKey(

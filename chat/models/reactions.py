@@ -1,4 +1,4 @@
-"""Marks under messages, one by one and counted."""
+"""What is under messages: marks, one by one and counted, and threads, counted."""
 
 from typing import ClassVar
 
@@ -47,7 +47,8 @@ class Tally(models.Model):
     """What many people count together under a message. `seq` is the conversation's.
 
     `reactions` is `[{emoji, count, users}]`, the emoji that was first given first, with the ids
-    of the first five people.
+    of the first five people. `thread` hangs on the message, with so many `replies`, and those of
+    the first five `repliers`: `[{type, id}]`.
     """
 
     message = models.OneToOneField(
@@ -59,6 +60,10 @@ class Tally(models.Model):
     )
     conversation = models.ForeignKey(Conversation, related_name="+", **UNCHECKED)
     reactions = models.JSONField(default=list)
+    thread = models.ForeignKey(Conversation, null=True, related_name="+", **UNCHECKED)
+    replies = models.PositiveIntegerField(default=0, db_default=0)
+    replied_at = models.DateTimeField(null=True)
+    repliers = models.JSONField(default=list, db_default=[])
     seq = models.BigIntegerField()
     counted_at = models.DateTimeField()
 
@@ -67,3 +72,22 @@ class Tally(models.Model):
 
     def __str__(self) -> str:
         return f"tally of {self.message_id}"
+
+
+class Recount(models.Model):
+    """A message whose thread has moved since it was counted."""
+
+    message = models.OneToOneField(
+        Message,
+        primary_key=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="+",
+    )
+    conversation = models.ForeignKey(Conversation, related_name="+", **UNCHECKED)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["conversation"], name="recount_conversation")]
+
+    def __str__(self) -> str:
+        return f"recount of {self.message_id}"

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
 
 from chat.models.conversations import Conversation
 from chat.models.rows import UNCHECKED
@@ -42,6 +43,10 @@ class ReadState(models.Model):
     pk = models.CompositePrimaryKey("user_id", "conversation_id")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, related_name="+", **UNCHECKED)
     conversation = models.ForeignKey(Conversation, related_name="read_states", **UNCHECKED)
+    # Of a thread: the conversation whose members may read it. Whoever leaves that one is `gone`
+    # from its threads too, and follows them again when they come back.
+    access_id = models.UUIDField(null=True, blank=True, editable=False)
+    follows = models.BooleanField(default=False, db_default=False)
     read = models.BigIntegerField(default=0)
     level = models.CharField(max_length=8, choices=Level.choices, default=Level.ALL)
     muted_until = models.DateTimeField(null=True, blank=True)
@@ -51,7 +56,13 @@ class ReadState(models.Model):
 
     class Meta:
         indexes: ClassVar = [
-            models.Index(fields=["conversation", "user"], name="readstate_conversation")
+            models.Index(fields=["conversation", "user"], name="readstate_conversation"),
+            # However many threads somebody has ever followed, those that they follow now.
+            models.Index(
+                fields=["user"],
+                name="readstate_follows",
+                condition=Q(follows=True, gone=False),
+            ),
         ]
 
     def __str__(self) -> str:

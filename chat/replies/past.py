@@ -1,6 +1,7 @@
 """The conversation before a reply, as its model is to see it."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 from uuid import UUID
 
@@ -58,8 +59,10 @@ class _Row(NamedTuple):
         return self.status in _SAID and bool(self.content)
 
 
-def past_messages(reply: Message, kind: str) -> Iterator[PastMessage]:
+def past_messages(reply: Message, kind: str, *, root: UUID | None = None) -> Iterator[PastMessage]:
     """Yield what was said before `reply` in a conversation of this kind, newest first.
+
+    At last, in a thread, the message that it hangs on.
 
     With an assistant that is its own branch: the message it answers, what that was said under, and
     so on; where a reply on the way said nothing, its newest sibling that did stands for it.
@@ -73,7 +76,8 @@ def past_messages(reply: Message, kind: str) -> Iterator[PastMessage]:
         return
     with_assistant = kind == Conversation.Kind.ASSISTANT
     names: dict[UUID | None, str] = {}
-    for page in _branch(answered) if with_assistant else _line(answered):
+    pages = _branch(answered) if with_assistant else _line(answered)
+    for page in pages if root is None else chain(pages, _said(root)):
         if not with_assistant:
             _add_names(names, page)
         for row in page:
@@ -111,6 +115,11 @@ def _newest_said(parents: list[UUID | None]) -> dict[UUID | None, _Row]:
     )
     rows = replies.order_by("created_seq").values_list(*_Row._fields)
     return {row[1]: _Row(*row) for row in rows}
+
+
+def _said(message_id: UUID) -> Iterator[list[_Row]]:
+    rows = Message.objects.live().filter(pk=message_id, status__in=_SAID).exclude(content="")
+    yield [_Row(*row) for row in rows.values_list(*_Row._fields)]
 
 
 def _line(message_id: UUID) -> Iterator[list[_Row]]:

@@ -24,6 +24,7 @@ from protocol.fields import (
     Slug,
     StatusEmoji,
     StatusText,
+    Threads,
     Title,
     Topic,
     Whole,
@@ -32,6 +33,7 @@ from protocol.fields import (
 from protocol.frames import Body
 from protocol.states import (
     AssistantState,
+    ConversationState,
     MemberState,
     MentionableState,
     MessageState,
@@ -59,6 +61,7 @@ class NewConversation(Body):
     avatar: Avatar = ""
     access: Access = "private"
     history: History = "all"
+    threads: Threads = "on"
 
 
 class StatusBody(Body):
@@ -83,10 +86,11 @@ class ConversationPatch(Body):
     avatar: Avatar = ""
     access: Access = "private"
     history: History = "all"
+    threads: Threads = "on"
     policy: dict[str, Role] = Field(
         default_factory=dict,
-        description="The least role for `send`, `ask`, `add`, `invite`, `describe`, `pin` or "
-        "`revisions`, where it is another.",
+        description="The least role for `send`, `ask`, `thread`, `add`, `invite`, `describe`, "
+        "`pin` or `revisions`, where it is another.",
     )
     slow_seconds: Annotated[int, Field(ge=0, le=21_600)] = Field(
         default=0, description="Between two messages of one person; 0: no slow mode."
@@ -433,6 +437,39 @@ class MinePatch(Body):
     pinned: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(
         default=None, description="Its place among the pinned, the smallest first; null: unpinned."
     )
+
+    follows: bool | None = Field(default=None, description="Of a thread: does one hear of it?")
+
+
+class ThreadBody(Body):
+    """What hangs on a message; `thread` is null while nobody has replied."""
+
+    root: MessageState
+    thread: RoomState | None
+
+
+class SentInThread(Body):
+    """What was stored in the thread, the reply that was started, and what was said in the room."""
+
+    thread: ConversationState
+    message: MessageState
+    reply: MessageState | None
+    in_room: MessageState | None
+
+
+class ThreadItem(Body):
+    """A thread, and what it hangs on."""
+
+    thread: RoomState
+    root: MessageState
+
+
+class ThreadPage(Body):
+    """Threads that one follows, newest activity first."""
+
+    next: str | None
+    previous: str | None
+    results: list[ThreadItem]
 
 
 class MyChangesQuery(Body):

@@ -11,6 +11,7 @@ from chat.rest import (
     moderation,
     presence,
     replies,
+    threads,
 )
 
 _ROOM = "conversations/<uuid:conversation_id>/"
@@ -22,6 +23,7 @@ urlpatterns = [
     path("groups/", mentions.GroupsView.as_view()),
     path(f"{_ROOM}mentionable/", mentions.MentionableView.as_view()),
     path("me/status/", presence.MyStatusView.as_view()),
+    path("me/threads/", threads.MyThreadsView.as_view()),
     path("conversations/", conversations.ConversationsView.as_view()),
     path(_ROOM, conversations.ConversationView.as_view()),
     path("rooms/", joining.RoomsView.as_view()),
@@ -45,6 +47,7 @@ urlpatterns = [
     path(f"{_ROOM}members/", members.MembersView.as_view()),
     path(f"{_ROOM}members/<uuid:member_id>/", members.MemberView.as_view()),
     path("messages/<uuid:message_id>/", messages.MessageView.as_view()),
+    path("messages/<uuid:message_id>/thread/", threads.ThreadView.as_view()),
     path("messages/<uuid:message_id>/reactions/", messages.ReactionsView.as_view()),
     path("messages/<uuid:message_id>/reactions/<str:emoji>/", messages.ReactionView.as_view()),
     path(f"{_ROOM}members/<uuid:member_id>/silence/", moderation.SilenceView.as_view()),

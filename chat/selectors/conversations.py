@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
 from accounts.models import Session, User
@@ -18,19 +18,27 @@ def visible_conversations(user: User) -> QuerySet[Conversation]:
 
 def require_member(user_id: UUID, conversation_id: UUID) -> None:
     """Return if the person is a member now. Raises NotFound."""
-    if not Member.objects.present().deciding(conversation_id).filter(user=user_id).exists():
-        raise NotFound
+    readable_after(user_id, conversation_id)
 
 
 def readable_after(user_id: UUID, conversation_id: UUID) -> int:
     """Return the `created_seq` up to which messages are not for this member. Raises NotFound."""
-    present = Member.objects.present().deciding(conversation_id).filter(user=user_id)
-    found = present.values_list("joined_seq", "conversation__history", "conversation_id").first()
+    root = Conversation.objects.filter(pk=conversation_id).values("root_seq")
+    found = (
+        Member.objects.present()
+        .deciding(conversation_id)
+        .filter(user=user_id)
+        .values_list("joined_seq", "conversation__history", "conversation_id", Subquery(root))
+        .first()
+    )
     if found is None:
         raise NotFound
-    joined_seq, history, members_of = found
-    joined = history == Conversation.History.JOINED and members_of == conversation_id
-    return joined_seq if joined else 0
+    joined_seq, history, members_of, root_seq = found
+    if history != Conversation.History.JOINED:
+        return 0
+    if root_seq is not None and root_seq <= joined_seq:
+        raise NotFound
+    return joined_seq if members_of == conversation_id else 0
 
 
 def members_of(
@@ -71,6 +79,9 @@ def followable(
     signed_in = Session.objects.live().filter(pk=session_id, user=user_id)
     asked = Conversation.objects.live().filter(pk__in=conversation_ids)
     present = Member.objects.present().filter(
-        user=user_id, conversation=Coalesce(OuterRef("access_id"), OuterRef("pk"))
+        Q(conversation__history=Conversation.History.ALL)
+        | Q(joined_seq__lt=Coalesce(OuterRef("root_seq"), Value(2**63 - 1))),
+        user=user_id,
+        conversation=Coalesce(OuterRef("access_id"), OuterRef("pk")),
     )
     return signed_in.exists(), set(asked.filter(Exists(present)).values_list("pk", flat=True))

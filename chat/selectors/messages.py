@@ -47,6 +47,7 @@ SELECT
 FROM (VALUES (1)) AS once
 LEFT JOIN chat_member me
     ON me.conversation_id = %(members_of)s AND me.user_id = %(user)s AND me.left_at IS NULL
+        AND (%(root_seq)s::bigint IS NULL OR me.joined_seq < %(root_seq)s)
 LEFT JOIN LATERAL (
     SELECT assistant.* FROM chat_member member
     JOIN chat_assistant assistant ON assistant.id = member.assistant_id
@@ -137,21 +138,29 @@ def send_preconditions(
     conversation: Conversation,
     *,
     client_id: str,
+    room: Conversation | None = None,
     parent: UUID | None = None,
     slug: str | None = None,
 ) -> SendPreconditions:
     """Read it in one statement, since whoever sends a message waits for it.
 
+    `room` is whose members may send, if that is another.
+
     To be asked under the conversation's lock, and not in the statement that takes the lock: one
     that has waited for a lock still sees other tables as they were before.
     """
-    values: dict[str, str | UUID | bool | None] = {
+    values: dict[str, str | UUID | int | bool | None] = {
         "conversation": conversation.pk,
         "members_of": conversation.members_of,
+        # Whoever may not read what a thread hangs on is no member of it.
+        "root_seq": conversation.root_seq
+        if room is not None and room.history == Conversation.History.JOINED
+        else None,
         "user": user.pk,
         "client_id": client_id,
         "parent": parent,
-        "joined": conversation.history == Conversation.History.JOINED,
+        "joined": conversation.history == Conversation.History.JOINED
+        and conversation.access_id is None,
         "slug": slug,
     }
     with connection.cursor() as cursor:

@@ -75,9 +75,9 @@ CASE WHEN c.number <= r.read THEN '{{}}' ELSE ARRAY(
 # in it is unread, and `seq` is 0.
 _MINE = f"""
 c.id, coalesce(r.seq, 0), coalesce(r.read, c.number), c.number, {_REMOVED},
-{_NAMED}, c.seq, coalesce(r.level, 'all'), r.muted_until, r.pinned
+{_NAMED}, c.seq, coalesce(r.level, 'all'), r.muted_until, r.pinned, r.user_id IS NOT NULL
 """
-_MINE_COLUMNS: Final = 10
+_MINE_COLUMNS: Final = 11
 _CONVERSATION = Columns(Conversation, "c")
 _ROOMS = f"""
 SELECT {_MINE}, m.role,
@@ -95,7 +95,9 @@ JOIN chat_member m ON m.conversation_id = coalesce(c.access_id, c.id)
     AND m.user_id = %s AND m.left_at IS NULL
 LEFT JOIN chat_readstate r
     ON r.conversation_id = c.id AND r.user_id = m.user_id AND NOT r.gone
-WHERE r.user_id IS NOT NULL OR c.access_id IS NOT NULL
+LEFT JOIN chat_conversation room ON room.id = c.access_id
+WHERE (r.user_id IS NOT NULL OR c.access_id IS NOT NULL)
+    AND (c.root_seq IS NULL OR room.history <> 'joined' OR m.joined_seq < c.root_seq)
 ORDER BY wanted.place
 """  # noqa: S608 - nothing but the names of columns
 
@@ -132,7 +134,8 @@ WITH mine AS MATERIALIZED (
         coalesce(r.pinned, %(unpinned)s) AS pinned,
         r.gone OR c.deleted_at IS NOT NULL AS gone
     FROM chat_readstate r JOIN chat_conversation c ON c.id = r.conversation_id
-    WHERE r.user_id = %(user)s
+    -- Of threads that were followed once, only those that are news.
+    WHERE r.user_id = %(user)s AND (NOT r.gone OR %(at)s::text IS NOT NULL AND r.seq > %(since)s)
 ), news AS (
     SELECT * FROM mine
     WHERE %(at)s::text IS NULL OR seq > %(since)s
@@ -399,7 +402,19 @@ def _room_state(row: Sequence[Any]) -> RoomState:
 
 
 def _mine_state(row: Sequence[Any]) -> MineState:
-    conversation, seq, read, number, removed, named, as_of, level, muted_until, pinned = row
+    (
+        conversation,
+        seq,
+        read,
+        number,
+        removed,
+        named,
+        as_of,
+        level,
+        muted_until,
+        pinned,
+        follows,
+    ) = row
     return MineState(
         conversation=conversation,
         seq=seq,
@@ -413,4 +428,5 @@ def _mine_state(row: Sequence[Any]) -> MineState:
         level=level,
         muted_until=muted_until,
         pinned=pinned,
+        follows=follows,
     )

@@ -31,6 +31,8 @@ FROM unnest(%s::uuid[], %s::uuid[]) AS asked(conversation_id, user_id)
 JOIN chat_conversation c ON c.id = asked.conversation_id AND c.deleted_at IS NULL
 JOIN chat_member m ON m.conversation_id = coalesce(c.access_id, c.id)
     AND m.user_id = asked.user_id AND m.left_at IS NULL
+LEFT JOIN chat_conversation room ON room.id = c.access_id
+WHERE c.root_seq IS NULL OR room.history <> 'joined' OR m.joined_seq < c.root_seq
 """  # noqa: S608 - nothing but the names of columns
 
 _MESSAGE = Columns(Message, "m")

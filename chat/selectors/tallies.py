@@ -1,7 +1,7 @@
-"""Reactions, as far as the one who asks may see them."""
+"""Reactions and replies in threads, counted, as far as the one who asks may see them."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -9,15 +9,16 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from accounts.models import User
-from chat.models import Reaction
+from chat.models import Assistant, Reaction
 from chat.selectors.messages import visible_message
-from protocol.states import OwnTallyState
+from chat.states import named_author
+from protocol.states import AuthorState, OwnTallyState
 
 _OWN = """
 SELECT t.message_id, t.seq, t.reactions, ARRAY(
     SELECT r.emoji FROM chat_reaction r
     WHERE r.message_id = t.message_id AND r.user_id = %(user)s AND r.counted ORDER BY r.id
-)
+), t.thread_id, t.replies, t.replied_at, t.repliers
 FROM chat_tally t
 """
 _OF_MESSAGES = f"{_OWN} WHERE t.message_id = ANY(%(messages)s) ORDER BY t.seq"
@@ -56,12 +57,49 @@ def reactions_to(user: User, message_id: UUID, *, emoji: str | None = None) -> Q
 def _read(statement: str, values: dict[str, Any]) -> list[OwnTallyState]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
-        return [
-            OwnTallyState.model_validate(
-                {"message": row[0], "seq": row[1], "reactions": _json(row[2]), "mine": row[3]}
-            )
-            for row in cursor.fetchall()
-        ]
+        rows = cursor.fetchall()
+    threads = thread_values([row[4:] for row in rows])
+    return [
+        OwnTallyState.model_validate(
+            {
+                "message": row[0],
+                "seq": row[1],
+                "reactions": _json(row[2]),
+                "mine": row[3],
+                **values,
+            }
+        )
+        for row, values in zip(rows, threads, strict=True)
+    ]
+
+
+def thread_values(rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return what a tally says of a thread, from its columns, with the names of who replied."""
+    read = [(*row[:3], [(one["type"], UUID(one["id"])) for one in _json(row[3])]) for row in rows]
+    names = authors({who for row in read for who in row[3]})
+    return [
+        {
+            "thread": thread,
+            "replies": replies,
+            "replied_at": replied_at,
+            "repliers": [names[who] for who in repliers if who in names],
+        }
+        for thread, replies, replied_at, repliers in read
+    ]
+
+
+def authors(who: Iterable[tuple[str, UUID]]) -> Mapping[tuple[str, UUID], AuthorState]:
+    """Return those of these people and assistants that there are, by type and id."""
+    asked = set(who)
+    found: list[User | Assistant] = []
+    people = [pk for kind, pk in asked if kind == "user"]
+    if people:
+        found += User.objects.only("display_name", "is_guest", "username").filter(pk__in=people)
+    assistants = [pk for kind, pk in asked if kind == "assistant"]
+    if assistants:
+        found += Assistant.objects.only("name", "avatar").filter(pk__in=assistants)
+    states = [named_author(one) for one in found]
+    return {(state.type, state.id): state for state in states}
 
 
 def _json(value: Any) -> Any:

@@ -66,36 +66,84 @@ def send_message(
     wait already.
     """
     with changing(conversation_id) as change:
-        preconditions = send_preconditions(
-            user, change.conversation, client_id=client_id, parent=parent, slug=assistant
-        )
-        if preconditions.role is None:
-            raise NotFound
-        if preconditions.sent_before:
-            return _sent_before(change.conversation, user, client_id)
-        require_open(change)
-        require_role("send", preconditions.role, change.room)
-        if preconditions.silenced_until is not None:
-            raise Silenced(until=preconditions.silenced_until.isoformat())
-        if assistant is not None or change.conversation.kind == Conversation.Kind.ASSISTANT:
-            require_role("ask", preconditions.role, change.room)
-        named = named_in(change.conversation, content, by=user.pk)
-        if named.everyone:
-            require_role("mention_all", preconditions.role, change.room)
-        if change.room.slow_seconds:
-            _take_turn(change.room, user, preconditions)
-        return _say(
-            change,
-            user,
+        return say(
+            change=change,
+            user=user,
             client_id=client_id,
             content=content,
-            named=named,
-            parent_id=_parent_id(change.conversation, parent, preconditions),
-            assistant=_replier(change.conversation, assistant, preconditions),
-            waiting=preconditions.waiting_replies,
+            parent=parent,
+            assistant=assistant,
             model=model,
             language=language,
         )
+
+
+def say(
+    *,
+    change: Change,
+    user: User,
+    client_id: str,
+    content: str,
+    parent: UUID | None = None,
+    assistant: str | None = None,
+    model: str | None = None,
+    language: str = "",
+    again: bool = False,
+) -> SentMessage:
+    """Do what `send_message` does, in the caller's change.
+
+    `again`: it was said elsewhere in the room just now, which counts once for slow mode.
+    """
+    preconditions = send_preconditions(
+        user,
+        change.conversation,
+        client_id=client_id,
+        room=change.room,
+        parent=parent,
+        slug=assistant,
+    )
+    if preconditions.role is None:
+        raise NotFound
+    if preconditions.sent_before:
+        return _sent_before(change.conversation, user, client_id)
+    require_open(change)
+    require_role("send", preconditions.role, change.room)
+    if preconditions.silenced_until is not None:
+        raise Silenced(until=preconditions.silenced_until.isoformat())
+    _require_place(change, parent)
+    if assistant is not None or change.conversation.kind == Conversation.Kind.ASSISTANT:
+        require_role("ask", preconditions.role, change.room)
+    named = named_in(change.conversation, content, by=user.pk)
+    if named.everyone:
+        require_role("mention_all", preconditions.role, change.room)
+    if change.room.slow_seconds and not again:
+        _take_turn(change.room, user, preconditions)
+    return _say(
+        change,
+        user,
+        client_id=client_id,
+        content=content,
+        named=named,
+        parent_id=_parent_id(change.conversation, parent, preconditions),
+        assistant=_replier(change.conversation, assistant, preconditions),
+        waiting=preconditions.waiting_replies,
+        model=model,
+        language=language,
+    )
+
+
+def _require_place(change: Change, parent: UUID | None) -> None:
+    """Raise Conflict for a reply that this room wants elsewhere."""
+    threads = change.room.threads
+    if change.conversation.kind == Conversation.Kind.THREAD:
+        if threads == Conversation.Threads.OFF:
+            raise Conflict("There are no threads in this room.")
+    elif (
+        parent is not None
+        and threads == Conversation.Threads.ONLY
+        and change.conversation.kind != Conversation.Kind.ASSISTANT
+    ):
+        raise Conflict("In this room one replies in threads.")
 
 
 def edit_message(

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import transaction
 
 from accounts.models import User
-from chat.feed import take_seqs
+from chat.feed import end_following, follow, take_seqs
 from chat.models import Conversation, ReadState
 from chat.selectors.rooms import mine_states, room_state
 from core.errors import Invalid
@@ -40,13 +40,34 @@ def change_mine(
 ) -> MineState:
     """Set one's `level`, `muted_until` or `pinned`: what one is notified of, and its place.
 
-    Raises NotFound; Invalid for a level that is null.
+    `follows` says whether one hears of a thread at all. Raises NotFound; Invalid for a level that
+    is null, or for not following what is no thread.
     """
     if "level" in values and values["level"] is None:
         raise Invalid("A level is one of all, mentions, none.", field="level")
-    if not values:
-        return _mine(user, conversation_id)
+    follows = values.pop("follows", None)
+    if follows is not None:
+        _follow(user, conversation_id, on=follows)
+    if not values or follows is False:
+        return room_state(user.pk, conversation_id).mine
     return _change(user, conversation_id, {}, values)
+
+
+def _follow(user: User, conversation_id: UUID, *, on: bool) -> None:
+    """Begin or end to follow a thread. Raises NotFound, Invalid for what is no thread."""
+    mine = room_state(user.pk, conversation_id).mine
+    thread = Conversation.objects.filter(pk=conversation_id, access_id__isnull=False)
+    if not thread.exists():
+        raise Invalid("Only threads are followed or not; leave a room.", field="follows")
+    if on == mine.follows:
+        return
+    with transaction.atomic():
+        told = (
+            follow(conversation_id, {user.pk: mine.number})
+            if on
+            else end_following([(user.pk, conversation_id)])
+        )
+        publish_on_commit(told)
 
 
 def _change(

@@ -10,7 +10,16 @@ from notifications.services import notify
 
 
 def _title(conversation: Conversation) -> str:
+    if conversation.kind == Conversation.Kind.THREAD:
+        return "a thread"
     return conversation.title or "a conversation"
+
+
+def _address(conversation: Conversation) -> str:
+    """Where the page shows it: a thread beside what it hangs on."""
+    if conversation.root_id is not None:
+        return f"/c/{conversation.parent_id}/t/{conversation.root_id}"
+    return f"/c/{conversation.pk}"
 
 
 def notify_added(*, conversation: Conversation, member: Member, by: User) -> None:
@@ -94,7 +103,7 @@ def notify_reply_finished(*, conversation: Conversation, reply: Message) -> None
         category="conversation",
         action="reply.finished",
         obj=conversation,
-        url=f"/c/{conversation.pk}",
+        url=_address(conversation),
         short_description=f"{name} replied in {_title(conversation)}",
         dedupe_key=f"reply.finished:{reply.pk}",
         extra_data={"message": str(reply.pk)},

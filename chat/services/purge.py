@@ -4,6 +4,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from chat.models import Conversation, ReadState
@@ -17,7 +18,7 @@ _PURGE = """
 WITH gone AS (
     DELETE FROM chat_message WHERE id IN (
         SELECT m.id FROM chat_message m JOIN chat_conversation c ON c.id = m.conversation_id
-        WHERE c.id = %s AND c.deleted_at IS NOT NULL
+        WHERE c.id = ANY(%s) AND c.deleted_at IS NOT NULL
         ORDER BY m.created_seq DESC LIMIT %s
     ) RETURNING id
 ), reactions AS (
@@ -30,6 +31,8 @@ WITH gone AS (
     DELETE FROM chat_revision WHERE message_id IN (SELECT id FROM gone)
 ), reports AS (
     DELETE FROM chat_report WHERE message_id IN (SELECT id FROM gone)
+), recounts AS (
+    DELETE FROM chat_recount WHERE message_id IN (SELECT id FROM gone)
 ), chunks AS (
     DELETE FROM chat_replychunk WHERE message_id IN (SELECT id FROM gone)
 )
@@ -38,9 +41,18 @@ SELECT count(*) FROM gone
 
 
 def purge_some(*, conversation_id: UUID) -> bool:
-    """Delete some of what was said in a deleted conversation; False if that was the last."""
+    """Delete some of what was said in a deleted conversation and in what hung on it.
+
+    Returns False if that was the last.
+    """
+    deleted = Conversation.objects.filter(pk=conversation_id).first()
+    if deleted is None:
+        return False
+    inner = Conversation.objects.filter(
+        Q(access_id=deleted.pk) | Q(parent=deleted), access_id=deleted.members_of
+    )
     with connection.cursor() as cursor:
-        cursor.execute(_PURGE, [conversation_id, _AT_ONCE])
+        cursor.execute(_PURGE, [[deleted.pk, *inner.values_list("pk", flat=True)], _AT_ONCE])
         (count,) = cursor.fetchone()
     return bool(count == _AT_ONCE)
 

@@ -1,7 +1,8 @@
-"""Reacting to a message, and counting the reactions.
+"""Reacting to a message, and counting the reactions and what is said in threads.
 
 A reaction writes its own row and nothing else, so any number may come at once. At most once a
-second the rows of a conversation that are not counted yet are, in one change under its lock. That
+second the rows of a conversation that are not counted yet are, in one change under its lock. So
+are the replies in its threads that have moved, for which their own changes ask (`Recount`). That
 is done soon after the first of them by a thread of the process that took it, and what that missed,
 as when the process died, is found by the worker (`count_missed`).
 """
@@ -11,11 +12,14 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.dispatch import receiver
 from uuid_utils.compat import uuid7
 
 from accounts.models import User
 from chat.change import Change, changing
 from chat.errors import Silenced
+from chat.selectors.tallies import thread_values
+from chat.signals import recount_wanted
 from core.errors import ChatireError, Conflict, NotFound
 from core.pacing import Paced
 from protocol.errors import ErrorCode
@@ -25,6 +29,13 @@ from protocol.states import OwnTallyState, ReactedState, ReactionState, TallySta
 INTERVAL = 1.0  # seconds between two changes of one conversation by reactions
 # Messages in one change; a client's answer in parts must be able to hold it.
 _AT_ONCE: Final = 40
+_NO_THREAD: Final[dict[str, Any]] = {
+    "thread": None,
+    "replies": 0,
+    "replied_at": None,
+    "repliers": [],
+}
+_FIRST_REPLIES: Final = 200  # of a thread, among which those who reply are looked for
 # Beyond so many people in one change an event does not say whose reactions they are.
 MOST_BY: Final = 50
 
@@ -33,7 +44,7 @@ MOST_BY: Final = 50
 _ASK = """
 SELECT m.conversation_id, m.deleted_at IS NOT NULL,
 CASE WHEN p.silenced_until > statement_timestamp() THEN p.silenced_until END,
-t.seq, t.reactions, (
+t.seq, t.reactions, t.thread_id, coalesce(t.replies, 0), t.replied_at, coalesce(t.repliers, '[]'), (
     SELECT jsonb_agg(jsonb_build_array(r.emoji, r.given, r.counted) ORDER BY r.id)
     FROM chat_reaction r WHERE r.message_id = m.id AND r.user_id = %(user)s
 ),
@@ -44,8 +55,10 @@ FROM chat_message m
 JOIN chat_conversation c ON c.id = m.conversation_id AND c.deleted_at IS NULL
 JOIN chat_member p ON p.conversation_id = coalesce(c.access_id, c.id)
     AND p.user_id = %(user)s AND p.left_at IS NULL
+LEFT JOIN chat_conversation room ON room.id = c.access_id
 LEFT JOIN chat_tally t ON t.message_id = m.id
 WHERE m.id = %(message)s
+    AND (c.root_seq IS NULL OR room.history <> 'joined' OR p.joined_seq < c.root_seq)
 """
 # Steps from one kind to the next by the index, however many people gave each.
 _GIVE = """
@@ -86,7 +99,7 @@ SELECT coalesce((
 WHERE EXISTS (
     SELECT FROM chat_reaction
     WHERE conversation_id = %(conversation)s AND (NOT given OR NOT counted)
-)
+) OR EXISTS (SELECT FROM chat_recount WHERE conversation_id = %(conversation)s)
 """
 _TAKE = """
 WITH due AS (
@@ -105,6 +118,43 @@ WITH due AS (
 SELECT message_id, user_id FROM more
 UNION SELECT message_id, user_id FROM fewer WHERE counted
 """
+# One that a change is about to ask for again is left to that.
+_TAKE_THREADS = """
+DELETE FROM chat_recount WHERE message_id IN (
+    SELECT message_id FROM chat_recount WHERE conversation_id = %(conversation)s
+    LIMIT %(most)s FOR UPDATE SKIP LOCKED
+)
+RETURNING message_id
+"""
+# Of a long thread not everything is read: what was deleted is few, and who replied is looked for
+# among the first replies.
+_REPLIES = """
+SELECT c.root_id, c.id,
+    c.number - (
+        SELECT count(*) FROM chat_message m
+        WHERE m.conversation_id = c.id AND m.number IS NOT NULL AND m.deleted_at IS NOT NULL
+    ),
+    (
+        SELECT m.created_at FROM chat_message m
+        WHERE m.conversation_id = c.id AND m.number IS NOT NULL AND m.deleted_at IS NULL
+        ORDER BY m.number DESC LIMIT 1
+    ),
+    (
+        SELECT coalesce(jsonb_agg(
+            jsonb_build_object('type', type, 'id', id) ORDER BY place
+        ), '[]') FROM (
+            SELECT type, id, min(number) AS place FROM (
+                SELECT CASE WHEN m.author_user_id IS NULL THEN 'assistant' ELSE 'user' END AS type,
+                    coalesce(m.author_user_id, m.author_assistant_id) AS id, m.number
+                FROM chat_message m
+                WHERE m.conversation_id = c.id AND m.number <= %(first)s AND m.deleted_at IS NULL
+            ) AS author WHERE id IS NOT NULL
+            GROUP BY type, id ORDER BY place LIMIT %(faces)s
+        ) AS replier
+    )
+FROM chat_conversation c
+WHERE c.root_id = ANY(%(messages)s) AND c.deleted_at IS NULL
+"""
 _RECOUNT = """
 SELECT message_id, emoji, count(*), (array_agg(user_id ORDER BY id))[1:%(faces)s]
 FROM chat_reaction WHERE message_id = ANY(%(messages)s) AND counted
@@ -117,10 +167,12 @@ JOIN unnest(%(messages)s::uuid[], %(users)s::uuid[]) AS who(message_id, user_id)
 WHERE r.counted ORDER BY r.id
 """
 _FORGET = """
+WITH threads AS (DELETE FROM chat_recount WHERE conversation_id = %(conversation)s)
 DELETE FROM chat_reaction WHERE conversation_id = %(conversation)s AND (NOT given OR NOT counted)
 """
 _MISSED = """
-SELECT DISTINCT conversation_id FROM chat_reaction WHERE NOT given OR NOT counted LIMIT 100
+(SELECT DISTINCT conversation_id FROM chat_reaction WHERE NOT given OR NOT counted LIMIT 100)
+UNION (SELECT DISTINCT conversation_id FROM chat_recount LIMIT 100)
 """
 
 
@@ -144,7 +196,7 @@ def react(*, user: User, message_id: UUID, emoji: str, on: bool) -> OwnTallyStat
         found = cursor.fetchone()
         if found is None:
             raise NotFound
-        conversation_id, deleted, silenced, seq, counted, own, _locked = found
+        conversation_id, deleted, silenced, seq, counted, *thread, own, _locked = found
         if on:
             if deleted:
                 raise Conflict("This message was deleted.")
@@ -158,7 +210,12 @@ def react(*, user: User, message_id: UUID, emoji: str, on: bool) -> OwnTallyStat
             cursor.execute(_TAKE_BACK, values)
         transaction.on_commit(lambda: _counting.soon(conversation_id), robust=True)
     tally = TallyState.model_validate(
-        {"message": message_id, "seq": seq or 0, "reactions": json.loads(counted or "[]")}
+        {
+            "message": message_id,
+            "seq": seq or 0,
+            "reactions": json.loads(counted or "[]"),
+            **thread_values([thread])[0],
+        }
     )
     return _expected(tally, user.pk, json.loads(own or "[]"), emoji, on=on)
 
@@ -181,8 +238,7 @@ def _expected(
             emoji=name, count=kind.count + (1 if given else -1), users=users
         )
     return OwnTallyState(
-        message=tally.message,
-        seq=tally.seq,
+        **tally.model_dump(exclude={"reactions"}),
         reactions=[kind for kind in kinds.values() if kind.count > 0],
         mine=[name for name, given in wanted.items() if given],
     )
@@ -226,14 +282,22 @@ def _count(change: Change) -> float:
     with connection.cursor() as cursor:
         cursor.execute(_TAKE, values)
         changed = cursor.fetchall()
-        if not changed:
-            return 0.0
+        cursor.execute(_TAKE_THREADS, values)
+        moved = [row[0] for row in cursor.fetchall()]
         reactions: dict[UUID, list[ReactionState]] = {message: [] for message, _user in changed}
+        reactions.update((message, []) for message in moved if message not in reactions)
+        if not reactions:
+            return 0.0
         cursor.execute(_RECOUNT, values | {"messages": list(reactions)})
         for message, emoji, count, users in cursor.fetchall():
             reactions[message].append(ReactionState(emoji=emoji, count=count, users=users))
-        by = None
-        if len(changed) <= MOST_BY:
+        cursor.execute(_REPLIES, values | {"messages": list(reactions), "first": _FIRST_REPLIES})
+        rows = cursor.fetchall()
+        threads = dict(
+            zip((row[0] for row in rows), thread_values([row[1:] for row in rows]), strict=True)
+        )
+        by: list[ReactedState] | None = [] if not changed else None
+        if changed and len(changed) <= MOST_BY:
             emojis: dict[tuple[UUID, UUID], list[str]] = {pair: [] for pair in changed}
             messages, users = zip(*changed, strict=True)
             cursor.execute(_OWN, {"messages": list(messages), "users": list(users)})
@@ -243,8 +307,14 @@ def _count(change: Change) -> float:
                 ReactedState(message=message, user=user, emojis=given)
                 for (message, user), given in emojis.items()
             ]
-    change.tallied(reactions, by)
-    return INTERVAL if len(reactions) == _AT_ONCE else 0.0
+    tallies = [
+        TallyState.model_validate(
+            {"message": message, "seq": 0, "reactions": kinds, **threads.get(message, _NO_THREAD)}
+        )
+        for message, kinds in reactions.items()
+    ]
+    change.tallied(tallies, by)
+    return INTERVAL if max(len(moved), len(reactions)) >= _AT_ONCE else 0.0
 
 
 def count_missed() -> None:
@@ -264,3 +334,8 @@ def stop() -> None:
 _counting = Paced(
     "reactions", lambda conversation_id: count_reactions(conversation_id=conversation_id)
 )
+
+
+@receiver(recount_wanted)
+def _count_soon(conversation_id: UUID, **_signal: Any) -> None:
+    _counting.soon(conversation_id)

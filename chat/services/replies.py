@@ -326,8 +326,11 @@ def _delete_chunks(message_id: UUID) -> None:
 
 
 def _wants_title(conversation: Conversation, message: Message) -> bool:
-    """Say whether this was the first exchange of a conversation without a title."""
-    if conversation.title:
+    """Say whether this was the first exchange of a conversation without a title.
+
+    A thread has none: what it hangs on says what it is about.
+    """
+    if conversation.title or conversation.kind == Conversation.Kind.THREAD:
         return False
     earlier = Message.objects.filter(
         conversation=conversation, role=Message.Role.ASSISTANT, status=_Status.COMPLETE

@@ -168,7 +168,7 @@ describe("answers", () => {
       expect(Object.keys(known.rooms)).toEqual(["made"]);
       expect(known.wanted).toEqual(["joined"]);
       expect(known.inbox.unread).toBe(1);
-      expect(known.seq).toBe(3);
+      expect(known.seq).toBe(1);
     }
   });
 });

@@ -13,6 +13,9 @@ import type {
 const WHEN = "2026-01-01T00:00:00Z";
 export const ROOM = "room";
 
+/** What a tally says of a message without a thread. */
+export const NO_THREAD = { thread: null, replies: 0, replied_at: null, repliers: [] };
+
 export function aMessage(fields: Partial<MessageState> & { id: string }): MessageState {
   return {
     conversation: ROOM,
@@ -73,6 +76,7 @@ export class Room {
     avatar: "",
     access: "private",
     history: "all",
+    threads: "on",
     archived_at: null,
     policy: {},
     slow_seconds: 0,
@@ -204,12 +208,13 @@ export class Room {
     const seq = this.#next();
     const reactions = users.length > 0 ? [{ emoji, count: users.length, users }] : [];
     const mine = users.includes(me) ? [emoji] : [];
-    this.tallies.set(message, { message, seq, reactions, mine });
+    const tally = { message, seq, reactions, ...NO_THREAD };
+    this.tallies.set(message, { ...tally, mine });
     this.events.push({
       type: "tally.updated",
       conversation: ROOM,
       seq,
-      tallies: [{ message, seq, reactions }],
+      tallies: [tally],
       by: told ? [{ message, user: me, emojis: mine }] : null,
     });
   }

@@ -36,6 +36,7 @@ export function aRoom(id: string): RoomState {
     avatar: "",
     access: "private",
     history: "all",
+    threads: "on",
     archived_at: null,
     policy: {},
     slow_seconds: 0,
@@ -63,6 +64,7 @@ export function aRoom(id: string): RoomState {
       level: "all",
       muted_until: null,
       pinned: null,
+      follows: true,
     },
   };
 }

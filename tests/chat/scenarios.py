@@ -26,6 +26,7 @@ from chat.services import (
     reply_actions,
     reports,
     staff,
+    threads,
 )
 from chat.services.replies import Claim
 from tests.chat.world import World
@@ -170,6 +171,19 @@ def _staff(user: User) -> User:
     return user
 
 
+def _reply_in_thread(world: World, root: Message, **options: Any) -> Message:
+    done = threads.reply_in_thread(
+        user=world.bob, message_id=root.pk, client_id=uuid4().hex, content="No.", **options
+    )
+    return done.sent.message
+
+
+def _thread_counted(world: World) -> Message:
+    said = _reply_in_thread(world, world.say(), assistant="assistant")
+    world.count()
+    return said
+
+
 # Name, which begins with the service's: what comes before, and the change.
 SCENARIOS: dict[str, Any] = {
     "change_conversation": _then(
@@ -196,6 +210,24 @@ SCENARIOS: dict[str, Any] = {
             history="joined",
             policy={"send": "moderator"},
         ),
+    ),
+    "reply_in_thread": _then(
+        lambda world: world.say(), lambda world, root: _reply_in_thread(world, root)
+    ),
+    "reply_in_thread, which is counted": _then(
+        lambda world: world.say(),
+        lambda world, root: (_reply_in_thread(world, root), world.count()),
+    ),
+    "reply_in_thread, and in the room": _then(
+        lambda world: world.say(),
+        lambda world, root: (_reply_in_thread(world, root, also_in_room=True), world.count()),
+    ),
+    "delete_message in a thread": _then(
+        _thread_counted, lambda world, said: (world.delete(said), world.count())
+    ),
+    "count_reactions to what has a thread": _then(
+        _thread_counted,
+        lambda world, said: (world.react(world.bob, said.conversation.root, "👍"), world.count()),
     ),
     "archive_conversation": _then(
         _nothing,

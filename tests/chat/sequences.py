@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from uuid import uuid4
 
 from chat.models import (
     Conversation,
@@ -14,6 +15,7 @@ from chat.services import (
     mine,
     replies,
     reply_actions,
+    threads,
 )
 from chat.services.replies import Claim
 from tests.chat.scenarios import edit, stop, with_charlie
@@ -145,6 +147,8 @@ def _act(world: World, source: random.Random) -> None:
     said = Message.objects.filter(conversation_id=world.id, deleted_at=None)
     if said.exists():
         acts += [lambda: _react(world, source, list(said))] * 3
+        if world.bob is not world.alice:
+            acts += [lambda: _reply_in_thread(world, source, list(said))] * 2
     acts.append(world.count)
     own = Message.objects.filter(conversation_id=world.id, author_user=world.alice)
     if own.exists() and room:
@@ -163,6 +167,24 @@ def _react(world: World, source: random.Random, said: list[Message]) -> None:
     for _ in range(source.randint(1, 8)):
         user, emoji = source.choice([world.alice, world.bob]), source.choice("👍🎉🙂")
         world.react(user, source.choice(said), emoji, on=source.random() < 0.7)
+    if source.random() < 0.7:
+        world.count()
+
+
+def _reply_in_thread(world: World, source: random.Random, said: list[Message]) -> None:
+    """Reply in a thread, or take a reply back, and mostly let it be counted."""
+    root, user = source.choice(said), source.choice([world.alice, world.bob])
+    inside = Message.objects.live().filter(conversation__root=root)
+    if inside.exists() and source.random() < 0.3:
+        world.delete(source.choice(list(inside)))
+    else:
+        threads.reply_in_thread(
+            user=user,
+            message_id=root.pk,
+            client_id=uuid4().hex,
+            content="so",
+            also_in_room=source.random() < 0.3,
+        )
     if source.random() < 0.7:
         world.count()
 

@@ -21,7 +21,17 @@ from chat.models import Assistant, Conversation, Group, Member, Mention, Message
 from chat.selectors import rooms
 from chat.selectors.blocks import blocked_ids
 from chat.selectors.rooms import person_changes
-from chat.services import blocks, conversations, members, messages, mine, replies
+from chat.services import (
+    blocks,
+    conversations,
+    members,
+    messages,
+    mine,
+    reactions,
+    replies,
+    staff,
+    threads,
+)
 from chat.services.replies import Outcome
 from chat.socket.pending_touches import rooms_touched
 from chat.unread import Touch
@@ -139,12 +149,11 @@ class World:
             asking = Device(user, self.source)
             asking.sync()
             fresh = asking.known
-            assert set(fresh.rooms) == {
-                str(one)
-                for one in Member.objects.present()
-                .filter(user=user)
-                .values_list("conversation_id", flat=True)
-            }
+            present = Member.objects.present().filter(user=user).values("conversation")
+            inside = ReadState.objects.filter(
+                user=user, follows=True, access_id__in=present, conversation__deleted_at=None
+            ).values("conversation")
+            assert set(fresh.rooms) == {str(one["conversation"]) for one in [*present, *inside]}
             view = fresh.view()
             for state in ReadState.objects.filter(user=user, gone=False, conversation__in=view):
                 counted = Message.objects.live().filter(
@@ -188,6 +197,8 @@ class World:
         else:
             number = Conversation.objects.get(pk=conversation).number
             acts += [lambda: self.say(user, conversation)] * 4
+            acts += [lambda: self.reply_in_thread(user, conversation)] * 3
+            acts += [lambda: self.in_thread(user, conversation)] * 2
             acts += [
                 lambda: mine.mark_read(
                     user=user,
@@ -239,6 +250,33 @@ class World:
             **options,
         )
 
+    def reply_in_thread(self, user: User, conversation: UUID) -> None:
+        said = Message.objects.live().filter(conversation=conversation).order_by("?").first()
+        if said is not None:
+            threads.reply_in_thread(
+                user=user,
+                message_id=said.pk,
+                client_id=uuid4().hex,
+                content="so",
+                also_in_room=self.source.random() < 0.2,
+            )
+
+    def in_thread(self, user: User, room: UUID) -> None:
+        """Read in a thread, follow it or not, or take something back that was said in it."""
+        found = Conversation.objects.live().filter(parent=room).order_by("?").first()
+        if found is None:
+            return
+        act = self.source.choice(["read", "follow", "unfollow", "delete", "delete", "end"])
+        if act == "read":
+            read = self.source.randint(0, found.number)
+            mine.mark_read(user=user, conversation_id=found.pk, number=read)
+        elif act == "delete":
+            self.delete_one(found.pk, room)
+        elif act == "end":
+            staff.delete_conversation_as_staff(conversation_id=found.pk)
+        else:
+            mine.change_mine(user=user, conversation_id=found.pk, follows=act == "follow")
+
     def ask(self, user: User, conversation: UUID) -> None:
         waiting = Message.objects.active().filter(conversation=conversation).count()
         if waiting < replies.MAX_WAITING_REPLIES:
@@ -260,9 +298,9 @@ class World:
                 ),
             )
 
-    def delete_one(self, conversation: UUID) -> None:
+    def delete_one(self, conversation: UUID, room: UUID | None = None) -> None:
         message = Message.objects.live().filter(conversation=conversation).order_by("?").first()
-        owner = Member.objects.get(conversation=conversation, role=Member.Role.OWNER).user
+        owner = Member.objects.get(conversation=room or conversation, role="owner").user
         if message is not None and owner is not None:
             messages.delete_message(user=owner, message_id=message.pk)
 
@@ -320,6 +358,7 @@ def new_world(
         Group.objects.get_or_create(slug="both")[0].people.set([alice, bob])
         monkeypatch.setattr(publishing, "publish_now", world.published)
         monkeypatch.setattr(unread, "_touch", world.touched)
+        monkeypatch.setattr(reactions._counting, "soon", lambda conversation: None)
         return world
 
     monkeypatch.setattr(rooms, "FIRST_ROOMS", 2)

@@ -23,6 +23,7 @@ from chat.models import (
 from chat.permissions import ACTIONS
 from chat.services.members import new_member
 from chat.services.messages import send_message
+from chat.services.threads import reply_in_thread
 from core.threads import in_thread
 from tests.chat.socket.client import Socket
 
@@ -37,6 +38,7 @@ class Room(NamedTuple):
     conversation: Conversation
     own: Message
     others: Message
+    discussed: Message
     reply: Message
     bob: Member
     link: Invitation
@@ -72,7 +74,8 @@ def room(alice: User, bob: User, dora: User, group: Conversation, assistant: Ass
 
     asked = say(alice, assistant="assistant")
     Message.objects.filter(pk=asked.reply.pk).update(status="failed", number=None)
-    own, others = say(dora).message, say(alice).message
+    own, others, discussed = say(dora).message, say(alice).message, say(alice).message
+    reply_in_thread(user=alice, message_id=discussed.pk, client_id="1", content="first")
     link = Invitation.objects.create(conversation=group, by=alice)
     eve, finn = (User.objects.create_user(name, f"{name}@example.org") for name in ("eve", "finn"))
     request = JoinRequest.objects.create(conversation=group, user=finn)
@@ -81,7 +84,7 @@ def room(alice: User, bob: User, dora: User, group: Conversation, assistant: Ass
     report = Report.objects.create(
         conversation=group, room=group, message=say(bob).message, reporter=alice, reason="spam"
     )
-    return Room(group, own, others, asked.reply, member, link, request, ban, report)
+    return Room(group, own, others, discussed, asked.reply, member, link, request, ban, report)
 
 
 Act = Callable[[APIClient, Room, User], Any]
@@ -119,6 +122,20 @@ CELLS: dict[str, tuple[str, str, Act]] = {
         "ask",
         "member",
         lambda api, room, _: api.post(f"/api/messages/{room.reply.pk}/continue/"),
+    ),
+    "begin a thread": (
+        "thread",
+        "member",
+        lambda api, room, _: api.post(
+            f"/api/messages/{room.others.pk}/thread/", {"client_id": "1", "content": "hello"}
+        ),
+    ),
+    "go on with a thread": (
+        "send",
+        "guest",
+        lambda api, room, _: api.post(
+            f"/api/messages/{room.discussed.pk}/thread/", {"client_id": "1", "content": "hello"}
+        ),
     ),
     "edit one's own": (
         "edit_own",

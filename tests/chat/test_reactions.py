@@ -295,6 +295,10 @@ def test_history_and_first_loads_say_what_is_ones_own(
         "message": str(said.pk),
         "seq": seq,
         "reactions": [{"emoji": "👍", "count": 1, "users": [str(bob.pk)]}],
+        "thread": None,
+        "replies": 0,
+        "replied_at": None,
+        "repliers": [],
     }
     for user, mine in ((alice, []), (bob, ["👍"])):
         page = api(user).get(f"/api/conversations/{group.pk}/messages/").json()

@@ -358,7 +358,12 @@ class KnownRooms:
                 self._touch(touch)
             return
         if frame["type"] == "conversation.deleted":
-            self.rooms.pop(frame["conversation"], None)
+            gone = frame["conversation"]
+            self.rooms = {
+                key: room
+                for key, room in self.rooms.items()
+                if gone not in (key, room["members_of"])
+            }
             return
         if frame["type"] == "block.updated":
             self._block(frame["blocks"], frame["seq"])
@@ -366,7 +371,9 @@ class KnownRooms:
             self._gone(gone, frame["seq"])
         for mine in frame.get("mine", []):
             self._mine(mine)
-        if frame["seq"] == self.seq + 1:
+        # A row of one's own about a conversation that is not known says too little to go on.
+        whole = all(mine["conversation"] in self.rooms for mine in frame.get("mine", []))
+        if whole and frame["seq"] == self.seq + 1:
             self.seq += 1
         elif frame["seq"] > self.seq:
             self.wants_sync = True

@@ -272,7 +272,10 @@ function withInbox(known: Feed, unread: number, isRead: (entry: Notification) =>
 function arrived(known: Feed, seq: number): Feed {
   // Before the first answer there is nothing for the mark to continue from.
   if (known.epoch === null || seq <= known.seq || known.ahead.includes(seq)) return known;
-  return advance({ ...known, ahead: [...known.ahead, seq] }, known.seq);
+  const next = { ...known, ahead: [...known.ahead, seq] };
+  // A row about a conversation that is not known says too little: until that is there, the mark
+  // stays before it, for the question to begin there.
+  return known.wanted.length > 0 || known.since_asking ? next : advance(next, known.seq);
 }
 
 /** Move the mark to `seq`, and on over every seq that has been applied ahead of it. */
@@ -296,8 +299,8 @@ function withRooms(known: Feed, rows: readonly RoomState[]): Feed {
   if (rows.length === 0) return known;
   const rooms = { ...known.rooms };
   for (const row of rows) {
-    // Read before it ended.
-    if (row.mine.seq <= (known.gone[row.id] ?? -1)) continue;
+    // Read before it ended; or it can be read, but one does not follow it.
+    if (row.mine.seq <= (known.gone[row.id] ?? -1) || !row.mine.follows) continue;
     rooms[row.id] = takeRow(rooms[row.id], row);
   }
   const given = new Set(rows.map((row) => row.id));
@@ -307,6 +310,7 @@ function withRooms(known: Feed, rows: readonly RoomState[]): Feed {
 function withMine(known: Feed, mine: readonly MineState[]): Feed {
   return mine.reduce((next, row) => {
     const id = row.conversation;
+    if (!row.follows) return next;
     if (row.seq <= (next.gone[id] ?? -1)) return next;
     if (!next.rooms[id]) return wanting(next, id);
     return inRoom(next, id, (room) => takeMine(room, row));
@@ -323,12 +327,13 @@ function wanting(known: Feed, id: string): Feed {
   return known.wanted.includes(id) ? known : { ...known, wanted: [...known.wanted, id] };
 }
 
-/** These are over, as of `seq` of the feed, unless one came back since. */
+/** These are over, as of `seq` of the feed, with what hangs on them, unless one came back since. */
 function without(known: Feed, ids: readonly string[], seq: number): Feed {
   if (ids.length === 0) return known;
   const rooms = { ...known.rooms };
   const gone = { ...known.gone };
-  for (const id of ids) {
+  const inside = Object.values(rooms).filter((room) => ids.includes(room.members_of));
+  for (const id of new Set([...ids, ...inside.map((room) => room.id)])) {
     gone[id] = Math.max(gone[id] ?? 0, seq);
     if ((rooms[id]?.mine.seq ?? 0) <= seq) delete rooms[id];
   }

@@ -151,6 +151,8 @@ export interface components {
             /** @enum {string} */
             access: "open" | "listed" | "private";
             /** @enum {string} */
+            threads: "on" | "off" | "only";
+            /** @enum {string} */
             history: "all" | "joined";
             archived_at: string | null;
             seq: number;
@@ -541,6 +543,7 @@ export interface components {
             level: "all" | "mentions" | "none";
             muted_until: string | null;
             pinned: number | null;
+            follows: boolean;
         };
         /**
          * MineUpdated
@@ -630,6 +633,10 @@ export interface components {
             message: string;
             seq: number;
             reactions: components["schemas"]["ReactionState"][];
+            thread: string | null;
+            replies: number;
+            replied_at: string | null;
+            repliers: components["schemas"]["AuthorState"][];
             mine: string[];
         };
         /**
@@ -875,6 +882,8 @@ export interface components {
             /** @enum {string} */
             access: "open" | "listed" | "private";
             /** @enum {string} */
+            threads: "on" | "off" | "only";
+            /** @enum {string} */
             history: "all" | "joined";
             archived_at: string | null;
             seq: number;
@@ -1077,12 +1086,19 @@ export interface components {
         /**
          * TallyState
          * @description What was counted under a message, the emoji that was first given first.
+         *
+         *     In the `thread` that hangs on it there are so many `replies`, the last of `replied_at`;
+         *     `repliers` are the first five who gave any.
          */
         TallyState: {
             /** Format: uuid */
             message: string;
             seq: number;
             reactions: components["schemas"]["ReactionState"][];
+            thread: string | null;
+            replies: number;
+            replied_at: string | null;
+            repliers: components["schemas"]["AuthorState"][];
         };
         /**
          * TallyUpdated

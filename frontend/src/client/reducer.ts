@@ -219,13 +219,12 @@ function withMember(known: Conversation, member: MemberState): Conversation {
 }
 
 function withTally(known: Conversation, tally: TallyState | OwnTallyState): Conversation {
-  const { message, seq, reactions } = tally;
+  const { mine, ...row } = "mine" in tally ? tally : { ...tally, mine: null };
+  const { message, seq } = row;
   const held = known.tallies[message];
   const next =
-    held && held.seq >= seq
-      ? known
-      : { ...known, tallies: { ...known.tallies, [message]: { message, seq, reactions } } };
-  return "mine" in tally ? withOwn(next, message, seq, tally.mine) : next;
+    held && held.seq >= seq ? known : { ...known, tallies: { ...known.tallies, [message]: row } };
+  return mine ? withOwn(next, message, seq, mine) : next;
 }
 
 function withOwn(

@@ -806,6 +806,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/me/threads/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description List the threads that one follows, newest activity first. */
+        get: operations["me_threads"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/messages/{message_id}/": {
         parameters: {
             query?: never;
@@ -983,6 +1000,28 @@ export interface paths {
         put?: never;
         /** @description Stop a reply, wherever it is being written; its text so far is kept. */
         post: operations["messages_stop"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/messages/{message_id}/thread/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Read what hangs on a message; its own messages are those of the conversation it is. */
+        get: operations["thread_retrieve"];
+        put?: never;
+        /**
+         * @description Reply in a thread; the first reply makes it.
+         *
+         *     201 if this stored it, 200 if the same `client_id` already had.
+         */
+        post: operations["thread_reply"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1381,6 +1420,8 @@ export interface components {
             avatar: string;
             /** Access */
             access: components["schemas"]["AccessEnum"];
+            /** Threads */
+            threads: components["schemas"]["ThreadsEnum"];
             /** History */
             history: components["schemas"]["HistoryEnum"];
             /** Archived At */
@@ -1887,6 +1928,8 @@ export interface components {
             muted_until: string | null;
             /** Pinned */
             pinned: number | null;
+            /** Follows */
+            follows: boolean;
         };
         /** @enum {string} */
         NamedEnum: "user" | "assistant" | "group" | "all";
@@ -1958,6 +2001,11 @@ export interface components {
              * @default all
              */
             history?: components["schemas"]["HistoryEnum"];
+            /**
+             * Threads
+             * @default on
+             */
+            threads?: components["schemas"]["ThreadsEnum"];
         };
         /**
          * NewGuest
@@ -2053,6 +2101,42 @@ export interface components {
              * @default
              */
             language?: string;
+        };
+        /**
+         * NewReply
+         * @description A message to say in the thread of another, or in the room as well.
+         */
+        NewReplyRequest: {
+            /** Client Id */
+            client_id: string;
+            /** Content */
+            content: string;
+            /**
+             * Parent
+             * @default null
+             */
+            parent?: string | null;
+            /**
+             * Assistant
+             * @default null
+             */
+            assistant?: string | null;
+            /**
+             * Model
+             * @default null
+             */
+            model?: string | null;
+            /**
+             * Language
+             * @default
+             */
+            language?: string;
+            /**
+             * Also In Room
+             * @description Say it in the room too, where it quotes the other.
+             * @default false
+             */
+            also_in_room?: boolean;
         };
         /**
          * NewReport
@@ -2156,6 +2240,14 @@ export interface components {
             seq: number;
             /** Reactions */
             reactions: components["schemas"]["ReactionState"][];
+            /** Thread */
+            thread: string | null;
+            /** Replies */
+            replies: number;
+            /** Replied At */
+            replied_at: string | null;
+            /** Repliers */
+            repliers: components["schemas"]["AuthorState"][];
             /** Mine */
             mine: string[];
         };
@@ -2223,8 +2315,13 @@ export interface components {
              */
             history?: components["schemas"]["HistoryEnum"];
             /**
+             * Threads
+             * @default on
+             */
+            threads?: components["schemas"]["ThreadsEnum"];
+            /**
              * Policy
-             * @description The least role for `send`, `ask`, `add`, `invite`, `describe`, `pin` or `revisions`, where it is another.
+             * @description The least role for `send`, `ask`, `thread`, `add`, `invite`, `describe`, `pin` or `revisions`, where it is another.
              */
             policy?: {
                 [key: string]: "owner" | "admin" | "moderator" | "member" | "guest";
@@ -2318,6 +2415,12 @@ export interface components {
              * @default null
              */
             pinned?: number | null;
+            /**
+             * Follows
+             * @description Of a thread: does one hear of it?
+             * @default null
+             */
+            follows?: boolean | null;
         };
         /**
          * Profile
@@ -2696,6 +2799,8 @@ export interface components {
             avatar: string;
             /** Access */
             access: components["schemas"]["AccessEnum"];
+            /** Threads */
+            threads: components["schemas"]["ThreadsEnum"];
             /** History */
             history: components["schemas"]["HistoryEnum"];
             /** Archived At */
@@ -2735,6 +2840,16 @@ export interface components {
             /** Preview */
             preview: string;
             mine: components["schemas"]["MineState"];
+        };
+        /**
+         * SentInThread
+         * @description What was stored in the thread, the reply that was started, and what was said in the room.
+         */
+        SentInThread: {
+            thread: components["schemas"]["ConversationState"];
+            message: components["schemas"]["MessageState"];
+            reply: components["schemas"]["MessageState"] | null;
+            in_room: components["schemas"]["MessageState"] | null;
         };
         /**
          * SentMessageBody
@@ -2902,6 +3017,36 @@ export interface components {
         TallyBody: {
             tally: components["schemas"]["OwnTallyState"];
         };
+        /**
+         * ThreadBody
+         * @description What hangs on a message; `thread` is null while nobody has replied.
+         */
+        ThreadBody: {
+            root: components["schemas"]["MessageState"];
+            thread: components["schemas"]["RoomState"] | null;
+        };
+        /**
+         * ThreadItem
+         * @description A thread, and what it hangs on.
+         */
+        ThreadItem: {
+            thread: components["schemas"]["RoomState"];
+            root: components["schemas"]["MessageState"];
+        };
+        /**
+         * ThreadPage
+         * @description Threads that one follows, newest activity first.
+         */
+        ThreadPage: {
+            /** Next */
+            next: string | null;
+            /** Previous */
+            previous: string | null;
+            /** Results */
+            results: components["schemas"]["ThreadItem"][];
+        };
+        /** @enum {string} */
+        ThreadsEnum: "on" | "off" | "only";
         /** @enum {string} */
         TokenKindEnum: "access" | "refresh";
         /**
@@ -6036,6 +6181,54 @@ export interface operations {
             };
         };
     };
+    me_threads: {
+        parameters: {
+            query?: {
+                /** @description From `next` or `previous`. */
+                cursor?: string;
+                /** @description How many at most: 1 to 100, else 50. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ThreadPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     messages_retrieve: {
         parameters: {
             query?: never;
@@ -6770,6 +6963,116 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    thread_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ThreadBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    thread_reply: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewReplyRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SentInThread"];
+                };
+            };
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SentInThread"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
