@@ -78,6 +78,12 @@ class OwnStatus(Body):
     status: PersonStatusState | None
 
 
+class UnreadMark(Body):
+    """The first message that is to be unread."""
+
+    message: UUID
+
+
 class ConversationPatch(Body):
     """What may be changed of a conversation; what is left out stays as it is."""
 

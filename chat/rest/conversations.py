@@ -21,7 +21,7 @@ from chat.services.conversations import (
     open_direct,
     unarchive_conversation,
 )
-from chat.services.mine import change_mine, mark_read
+from chat.services.mine import change_mine, mark_read, mark_unread
 from chat.states import assistant_state
 from core.rest import answer, parse, parse_query
 from core.schema import errors, query_parameters
@@ -195,6 +195,23 @@ class ReadView(APIView):
         """Mark everything up to `number` as read."""
         body = parse(ReadMark, request.data)
         mine = mark_read(user=person(request), conversation_id=conversation_id, number=body.number)
+        return answer(MineBody(mine=mine))
+
+
+class UnreadView(APIView):
+    """From where one has yet to read."""
+
+    @extend_schema(
+        operation_id="conversations_unread",
+        request=bodies.UnreadMark,
+        responses={200: MineBody, **errors(400, 401, 404)},
+    )
+    def post(self, request: Request, conversation_id: UUID) -> Response:
+        """Let a message be unread again, and all after it."""
+        body = parse(bodies.UnreadMark, request.data)
+        mine = mark_unread(
+            user=person(request), conversation_id=conversation_id, message_id=body.message
+        )
         return answer(MineBody(mine=mine))
 
 

@@ -43,6 +43,7 @@ urlpatterns = [
     path(f"{_ROOM}messages/", messages.MessagesView.as_view()),
     path(f"{_ROOM}changes/", conversations.ChangesView.as_view()),
     path(f"{_ROOM}read/", conversations.ReadView.as_view()),
+    path(f"{_ROOM}unread/", conversations.UnreadView.as_view()),
     path(f"{_ROOM}mine/", conversations.MineView.as_view()),
     path(f"{_ROOM}members/", members.MembersView.as_view()),
     path(f"{_ROOM}members/<uuid:member_id>/", members.MemberView.as_view()),

@@ -10,9 +10,10 @@ from django.db import transaction
 
 from accounts.models import User
 from chat.feed import end_following, follow, take_seqs
-from chat.models import Conversation, ReadState
+from chat.models import Conversation, Message, ReadState
+from chat.selectors.conversations import readable_after
 from chat.selectors.rooms import mine_states, room_state
-from core.errors import Invalid
+from core.errors import Invalid, NotFound
 from core.publishing import publish_on_commit, to_user
 from protocol.events import MineUpdated
 from protocol.states import MineState
@@ -30,6 +31,23 @@ def mark_read(*, user: User, conversation_id: UUID, number: int) -> MineState:
     newest = Conversation.objects.filter(pk=conversation_id).values_list("number", flat=True)
     mark = min(number, newest.first() or 0)
     return _change(user, conversation_id, {"read__lt": mark}, {"read": mark})
+
+
+def mark_unread(*, user: User, conversation_id: UUID, message_id: UUID) -> MineState:
+    """Let a message be unread again, and all after it; where it is so already, nothing changes.
+
+    Raises NotFound; Invalid for a reply that is still being made.
+    """
+    after = readable_after(user.pk, conversation_id)
+    message = Message.objects.filter(
+        pk=message_id, conversation=conversation_id, created_seq__gt=after
+    ).first()
+    if message is None:
+        raise NotFound
+    if message.number is None:
+        raise Invalid("This cannot be read yet.", field="message")
+    before = {"read__gte": message.number}
+    return _change(user, conversation_id, before, {"read": message.number - 1})
 
 
 def change_mine(

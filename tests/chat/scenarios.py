@@ -508,6 +508,15 @@ SCENARIOS: dict[str, Any] = {
             user=world.bob, conversation_id=world.id, number=said.number
         ),
     ),
+    "mark_unread": _then(
+        lambda world: (
+            said := world.say(),
+            mine.mark_read(user=world.bob, conversation_id=world.id, number=said.number),
+        )[0],
+        lambda world, said: mine.mark_unread(
+            user=world.bob, conversation_id=world.id, message_id=said.pk
+        ),
+    ),
     "count_reactions": _then(
         lambda world: (said := world.say(), world.react(world.alice, said, "👍"))[0],
         lambda world, said: (world.react(world.bob, said, "👍"), world.count()),

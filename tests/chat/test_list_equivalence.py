@@ -1,6 +1,6 @@
 """A list kept by what one is told == a list asked for == a recount of every row.
 
-Two people with three devices each do what they like to three conversations; frames come late,
+Two people with five devices each do what they like to three conversations; frames come late,
 in another order, twice or, with a connection, not at all.
 """
 
@@ -113,9 +113,11 @@ class World:
     def __init__(self, alice: User, bob: User, assistant: Assistant, seed: int) -> None:
         self.people = [alice, bob]
         self.source = random.Random(seed)
-        self.devices = [Device(user, self.source) for user in self.people for _ in range(3)]
+        self.devices = [Device(user, self.source) for user in self.people for _ in range(5)]
         self.assistant = assistant
         self.rooms: list[UUID] = []
+        # Messages and people who blocked their author when they were worded: it names them not.
+        self.unheard: set[tuple[UUID, UUID]] = set()
 
     def published(self, *publications: Publication) -> None:
         """Pass on what concerns lists, as sockets and rosters do."""
@@ -160,13 +162,13 @@ class World:
                     conversation=state.conversation_id, number__gt=state.read
                 )
                 shown = view[str(state.conversation_id)]
-                naming = [one for one in counted if _names(one, user)]
+                naming = [one for one in counted if self.names(one, user)]
                 assert shown["mentions"] == len(naming)
                 rows = Mention.objects.filter(
                     conversation=state.conversation_id, user=user, number__gt=state.read
                 )
                 assert {row.message_id for row in rows} == {
-                    one.pk for one in naming if _names(one, user, everyone=False)
+                    one.pk for one in naming if self.names(one, user, everyone=False)
                 }
                 assert (shown["unread"], shown["read"]) == (counted.count(), state.read)
             for device in self.devices:
@@ -205,6 +207,7 @@ class World:
                     conversation_id=conversation,
                     number=source.randint(0, number + 1),
                 ),
+                lambda: self.mark_unread(user, conversation),
                 lambda: mine.change_mine(
                     user=user,
                     conversation_id=conversation,
@@ -242,13 +245,15 @@ class World:
         conversations.delete_conversation(user=user, conversation_id=conversation)
 
     def say(self, user: User, conversation: UUID, **options: Any) -> object:
-        return messages.send_message(
+        sent = messages.send_message(
             user=user,
             conversation_id=conversation,
             client_id=uuid4().hex,
             content=self.source.choice(WORDS),
             **options,
         )
+        self.worded(sent.message, user)
+        return sent
 
     def reply_in_thread(self, user: User, conversation: UUID) -> None:
         said = Message.objects.live().filter(conversation=conversation).order_by("?").first()
@@ -304,16 +309,43 @@ class World:
         if message is not None and owner is not None:
             messages.delete_message(user=owner, message_id=message.pk)
 
+    def mark_unread(self, user: User, conversation: UUID) -> None:
+        joined = Member.objects.present().get(conversation=conversation, user=user).joined_seq
+        said = Message.objects.filter(conversation=conversation, number__isnull=False)
+        # A group that was named before they came did not name them.
+        message = said.filter(created_seq__gt=joined).order_by("?").first()
+        if message is not None:
+            mine.mark_unread(user=user, conversation_id=conversation, message_id=message.pk)
+
     def reword_one(self, user: User, conversation: UUID) -> None:
         said = Message.objects.live().filter(conversation=conversation, author_user=user)
         message = said.order_by("?").first()
         if message is not None:
+            content = self.source.choice(WORDS)
             messages.edit_message(
-                user=user,
-                message_id=message.pk,
-                client_id=uuid4().hex,
-                content=self.source.choice(WORDS),
+                user=user, message_id=message.pk, client_id=uuid4().hex, content=content
             )
+            if content != message.content:
+                self.worded(message, user)
+
+    def names(self, message: Message, person: User, *, everyone: bool = True) -> bool:
+        """Whether a message names a person, by what it says and by who was there."""
+        if message.author_user_id == person.pk:
+            return False
+        told = {str(person.pk)} | {str(one.pk) for one in Group.objects.filter(people=person)}
+        heard = (message.pk, person.pk) not in self.unheard
+        return any(
+            (one["id"] in told and heard) or (everyone and one["type"] == "all")
+            for one in message.mentions
+        )
+
+    def worded(self, message: Message, author: User) -> None:
+        """Note who does not hear of a wording."""
+        for person in self.people:
+            entry = (message.pk, person.pk)
+            self.unheard.discard(entry)
+            if author.pk in blocked_ids(person.pk):
+                self.unheard.add(entry)
 
     def remove(self, user: User, conversation: UUID, other: User) -> None:
         member = Member.objects.present().filter(conversation=conversation, user=other).first()
@@ -336,14 +368,6 @@ class World:
                 device.forget,
             ]
         )()
-
-
-def _names(message: Message, person: User, *, everyone: bool = True) -> bool:
-    """Whether a message names a person, by what it says and by who was there."""
-    if message.author_user_id == person.pk:
-        return False
-    told = {str(person.pk)} | {str(one.pk) for one in Group.objects.filter(people=person)}
-    return any(one["id"] in told or (everyone and one["type"] == "all") for one in message.mentions)
 
 
 @pytest.fixture

@@ -339,3 +339,33 @@ def test_a_reply_is_unread_once_it_has_ended(api: Api, alice: User, chat: Conver
         outcome=Outcome(status="complete", content="hi"),
     )
     assert api(alice).get(url).json()["mine"]["unread"] == 1
+
+
+def test_a_message_that_is_marked_unread_is_so_with_all_after_it(
+    api: Api, alice: User, bob: User, charlie: User, group: Conversation
+) -> None:
+    said = [say(api(alice), group, client_id=str(number))["message"] for number in range(4)]
+    ids = [message["id"] for message in said]  # type: ignore[index]
+    api(bob).post(f"/api/conversations/{group.pk}/read/", {"number": 4})
+    url = f"/api/conversations/{group.pk}/unread/"
+    mine = api(bob).post(url, {"message": ids[1]}).json()["mine"]
+    assert (mine["read"], mine["unread"]) == (1, 3)
+    # What is unread already stays so, and of two devices the later wins.
+    again = api(bob).post(url, {"message": ids[3]}).json()["mine"]
+    assert again == mine
+    later = api(bob).post(f"/api/conversations/{group.pk}/read/", {"number": 4}).json()["mine"]
+    assert (later["read"], later["seq"] > mine["seq"]) == (4, True)
+    assert api(charlie).post(url, {"message": ids[1]}).status_code == 404
+    assert api().post(url, {"message": ids[1]}).status_code == 401
+
+
+def test_only_what_can_be_read_is_marked_unread(
+    api: Api, alice: User, bob: User, chat: Conversation, group: Conversation
+) -> None:
+    url = f"/api/conversations/{chat.pk}/unread/"
+    said = say(api(alice), chat)
+    pending = said["reply"]["id"]  # type: ignore[index]
+    assert api(alice).post(url, {"message": pending}).status_code == 400
+    elsewhere = say(api(bob), group)["message"]["id"]  # type: ignore[index]
+    assert api(alice).post(url, {"message": elsewhere}).status_code == 404
+    assert api(alice).post(url, {"message": str(chat.pk)}).status_code == 404
