@@ -18,6 +18,8 @@ describe("a refusal", () => {
     ["error", 500, true],
     ["error", 503, true],
     ["error", 429, true],
+    ["slow_down", 429, false],
+    ["slow_down", null, false],
     ["error", 499, false],
     ["conflict", 409, false],
     ["conflict", null, false],

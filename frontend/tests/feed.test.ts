@@ -73,6 +73,36 @@ function anAccount(said = 0, read = 0): Account {
   return account;
 }
 
+describe("whom one blocks", () => {
+  const blocked = (seq: number, ...blocks: string[]): FeedInput => ({
+    type: "event",
+    event: { type: "block.updated", seq, blocks },
+  });
+  const people = (known: Feed) => known.blocks.people;
+
+  test("is what was told last, and moves the mark of one's own", () => {
+    const known = run(loaded(anAccount()), blocked(2, "bob"), blocked(3, "bob", "eve"));
+    expect(people(known)).toEqual(["bob", "eve"]);
+    expect(known.seq).toBe(3);
+  });
+
+  test("is not taken back by an event that is late, or by an older answer", () => {
+    const account = anAccount();
+    const answer = { ...account.changes(), blocks: [] };
+    const before = loaded(account);
+    const late = run(before, blocked(3, "eve"), blocked(2, "bob"));
+    expect(people(late)).toEqual(["eve"]);
+    expect(people(run(before, ASKING, blocked(2, "bob"), changes(answer)))).toEqual(["bob"]);
+  });
+
+  test("is as it was where an answer says nothing of it", () => {
+    const account = anAccount();
+    const known = run(loaded(account), blocked(2, "bob"));
+    const answer = { ...account.changes(feedQuestion(known)), seq: 2, blocks: null };
+    expect(people(run(known, ASKING, changes(answer)))).toEqual(["bob"]);
+  });
+});
+
 describe("answers", () => {
   test("the first holds all that the application begins with", () => {
     const account = anAccount(3, 1);

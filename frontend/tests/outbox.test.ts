@@ -243,6 +243,15 @@ describe("what was not answered", () => {
     expect(contents(posts)).toEqual(["one", "one"]);
   });
 
+  test("is refused where one is to wait longer than anyone would watch", async () => {
+    byRest = () => Promise.reject(refusal("slow_down"));
+    outbox.send(ROOM, "one");
+    await pass();
+    expect(waiting()).toMatchObject([{ status: "failed", content: "one" }]);
+    await pass(60_000);
+    expect(contents(posts)).toEqual(["one"]);
+  });
+
   test("is sent at once when there is a connection, and no timer is left", async () => {
     byRest = () => Promise.reject(new Unreachable());
     outbox.send(ROOM, "one");

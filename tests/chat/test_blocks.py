@@ -21,14 +21,19 @@ from core.publishing import Publication, user_group
 from notifications.models import Notification
 
 Api = Callable[..., APIClient]
+KIND = "block.updated"
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[Publication]:
-    """What is published."""
+    """What is published of blocks."""
     published: list[Publication] = []
-    monkeypatch.setattr(publishing, "publish_now", lambda *new: published.extend(new))
+    monkeypatch.setattr(
+        publishing,
+        "publish_now",
+        lambda *new: published.extend(one for one in new if one.message.get("kind") == KIND),
+    )
     return published
 
 

@@ -26,6 +26,16 @@ export type JoinRequest = Schemas["RequestBody"];
 /** A room as the directory lists it. */
 export type ListedRoom = Schemas["ListedRoom"];
 
+/** A message that somebody reported, for who decides about it. */
+export type Report = Schemas["ReportBody"];
+export type ReportReason = Schemas["NewReportRequest"]["reason"];
+export type Resolution = Schemas["PatchedResolutionRequest"];
+/** What a message said before. */
+export type Revision = Schemas["RevisionBody"];
+/** Who did what in a room. */
+export type AuditEntry = Schemas["AuditBody"];
+export type Person = Schemas["PersonState"];
+
 /** Part of a list, and where the next part begins; null at its end. */
 export interface Page<T> {
   results: T[];
@@ -255,6 +265,80 @@ export class Api {
     await answer(this.#signed.DELETE(path, { params }));
   }
 
+  /** Let people wait so many seconds between two messages; 0: no longer. */
+  async slowDown(conversation_id: string, slow_seconds: number): Promise<RoomState> {
+    const params = { path: { conversation_id } };
+    const path = "/api/conversations/{conversation_id}/";
+    return answer(this.#signed.PATCH(path, { params, body: { slow_seconds } }));
+  }
+
+  /** Let a member say nothing until then; null: let them speak again. */
+  async silence(
+    conversation_id: string,
+    member_id: string,
+    until: string | null,
+    reason = "",
+  ): Promise<MemberState> {
+    const params = { path: { conversation_id, member_id } };
+    const path = "/api/conversations/{conversation_id}/members/{member_id}/silence/";
+    if (until === null) return answer(this.#signed.DELETE(path, { params }));
+    return answer(this.#signed.PUT(path, { params, body: { until, reason } }));
+  }
+
+  /** Remove a member, and let nobody bring them back. */
+  async ban(conversation_id: string, member_id: string, reason = ""): Promise<void> {
+    const params = { path: { conversation_id, member_id } };
+    const path = "/api/conversations/{conversation_id}/members/{member_id}/ban/";
+    await answer(this.#signed.POST(path, { params, body: { reason } }));
+  }
+
+  /** Delete what a member said in the last 24 hours; returns how many messages. */
+  async deleteMessagesOf(conversation_id: string, member_id: string, reason = ""): Promise<number> {
+    const params = { path: { conversation_id, member_id } };
+    const path = "/api/conversations/{conversation_id}/members/{member_id}/messages/removal/";
+    return (await answer(this.#signed.POST(path, { params, body: { reason } }))).deleted;
+  }
+
+  /** The first hundred reports that one is to decide about, the oldest first. */
+  async reports(conversation_id: string): Promise<Report[]> {
+    const params = { path: { conversation_id } };
+    const path = "/api/conversations/{conversation_id}/reports/";
+    return (await answer(this.#signed.GET(path, { params }))).results;
+  }
+
+  async resolve(conversation_id: string, report_id: string, body: Resolution): Promise<Report> {
+    const params = { path: { conversation_id, report_id } };
+    const path = "/api/conversations/{conversation_id}/reports/{report_id}/";
+    return answer(this.#signed.PATCH(path, { params, body }));
+  }
+
+  /** A page of what was done in a room to keep order, the newest first. */
+  async audit(conversation_id: string, query: { cursor?: string }): Promise<Page<AuditEntry>> {
+    const params = { path: { conversation_id }, query };
+    const path = "/api/conversations/{conversation_id}/audit/";
+    return pageOf(await answer(this.#signed.GET(path, { params })));
+  }
+
+  /** The fifty messages pinned last, the newest first. */
+  async pins(conversation_id: string): Promise<MessageState[]> {
+    const params = { path: { conversation_id } };
+    const path = "/api/conversations/{conversation_id}/pins/";
+    return (await answer(this.#signed.GET(path, { params }))).results;
+  }
+
+  /** Want nothing from somebody, or no longer; returns whom one blocks now. */
+  async block(user_id: string, on: boolean): Promise<string[]> {
+    const params = { path: { user_id } };
+    const path = "/api/me/blocks/{user_id}/";
+    const request = on ? this.#signed.PUT(path, { params }) : this.#signed.DELETE(path, { params });
+    return (await answer(request)).blocks;
+  }
+
+  /** The people whom one blocks. */
+  async blocked(): Promise<Person[]> {
+    return (await answer(this.#signed.GET("/api/me/blocks/"))).results;
+  }
+
   /** Close a room to writing, or open it again. */
   async archive(conversation_id: string, archived: boolean): Promise<RoomState> {
     const params = { path: { conversation_id } };
@@ -304,6 +388,39 @@ export class Api {
   }
 
   // --- Messages -----------------------------------------------------------------------------
+
+  async message(message_id: string): Promise<MessageState> {
+    const params = { path: { message_id } };
+    return answer(this.#signed.GET("/api/messages/{message_id}/", { params }));
+  }
+
+  async pin(message_id: string, on: boolean): Promise<MessageState> {
+    const params = { path: { message_id } };
+    const path = "/api/messages/{message_id}/pin/";
+    const request = on ? this.#signed.PUT(path, { params }) : this.#signed.DELETE(path, { params });
+    return (await answer(request)).message;
+  }
+
+  /** Delete what another said, and say why. */
+  async removeMessage(message_id: string, reason: string): Promise<MessageState> {
+    const params = { path: { message_id } };
+    const path = "/api/messages/{message_id}/removal/";
+    return (await answer(this.#signed.POST(path, { params, body: { reason } }))).message;
+  }
+
+  /** Tell those who keep order of a message. */
+  async report(message_id: string, reason: ReportReason, note: string): Promise<void> {
+    const params = { path: { message_id } };
+    const path = "/api/messages/{message_id}/report/";
+    await answer(this.#signed.POST(path, { params, body: { reason, note } }));
+  }
+
+  /** What a message said before, the first wording first. */
+  async revisions(message_id: string): Promise<Revision[]> {
+    const params = { path: { message_id } };
+    const path = "/api/messages/{message_id}/revisions/";
+    return (await answer(this.#signed.GET(path, { params }))).results;
+  }
 
   /** A page of history before a `created_seq`, oldest first. */
   async messages(conversation_id: string, before: number): Promise<Schemas["MessagePageBody"]> {

@@ -182,6 +182,33 @@ export class Client {
     this.sync.apply({ type: "room", room });
   }
 
+  /** Let people wait so many seconds between two messages of a room; 0: no longer. */
+  async slowDown(conversation: string, seconds: number): Promise<void> {
+    const room = await this.api.slowDown(conversation, seconds);
+    this.sync.apply({ type: "room", room });
+  }
+
+  /** Have a message that is not loaded at hand, as where it is quoted. */
+  async loadMessage(conversation: string, message: string): Promise<void> {
+    this.#following.rows(conversation, [await this.api.message(message)]);
+  }
+
+  async pin(conversation: string, message: string, on: boolean): Promise<void> {
+    this.#following.rows(conversation, [await this.api.pin(message, on)]);
+  }
+
+  /** Delete what another said, and say why. */
+  async removeMessage(conversation: string, message: string, reason: string): Promise<void> {
+    this.#following.rows(conversation, [await this.api.removeMessage(message, reason)]);
+  }
+
+  /** Want nothing from somebody, or no longer. They are not told. */
+  async block(user: string, on: boolean): Promise<void> {
+    await this.api.block(user, on);
+    // Where there is no socket, nothing else tells it.
+    await this.sync.refresh();
+  }
+
   /** Mute or pin a conversation, for oneself alone. */
   async changeMine(
     conversation: string,

@@ -19,6 +19,8 @@ export class ServerError extends Error {
 
   /** Whether the same request may succeed later with nothing changed. */
   get passing(): boolean {
+    // How long that takes may be hours: whoever waits is told.
+    if (this.code === "slow_down") return false;
     if (this.status !== null && (this.status >= 500 || this.status === 429)) return true;
     return ["unavailable", "throttled", "too_many_commands"].includes(this.code);
   }

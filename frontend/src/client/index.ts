@@ -1,11 +1,23 @@
 /** The typed client of Chatire, for any front end: see README.md. */
 
-export type { Config, Invitation, JoinRequest, ListedRoom, Page } from "./api.ts";
+export type {
+  AuditEntry,
+  Config,
+  Invitation,
+  JoinRequest,
+  ListedRoom,
+  Page,
+  Person,
+  Report,
+  ReportReason,
+  Resolution,
+  Revision,
+} from "./api.ts";
 export { Client, type ClientOptions } from "./client.ts";
 export { expected, ServerError, SignedOut, Unreachable } from "./errors.ts";
 export { type Feed, isMuted, type Room, sortedRooms } from "./feed.ts";
 export { type After, newId } from "./outbox.ts";
-export { may } from "./permissions.ts";
+export { isAbove, may } from "./permissions.ts";
 export * from "./protocol.ts";
 export {
   type Conversation,

@@ -9,12 +9,26 @@ const ROLES: readonly Role[] = ["guest", "member", "moderator", "admin", "owner"
 
 /** The least role that may, and whether a conversation's policy may say another. */
 export const ACTIONS = {
+  delete_others: { least: "moderator", byPolicy: false },
+  pin: { least: "moderator", byPolicy: true },
+  revisions: { least: "moderator", byPolicy: true },
+  reports: { least: "moderator", byPolicy: false },
+  silence: { least: "moderator", byPolicy: false },
+  slow: { least: "moderator", byPolicy: false },
+  audit: { least: "moderator", byPolicy: false },
+  remove: { least: "moderator", byPolicy: false },
+  ban: { least: "moderator", byPolicy: false },
   invite: { least: "member", byPolicy: true },
   requests: { least: "moderator", byPolicy: false },
   describe: { least: "admin", byPolicy: true },
   archive: { least: "admin", byPolicy: false },
   delete: { least: "owner", byPolicy: false },
 } as const satisfies Record<string, { least: Role; byPolicy: boolean }>;
+
+/** Whether a role may act on who has another: it is above it. */
+export function isAbove(role: Role, other: Role): boolean {
+  return ROLES.indexOf(role) > ROLES.indexOf(other);
+}
 
 /** Whether a role may do this in a conversation. */
 export function may(

@@ -35,3 +35,8 @@ export function day(iso: string): string {
 export function exactly(iso: string): string {
   return moment.format(new Date(iso));
 }
+
+/** A moment to come, with its day unless that is today. */
+export function until(iso: string): string {
+  return daysAgo(new Date(iso)) === 0 ? time(iso) : exactly(iso);
+}

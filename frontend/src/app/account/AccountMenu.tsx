@@ -1,10 +1,11 @@
-import { CircleUserRound, LogOut, Monitor, Moon, Sun, UserPlus } from "lucide-react";
+import { Ban, CircleUserRound, LogOut, Monitor, Moon, Sun, UserPlus } from "lucide-react";
 import { DropdownMenu } from "radix-ui";
 import { type ReactElement, useRef, useState } from "react";
 import { Avatar } from "../../ui/controls";
 import { ITEM, MENU } from "../../ui/menu";
 import { setTheme, type Theme, useTheme } from "../../ui/theme";
 import { useClient, useMe } from "../useClient";
+import { BlockedPeople } from "./BlockedPeople";
 import { ClaimDialog, LeaveDialog } from "./SignIn";
 
 const THEMES: [Theme, string, typeof Sun][] = [
@@ -19,7 +20,7 @@ export function AccountMenu(): ReactElement | null {
   const me = useMe();
   const theme = useTheme();
   const opener = useRef<HTMLButtonElement>(null);
-  const [dialog, setDialog] = useState<"claim" | "leave" | null>(null);
+  const [dialog, setDialog] = useState<"claim" | "leave" | "blocked" | null>(null);
   if (!me) return null;
   return (
     <div className="border-line border-t p-2">
@@ -63,6 +64,9 @@ export function AccountMenu(): ReactElement | null {
               ))}
             </DropdownMenu.RadioGroup>
             <DropdownMenu.Separator className="my-1 border-line border-t" />
+            <DropdownMenu.Item className={ITEM} onSelect={() => setDialog("blocked")}>
+              <Ban aria-hidden /> Blocked people
+            </DropdownMenu.Item>
             <DropdownMenu.Item
               className={ITEM}
               onSelect={() => (me.is_guest ? setDialog("leave") : void client.signOut())}
@@ -78,6 +82,7 @@ export function AccountMenu(): ReactElement | null {
         onClose={() => setDialog(null)}
         onClaim={() => setDialog("claim")}
       />
+      <BlockedPeople open={dialog === "blocked"} opener={opener} onClose={() => setDialog(null)} />
       <ClaimDialog open={dialog === "claim"} opener={opener} onClose={() => setDialog(null)} />
     </div>
   );

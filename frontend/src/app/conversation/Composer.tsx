@@ -1,5 +1,5 @@
 import { ArrowUp, Square } from "lucide-react";
-import { type ReactElement, type RefObject, useRef } from "react";
+import { type ReactElement, type ReactNode, type RefObject, useRef } from "react";
 import { MAX_CONTENT } from "../../client";
 import { useMedia } from "../../ui/useMedia";
 
@@ -15,6 +15,8 @@ export function Composer({
   onUp,
   placeholder,
   disabled = false,
+  wait = 0,
+  above,
   field,
 }: {
   text: string;
@@ -27,6 +29,10 @@ export function Composer({
   onUp?: () => boolean;
   placeholder: string;
   disabled?: boolean;
+  /** Seconds until one may send, in slow mode. */
+  wait?: number;
+  /** What is shown with the message, such as what it quotes. */
+  above?: ReactNode;
   field?: RefObject<HTMLTextAreaElement | null>;
 }): ReactElement {
   const own = useRef<HTMLTextAreaElement>(null);
@@ -34,7 +40,7 @@ export function Composer({
   // On a phone, return makes a line; sending has its own button.
   const touch = useMedia("(pointer: coarse)");
   const left = MAX_CONTENT - text.length;
-  const sendable = text.trim() !== "" && left >= 0 && !disabled;
+  const sendable = text.trim() !== "" && left >= 0 && !disabled && wait === 0;
   const send = () => {
     if (!sendable) return;
     onSend(text);
@@ -49,6 +55,7 @@ export function Composer({
         send();
       }}
     >
+      {above}
       <div className="flex items-end gap-2 rounded-2xl border border-line bg-raised p-2 shadow-sm focus-within:border-accent/60">
         <textarea
           ref={area}
@@ -94,7 +101,18 @@ export function Composer({
         )}
       </div>
       <Room left={left} />
+      {wait > 0 && <SlowMode seconds={wait} />}
     </form>
+  );
+}
+
+/** Counts down; whoever hears the page is told once, not each second. */
+function SlowMode({ seconds }: { seconds: number }): ReactElement {
+  const left = seconds < 60 ? `${seconds} s` : `${Math.ceil(seconds / 60)} min`;
+  return (
+    <p role="timer" className="mt-1 px-2 text-muted text-sm tabular-nums">
+      Slow mode: you can say the next thing in {left}.
+    </p>
   );
 }
 

@@ -20,6 +20,8 @@ import { ITEM, MENU } from "../../ui/menu";
 import { SidebarButton } from "../../ui/SidebarButton";
 import { useClient, useKnown } from "../useClient";
 import { nameOf } from "./members";
+import { PinnedMessages } from "./PinnedMessages";
+import { useReports } from "./reports";
 import type { RoomDialogsProps } from "./roomDialogs";
 
 export function ConversationHeader({
@@ -31,6 +33,7 @@ export function ConversationHeader({
   own,
   count,
   roomDialogs: RoomDialogs,
+  onJump,
 }: {
   id: string;
   title: string;
@@ -43,14 +46,19 @@ export function ConversationHeader({
   /** How many people are in it. */
   count: number;
   roomDialogs: ComponentType<RoomDialogsProps>;
+  /** Go to a message. */
+  onJump: (message: string) => void;
 }): ReactElement {
   const client = useClient();
   const [, navigate] = useLocation();
   const opener = useRef<HTMLButtonElement>(null);
-  const [dialog, setDialog] = useState<"rename" | "delete" | "invite" | "details" | null>(null);
+  const [dialog, setDialog] = useState<"rename" | "delete" | "invite" | "details" | "pins" | null>(
+    null,
+  );
   const allowed = (action: Parameters<typeof may>[0]) =>
     own && state ? may(action, own.role, state) : false;
   const room = state && state.kind !== "assistant" ? state : null;
+  const reports = useReports(id, room !== null && allowed("reports"));
   const [problem, setProblem] = useState("");
   const [refused, setRefused] = useState("");
   const close = () => {
@@ -84,8 +92,13 @@ export function ConversationHeader({
       </div>
       <DropdownMenu.Root>
         <DropdownMenu.Trigger asChild>
-          <IconButton ref={opener} label="Conversation menu">
+          <IconButton
+            ref={opener}
+            label={reports > 0 ? `Conversation menu, ${reported(reports)}` : "Conversation menu"}
+            className="relative"
+          >
             <Ellipsis aria-hidden />
+            {reports > 0 && <Badge count={reports} className="absolute -top-0.5 -right-0.5" />}
           </IconButton>
         </DropdownMenu.Trigger>
         <DropdownMenu.Portal>
@@ -94,6 +107,17 @@ export function ConversationHeader({
             {room && (
               <DropdownMenu.Item className={ITEM} onSelect={() => setDialog("details")}>
                 <Info aria-hidden /> Room details
+                {reports > 0 && (
+                  <>
+                    <Badge count={reports} className="ms-auto" />
+                    <span className="sr-only">, {reported(reports)}</span>
+                  </>
+                )}
+              </DropdownMenu.Item>
+            )}
+            {room && (
+              <DropdownMenu.Item className={ITEM} onSelect={() => setDialog("pins")}>
+                <Pin aria-hidden /> Pinned messages
               </DropdownMenu.Item>
             )}
             {room && room.kind !== "direct" && allowed("invite") && (
@@ -134,6 +158,18 @@ export function ConversationHeader({
           shown={dialog === "invite" || dialog === "details" ? dialog : null}
           opener={opener}
           onClose={close}
+        />
+      )}
+      {room && (
+        <PinnedMessages
+          id={id}
+          open={dialog === "pins"}
+          opener={opener}
+          onClose={close}
+          onJump={(message) => {
+            close();
+            onJump(message);
+          }}
         />
       )}
       <Modal title="Rename conversation" open={dialog === "rename"} opener={opener} onClose={close}>
@@ -177,6 +213,21 @@ export function ConversationHeader({
         </div>
       </Modal>
     </header>
+  );
+}
+
+function reported(count: number): string {
+  return count === 1 ? "1 report" : `${count} reports`;
+}
+
+function Badge({ count, className }: { count: number; className: string }): ReactElement {
+  return (
+    <span
+      aria-hidden
+      className={`min-w-4 rounded-full bg-accent px-1 text-center font-medium text-[0.625rem] text-on-accent leading-4 ${className}`}
+    >
+      {count > 9 ? "9+" : count}
+    </span>
   );
 }
 

@@ -5,10 +5,12 @@ import {
   useEffect,
   useMemo,
   useRef,
+  useState,
 } from "react";
 import { expected, type Followed, isFinal, type MessageState, type Outgoing } from "../../client";
 import { Dots } from "../../ui/controls";
 import { SidebarButton } from "../../ui/SidebarButton";
+import { until } from "../../ui/times";
 import { useMedia } from "../../ui/useMedia";
 import { useClient, useKnown, useMe } from "../useClient";
 import { Announcement } from "./Announcement";
@@ -18,8 +20,10 @@ import { useDraft } from "./drafts";
 import { useAnswered, useEdits } from "./edits";
 import { MessageList } from "./MessageList";
 import { mentioned } from "./members";
+import { Quoting } from "./Quote";
 import { endOf, useOutgoing, useReading } from "./reading";
 import type { RoomDialogsProps } from "./roomDialogs";
+import { useSilence, useSlowMode } from "./slowMode";
 import { StoppingLine, useStopping } from "./stopping";
 import { TypingLine } from "./TypingLine";
 import { useTitle } from "./title";
@@ -85,6 +89,8 @@ function Conversation({
   const [text, setText] = useDraft(me?.id ?? "", id);
   const field = useRef<HTMLTextAreaElement>(null);
   const toEnd = useRef<(() => void) | null>(null);
+  const jumpTo = useRef<((message: string) => void) | null>(null);
+  const jump = useCallback((message: string) => jumpTo.current?.(message), []);
   const members = useMemo(
     () => Object.values(data.members).filter((member) => member.left_at === null),
     [data.members],
@@ -92,6 +98,8 @@ function Conversation({
   const shared = data.state?.kind !== "assistant";
   const own = members.find((member) => member.user?.id === me?.id);
   const reading = useReading(data);
+  const wait = useSlowMode(data, own);
+  const silencedUntil = useSilence(own);
   const [edits, edit] = useEdits(me?.id ?? "", id);
   const outgoing = useOutgoing(reading);
   const touch = useMedia("(pointer: coarse)");
@@ -106,15 +114,24 @@ function Conversation({
   const streaming = reading.path.find((message) => !isFinal(message.status))?.id;
   const { stop, stopping } = useStopping(id, streaming);
 
+  const [quoted, setQuoted] = useState<string | null>(null);
+  const quote = useCallback((message: MessageState) => {
+    setQuoted(message.id);
+    field.current?.focus();
+  }, []);
+
   const send = (content: string) => {
-    const options = shared ? { assistant: mentioned(content, members) } : endOf(reading, outgoing);
+    const options = shared
+      ? { assistant: mentioned(content, members), parent: quoted }
+      : endOf(reading, outgoing);
     client.outbox.send(id, content, options);
     setText("");
+    setQuoted(null);
     // After the message has its place.
     requestAnimationFrame(() => toEnd.current?.());
   };
   const retry = (one: Outgoing) => {
-    client.outbox.retry(one.clientId, shared ? {} : endOf(reading, outgoing));
+    client.outbox.retry(one.clientId, shared ? { parent: one.parent } : endOf(reading, outgoing));
   };
 
   const { choose } = reading;
@@ -126,7 +143,10 @@ function Conversation({
     },
     [edit, choose, write],
   );
-  const actions = useMemo(() => ({ choose, edit, saved }), [choose, edit, saved]);
+  const actions = useMemo(
+    () => ({ choose, edit, saved, quote: shared ? quote : null }),
+    [choose, edit, saved, shared, quote],
+  );
   useAnswered(data, edits, saved);
 
   const editLast = () => {
@@ -150,6 +170,7 @@ function Conversation({
         own={own}
         count={data.people.count}
         roomDialogs={roomDialogs}
+        onJump={jump}
       />
       <MessageList
         followed={followed}
@@ -159,6 +180,7 @@ function Conversation({
         actions={actions}
         onRetry={retry}
         toEnd={toEnd}
+        jumpTo={jumpTo}
       />
       {stopping && <StoppingLine problem={stopping.problem} />}
       {shared && <TypingLine id={id} members={members} />}
@@ -167,9 +189,19 @@ function Conversation({
         <p role="status" className="mx-auto w-full max-w-3xl px-6 pt-2 pb-6 text-center text-muted">
           This room is archived. It can be read, but nothing more is said in it.
         </p>
+      ) : silencedUntil ? (
+        <p role="status" className="mx-auto w-full max-w-3xl px-6 pt-2 pb-6 text-center text-muted">
+          A moderator has silenced you here until {until(silencedUntil)}. You can read everything.
+        </p>
       ) : (
         <Composer
           text={text}
+          above={
+            quoted && (
+              <Quoting conversation={id} message={quoted} onCancel={() => setQuoted(null)} />
+            )
+          }
+          wait={wait}
           onText={setText}
           onSend={send}
           onStop={streaming ? stop : undefined}

@@ -1,11 +1,13 @@
-import { ChevronLeft, ChevronRight } from "lucide-react";
+import { ChevronLeft, ChevronRight, Pin } from "lucide-react";
 import { memo, type ReactElement, type ReactNode, useState } from "react";
 import type { MessageState, Outgoing } from "../../client";
 import { Button, IconButton } from "../../ui/controls";
 import { time } from "../../ui/times";
 import { useClient, useKnown } from "../useClient";
 import type { Edit } from "./edits";
+import { MessageMenu } from "./MessageMenu";
 import { Bubble, Edited, OwnMessage, Tombstone } from "./OwnMessage";
+import { Quote } from "./Quote";
 import { AddReaction, Reactions } from "./Reactions";
 import { Byline, Reply } from "./Reply";
 import type { Turn } from "./turns";
@@ -21,6 +23,10 @@ export interface TurnActions {
   edit: (message: string, edit: Edit | null) => void;
   /** A new wording is there. */
   saved: (before: MessageState, message: MessageState) => void;
+  /** Quote a message in the next one; null where nobody quotes. */
+  quote: ((message: MessageState) => void) | null;
+  /** Go to a message. */
+  jump: (message: string) => void;
 }
 
 interface TurnProps {
@@ -44,6 +50,9 @@ export const TurnItem = memo(
     const at = shown ? variants.indexOf(shown) : latest;
     const message = variants[at] ?? variants[0];
     const me = useKnown((state) => state.session?.user.id);
+    const author = message?.author?.type === "user" ? message.author.id : "nobody";
+    const blocked = useKnown((state) => state.feed.blocks.people.includes(author));
+    const [unfolded, unfold] = useState(false);
     if (!message) return null;
     const go = (to: number) => {
       const wanted = variants[to];
@@ -56,8 +65,15 @@ export const TurnItem = memo(
     if (message.deleted_at && !mine) {
       return <Deleted message={message} pager={pager} named={named && !turn.continues} />;
     }
+    if (blocked && !unfolded) return <Folded onShow={() => unfold(true)} />;
     // Alone with an assistant there is nobody to see it.
-    const adder = named && <AddReaction message={message} className={REACT} />;
+    const adder = named && (
+      <>
+        <AddReaction message={message} className={REACT} />
+        <MessageMenu message={message} className={REACT} onQuote={actions.quote} />
+      </>
+    );
+    const quoted = named && message.role === "user" ? message.parent : null;
     const said = () => {
       if (message.role === "assistant") {
         return (
@@ -88,7 +104,16 @@ export const TurnItem = memo(
       );
     };
     return (
-      <div className="group/said">
+      <div className="group/said" data-message={message.id} tabIndex={-1}>
+        {message.pinned_at && <PinnedMark atEnd={mine} />}
+        {quoted && !message.deleted_at && (
+          <Quote
+            conversation={message.conversation}
+            id={quoted}
+            atEnd={mine}
+            onJump={actions.jump}
+          />
+        )}
         {said()}
         {!message.deleted_at && <Reactions message={message} atEnd={mine} />}
       </div>
@@ -104,6 +129,26 @@ export const TurnItem = memo(
     before.turn.variants.length === after.turn.variants.length &&
     before.turn.variants.every((message, at) => message === after.turn.variants[at]),
 );
+
+/** What somebody said whom one blocks. */
+function Folded({ onShow }: { onShow: () => void }): ReactElement {
+  return (
+    <div className="flex items-center gap-2 py-1 text-muted text-sm">
+      <p className="italic">A message from someone you blocked</p>
+      <Button className="min-h-8! px-3! text-ink" onClick={onShow}>
+        Show
+      </Button>
+    </div>
+  );
+}
+
+function PinnedMark({ atEnd }: { atEnd: boolean }): ReactElement {
+  return (
+    <p className={`flex items-center gap-1 pt-1 text-muted text-xs ${atEnd ? "justify-end" : ""}`}>
+      <Pin className="size-3" aria-hidden /> Pinned
+    </p>
+  );
+}
 
 function Others({
   message,
@@ -131,7 +176,7 @@ function Others({
       </div>
       {(pager || message.edited_at) && (
         <div className="mt-0.5 flex items-center gap-2 ps-1">
-          {message.edited_at && <Edited at={message.edited_at} />}
+          {message.edited_at && <Edited message={message} at={message.edited_at} />}
           {pager}
         </div>
       )}
@@ -156,7 +201,7 @@ function Deleted({
       className={named ? "pt-3 pb-1" : "py-2"}
     >
       {named && <Byline message={message} name={name} />}
-      <Tombstone />
+      <Tombstone message={message} />
       {pager}
     </article>
   );

@@ -18,14 +18,17 @@ export function MessageList({
   actions,
   onRetry,
   toEnd,
+  jumpTo,
 }: {
   followed: Followed;
   turns: Turn[];
   outgoing: Outgoing[];
   edits: Edits;
-  actions: TurnActions;
+  actions: Omit<TurnActions, "jump">;
   onRetry: (outgoing: Outgoing) => void;
   toEnd: RefObject<(() => void) | null>;
+  /** Receives how to go to a message. */
+  jumpTo: RefObject<((message: string) => void) | null>;
 }): ReactElement {
   const client = useClient();
   const { data, loadingOlder } = followed;
@@ -45,15 +48,20 @@ export function MessageList({
   useFilled(scrolling.box, turns.length, oldest, older);
   const { choose } = actions;
   const { stay } = scrolling;
+  const jump = useJump(id, scrolling.box, stay);
+  useEffect(() => {
+    jumpTo.current = jump;
+  }, [jump, jumpTo]);
   const inPlace = useMemo(
     () => ({
       ...actions,
+      jump,
       choose: (message: MessageState) => {
         stay();
         choose(message);
       },
     }),
-    [actions, choose, stay],
+    [actions, choose, stay, jump],
   );
 
   return (
@@ -110,6 +118,38 @@ export function MessageList({
         </button>
       )}
     </div>
+  );
+}
+
+/** Pages of history that are loaded to find a message. */
+const FAR = 40;
+
+/** How to go to a message, loading what is between. */
+function useJump(
+  id: string,
+  box: RefObject<HTMLDivElement | null>,
+  stay: () => void,
+): (message: string) => void {
+  const client = useClient();
+  return useCallback(
+    (message: string) => {
+      const find = async () => {
+        for (let page = 0; page < FAR; page += 1) {
+          const found = box.current?.querySelector<HTMLElement>(`[data-message="${message}"]`);
+          if (found) {
+            stay();
+            found.scrollIntoView({ block: "center" });
+            found.focus({ preventScroll: true });
+            return;
+          }
+          if (!client.store.getState().followed[id]?.data.oldest) return;
+          await client.loadOlder(id);
+          await new Promise(requestAnimationFrame);
+        }
+      };
+      find().catch(expected);
+    },
+    [client, id, box, stay],
   );
 }
 

@@ -6,6 +6,7 @@ import { exactly, time } from "../../ui/times";
 import { useClient, useKnown } from "../useClient";
 import type { Edit } from "./edits";
 import { MessageEditor } from "./MessageEditor";
+import { Wordings } from "./Wordings";
 
 /** Ms in which a deletion can be taken back. Until then nobody else has heard of it. */
 const UNDO = 6_000;
@@ -122,7 +123,11 @@ export function OwnMessage({
     return (
       <article ref={article} tabIndex={-1} aria-label={`${label}, deleted`} className="py-1">
         <div className="flex min-h-8 items-center justify-end gap-2 text-muted text-sm">
-          {message.deleted_at ? <Tombstone /> : <DeletionLine asked={stage === "asked"} />}
+          {message.deleted_at ? (
+            <Tombstone message={message} />
+          ) : (
+            <DeletionLine asked={stage === "asked"} />
+          )}
           {stage === "undoable" && (
             <Button
               ref={undo}
@@ -184,7 +189,7 @@ export function OwnMessage({
       )}
       {(pager || message.edited_at) && (
         <div className="mt-0.5 flex min-h-7 items-center justify-end gap-2">
-          {message.edited_at && <Edited at={message.edited_at} />}
+          {message.edited_at && <Edited message={message} at={message.edited_at} />}
           {pager}
         </div>
       )}
@@ -203,8 +208,15 @@ function DeletionLine({ asked }: { asked: boolean }): ReactElement {
 }
 
 /** What is left of a message. */
-export function Tombstone(): ReactElement {
-  return <p className="text-muted text-sm italic">This message was deleted.</p>;
+export function Tombstone({ message }: { message: MessageState }): ReactElement {
+  const { deleted_by, author } = message;
+  const by = deleted_by && deleted_by !== author?.id ? " by a moderator" : "";
+  return (
+    <p className="text-muted text-sm italic">
+      This message was <Wordings message={message} label="deleted" />
+      {by}.
+    </p>
+  );
 }
 
 export function Bubble({ text, faint = false }: { text: string; faint?: boolean }): ReactElement {
@@ -217,10 +229,10 @@ export function Bubble({ text, faint = false }: { text: string; faint?: boolean 
   );
 }
 
-export function Edited({ at }: { at: string }): ReactElement {
+export function Edited({ message, at }: { message: MessageState; at: string }): ReactElement {
   return (
     <time dateTime={at} title={exactly(at)} className="text-muted text-xs">
-      edited
+      <Wordings message={message} label="edited" />
     </time>
   );
 }

@@ -8,11 +8,14 @@ export function TypingLine({ id, members }: { id: string; members: MemberState[]
   const typing = useKnown((state) => state.typing[id]);
   const me = useMe();
   const users = typing?.users.filter((user) => user !== me?.id) ?? [];
-  const names = users.flatMap((user) => {
+  const blocked = useKnown((state) => state.feed.blocks.people);
+  const heard = users.filter((user) => !blocked.includes(user));
+  const names = heard.flatMap((user) => {
     const member = members.find((one) => one.user?.id === user);
     return member ? [nameOf(member)] : [];
   });
-  const own = typing && users.length < typing.users.length ? 1 : 0;
+  // Oneself, and those whom one blocks.
+  const own = typing ? typing.users.length - heard.length : 0;
   return (
     <div
       className="mx-auto h-6 w-full max-w-3xl truncate px-6 text-muted text-sm"

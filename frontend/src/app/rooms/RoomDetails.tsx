@@ -11,8 +11,12 @@ import {
 } from "../../client";
 import { Avatar, Button, Dots, Modal } from "../../ui/controls";
 import { useClient, useMe } from "../useClient";
+import { AuditLog } from "./AuditLog";
 import { ACCESS, people } from "./access";
+import { MemberMenu } from "./MemberMenu";
+import { Reports } from "./Reports";
 import { SearchField } from "./SearchField";
+import { SlowMode } from "./SlowMode";
 import { useSearch } from "./searching";
 
 const ROLES: Record<MemberState["role"], string> = {
@@ -51,8 +55,11 @@ export function RoomDetails({
       onClose={onClose}
     >
       {room.topic_text && <p className="mb-4">{room.topic_text}</p>}
+      {own && may("reports", own.role, room) && <Reports room={room.id} />}
       {own && may("requests", own.role, room) && <Requests room={room.id} />}
-      <Members room={room.id} count={count} />
+      <Members room={room} own={own} count={count} />
+      {own && !direct && may("slow", own.role, room) && <SlowMode room={room} />}
+      {own && may("audit", own.role, room) && <AuditLog room={room.id} />}
       {own && <Actions room={room} own={own} />}
     </Modal>
   );
@@ -115,13 +122,22 @@ function Requests({ room }: { room: string }): ReactElement | null {
   );
 }
 
-function Members({ room, count }: { room: string; count: number }): ReactElement {
+function Members({
+  room,
+  own,
+  count,
+}: {
+  room: ConversationState;
+  own: MemberState | undefined;
+  count: number;
+}): ReactElement {
   const client = useClient();
+  const queries = useQueryClient();
   const me = useMe();
   const [text, setText] = useState("");
   // Asked for again when somebody comes or goes.
-  const key = ["members", room, String(count)];
-  const found = useSearch(key, text, (query) => client.api.members(room, query));
+  const key = ["members", room.id, String(count)];
+  const found = useSearch(key, text, (query) => client.api.members(room.id, query));
   return (
     <section aria-label="Members">
       <SearchField
@@ -146,7 +162,7 @@ function Members({ room, count }: { room: string; count: number }): ReactElement
         {found.rows?.map((member) => {
           const name = member.nickname || member.user?.name || member.assistant?.name || "Someone";
           return (
-            <li key={member.id} className="flex items-center gap-2.5 py-1.5">
+            <li key={member.id} className="flex flex-wrap items-center gap-x-2.5 py-1.5">
               <Avatar name={name} avatar={member.assistant?.avatar ?? ""} />
               <span className="min-w-0 flex-1 truncate">
                 {name}
@@ -154,7 +170,14 @@ function Members({ room, count }: { room: string; count: number }): ReactElement
               </span>
               <span className="shrink-0 text-muted text-sm">
                 {member.assistant ? `Assistant · @${member.assistant.slug}` : ROLES[member.role]}
+                {isSilenced(member) && " · silenced"}
               </span>
+              <MemberMenu
+                room={room}
+                own={own}
+                member={member}
+                onDone={() => void queries.invalidateQueries({ queryKey: key.slice(0, 2) })}
+              />
             </li>
           );
         })}
@@ -172,6 +195,10 @@ function Members({ room, count }: { room: string; count: number }): ReactElement
       </ul>
     </section>
   );
+}
+
+function isSilenced({ silenced_until }: MemberState): boolean {
+  return silenced_until !== null && Date.parse(silenced_until) > Date.now();
 }
 
 function Actions({ room, own }: { room: ConversationState; own: MemberState }): ReactElement {
