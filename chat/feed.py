@@ -89,11 +89,6 @@ JOIN chat_member m ON m.conversation_id = c.access_id AND m.user_id = r.user_id
 WHERE c.access_id = %s AND c.root_seq <= m.joined_seq
 """
 
-_WROTE = """
-UPDATE chat_readstate SET read = %(number)s
-WHERE user_id = %(user)s AND conversation_id = %(conversation)s AND read < %(number)s
-"""
-
 
 def take_seqs(people: Iterable[UUID]) -> dict[UUID, int]:
     """Take the next seq of each person's feed, and keep it locked until the transaction ends."""
@@ -130,12 +125,6 @@ def end_reading(conversation: UUID, people: Sequence[UUID]) -> list[Publication]
         to_user(person, MineUpdated(seq=seq, mine=[], gone=gone[person]))
         for person, seq in seqs.items()
     ]
-
-
-def wrote(conversation: UUID, person: UUID, number: int) -> None:
-    """Move a person's read mark to what they wrote. Their room is touched anyway: no seq."""
-    with connection.cursor() as cursor:
-        cursor.execute(_WROTE, {"conversation": conversation, "user": person, "number": number})
 
 
 def follow(thread: UUID, people: Mapping[UUID, int]) -> list[Publication]:

@@ -18,7 +18,7 @@ from accounts.models import User
 from chat.change.events import changed_event, created_event, member_left
 from chat.change.lists import Lists
 from chat.change.threads import end_threads_of, want_recount
-from chat.models import Conversation, CurrentTransaction, Member, Message, MessageQuerySet, Tally
+from chat.models import Conversation, Member, Message, MessageQuerySet, Tally
 from core.columns import Columns
 from core.errors import NotFound
 from core.jobs import enqueue_named
@@ -38,6 +38,19 @@ SELECT {_CONVERSATION}, {_ROOM} FROM chat_conversation c
 LEFT JOIN chat_conversation r ON r.id = c.access_id
 WHERE c.id = %s FOR UPDATE OF c
 """  # noqa: S608 - nothing but the names of columns
+# Of the conversation's row, what every change may move; with it, the read marks of those who wrote,
+# whose rooms are touched anyway: they take no seq of their feeds.
+_COUNTED = ("id", "seq", "changed_seq", "number", "people", "active_at")
+_COUNT = """
+WITH marks AS (
+    UPDATE chat_readstate r SET read = wrote.number
+    FROM unnest(%(writers)s::uuid[], %(numbers)s::bigint[]) AS wrote(person, number)
+    WHERE r.user_id = wrote.person AND r.conversation_id = %(id)s AND r.read < wrote.number
+)
+UPDATE chat_conversation SET seq = %(seq)s, changed_seq = %(changed_seq)s, number = %(number)s,
+    people = %(people)s, active_at = %(active_at)s, touched = pg_current_xact_id()
+WHERE id = %(id)s
+"""
 
 
 class Change:
@@ -279,11 +292,14 @@ class Change:
                 self._fields.add("root_id")
         if self._active:
             conversation.active_at = timezone.now()
-            self._fields.add("active_at")
-        fields = self._fields | {"seq", "changed_seq", "number", "people"}
-        Conversation.objects.filter(pk=conversation.pk).update(
-            touched=CurrentTransaction(), **{name: getattr(conversation, name) for name in fields}
-        )
+        if self._fields:
+            values = {name: getattr(conversation, name) for name in self._fields}
+            Conversation.objects.filter(pk=conversation.pk).update(**values)
+        counted: dict[str, Any] = {name: getattr(conversation, name) for name in _COUNTED}
+        wrote = self._lists.wrote
+        counted |= {"writers": list(wrote), "numbers": list(wrote.values())}
+        with connection.cursor() as cursor:
+            cursor.execute(_COUNT, counted)
         self._publications += self._lists.finish()
 
 

@@ -62,13 +62,11 @@ class Lists:
         self._following.update(people)
 
     def finish(self) -> list[Publication]:
-        """Move the feeds and read marks that the change moves, and refresh lists on commit.
+        """Move the feeds that the change moves, and refresh lists on commit.
 
         In the conversation's change, once its row is saved. Returns what to tell people.
         """
         publications: list[Publication] = []
-        for person, number in self.wrote.items():
-            feed.wrote(self._conversation.pk, person, number)
         if self._conversation.access_id is not None:
             # Whoever writes in a topic or thread, or is named there, follows it from then on.
             following = {**self._named_at(), **self._following, **self.wrote}
