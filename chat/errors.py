@@ -44,3 +44,10 @@ class TooManyMentions(ChatireError):
 
     code = ErrorCode.TOO_MANY_MENTIONS
     default_message = "This message names too many."
+
+
+class TooManyLinks(ChatireError):
+    """This person has made as many links within an hour as anyone may."""
+
+    code = ErrorCode.THROTTLED
+    default_message = "You have made many links in the last hour. Wait, or use one of them."

@@ -48,7 +48,9 @@ def author_state(message: Message) -> AuthorState | None:
 def named_author(author: User | Assistant) -> AuthorState:
     """Return somebody as those see them who read what they wrote."""
     if isinstance(author, User):
-        return AuthorState(type="user", id=author.pk, name=author.name, avatar="")
+        return AuthorState(
+            type="user", id=author.pk, name=author.name, avatar="", is_guest=author.is_guest
+        )
     return AuthorState(type="assistant", id=author.pk, name=author.name, avatar=author.avatar)
 
 

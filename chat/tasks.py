@@ -7,6 +7,7 @@ from procrastinate.job_context import JobContext
 from structlog.contextvars import bound_contextvars
 
 from chat.change import PURGE_TASK
+from chat.services.members import HAND_OVER_TASK, hand_over_rooms
 from chat.services.purge import forget_deleted, purge_some
 from chat.services.replies import STREAM_TASK, TITLE_TASK
 from chat.services.revisions import erase_wordings
@@ -33,6 +34,12 @@ async def purge_conversation(conversation_id: str) -> None:
     """Delete what was said in a conversation that was deleted, in thousands."""
     while await in_thread(purge_some, conversation_id=UUID(conversation_id)):
         pass
+
+
+@app.task(name=HAND_OVER_TASK)
+async def hand_over(user_id: str) -> None:
+    """Give rooms whose last owner was locked out another one."""
+    await in_thread(hand_over_rooms, user_id=UUID(user_id))
 
 
 @app.periodic(cron="23 4 * * *")

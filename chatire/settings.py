@@ -198,6 +198,7 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_RATES": {
         "auth": env.rate("THROTTLE_AUTH", default="30/min"),
         "guest": env.rate("THROTTLE_GUEST", default="30/min"),
+        "preview": env.rate("THROTTLE_PREVIEW", default="30/min"),
     },
     # Throttles count by address: of X-Forwarded-For, only what our own proxies wrote is believed.
     "NUM_PROXIES": env.whole("NUM_PROXIES", default=int(BEHIND_TLS_PROXY)),

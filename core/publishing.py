@@ -20,6 +20,7 @@ from core.metrics import EVENTS, STATEMENTS
 from protocol.events import (
     BlockUpdated,
     ConversationDeleted,
+    ConversationUpdated,
     MemberLeft,
     MessageUpdated,
     MineUpdated,
@@ -52,10 +53,17 @@ class Publication:
     message: dict[str, Any] = field(repr=False)
 
 
-def to_conversation(event: Event) -> Publication:
-    """Address an event to everyone who follows its conversation."""
+def to_conversation(event: Event, *, place: int | None = None) -> Publication:
+    """Address an event to everyone who follows its conversation.
+
+    `place` is the `created_seq` of a message that it is about, unless it says so itself: it is
+    not for those who may read only what came after them.
+    """
     conversation: UUID = event.conversation  # type: ignore[attr-defined]
-    return Publication(conversation_group(conversation), _push(event))
+    message = _push(event)
+    if place is not None:
+        message["place"] = place
+    return Publication(conversation_group(conversation), message)
 
 
 def to_user(user_id: UUID, event: Event) -> Publication:
@@ -111,8 +119,10 @@ def _push(event: Event) -> dict[str, Any]:
         # Nothing to rosters but another number of the feed.
         message["joined"] = message["gone"] = []
     if isinstance(event, MessageUpdated):
-        # Not for those who may read only what came after them.
         message["place"] = event.message.created_seq
+    if isinstance(event, ConversationUpdated):
+        # From where newcomers may read may have changed.
+        message["history"] = event.state.history
     if isinstance(event, ReplyDelta):
         message["message"] = event.message.hex
         message["attempt"] = event.attempt

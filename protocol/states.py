@@ -52,6 +52,7 @@ class AuthorState(Frame):
     id: UUID
     name: str
     avatar: str
+    is_guest: bool = False
 
 
 class UsageState(Frame):
@@ -326,6 +327,8 @@ class Changes(Frame):
     number: int
     # Messages whose `created_seq` is not beyond it are not for this person to read.
     readable_after: int
+    # The seq one joined with: that, while the history is `joined`. 0 inside of another one.
+    joined_seq: int
     # Persons present. Beyond LARGE_ROOM only managers, assistants and oneself are in `members`.
     people: int
 

@@ -9,6 +9,7 @@ from accounts.services.fields import check_fields, names_taken_refused
 from accounts.services.locks import locked
 from accounts.services.passwords import set_password
 from accounts.services.sessions import revoke_all
+from accounts.signals import guest_renaming, user_deactivated
 
 
 @transaction.atomic
@@ -59,6 +60,8 @@ def rename_user(*, user: User, display_name: str) -> User:
     renamed = locked(user)
     renamed.display_name = display_name.strip()
     check_fields(renamed)
+    if renamed.is_guest:
+        guest_renaming.send(User, user=renamed)
     renamed.save(update_fields=["display_name"])
     return renamed
 
@@ -68,6 +71,7 @@ def deactivate_user(*, user: User) -> None:
     """Lock a person out, on every device and at once. Their messages stay."""
     User.objects.filter(pk=user.pk).update(is_active=False)
     revoke_all(user=user)
+    user_deactivated.send(User, user_id=user.pk)
 
 
 def _make_account(user: User, *, username: str, password: str, email: str) -> None:

@@ -27,6 +27,7 @@ class Lists:
         # By person, up to where they have read a thread that they follow from now on.
         self._following: dict[UUID, int] = {}
         self._conversation = conversation
+        self._first_seq = conversation.seq
         self._preview: str | None = None
         self._removed: list[int] = []
         self._named: dict[str, Naming] = {}
@@ -34,7 +35,8 @@ class Lists:
     def touch(self, *, said: Message | None, removed: Message | None) -> None:
         """Have the lists refreshed, for what was `said` or `removed` if that is why."""
         self.touched = True
-        if said is not None and said.content and said.number == self._conversation.number:
+        newest = said is not None and said.number == self._conversation.number
+        if said is not None and newest and said.content and self._may_be_told(said):
             self._preview = said.content
         if removed is not None and removed.number is not None:
             self._removed.append(removed.number)
@@ -87,6 +89,17 @@ class Lists:
             )
         return publications
 
+    def _may_be_told(self, said: Message) -> bool:
+        """Say whether everyone may read this; not a reply that is older than a newcomer."""
+        if self._conversation.history != Conversation.History.JOINED:
+            return True
+        return said.created_seq > self._first_seq or said.created_seq > self._newest_member()
+
+    def _newest_member(self) -> int:
+        """The seq that the last of those who are there joined with."""
+        present = Member.objects.present().people().filter(conversation=self._conversation)
+        return present.aggregate(last=Max("joined_seq"))["last"] or 0
+
     def _newest_said(self) -> str | None:
         """What lists show of the conversation; None if that is nothing new.
 
@@ -96,7 +109,5 @@ class Lists:
         if self._conversation.history == Conversation.History.JOINED:
             if not self._removed:
                 return None
-            present = Member.objects.present().people().filter(conversation=self._conversation)
-            last = present.aggregate(last=Max("joined_seq"))["last"] or 0
-            newest = newest.filter(created_seq__gt=last)
+            newest = newest.filter(created_seq__gt=self._newest_member())
         return newest.values_list(Left("content", PREVIEW), flat=True).first() or ""

@@ -41,10 +41,13 @@ class ActiveReply:
         attempt: int,
         hurry: Callable[[], None],
         before: Delta = NOTHING,
+        place: int | None = None,
     ) -> None:
         self.message_id = message_id
         self.conversation_id = conversation_id
         self.attempt = attempt
+        # The message's `created_seq`.
+        self.place = place
         self.before = before
         self.pieces_read = 0
         self.next_index = 0

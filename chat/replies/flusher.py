@@ -88,15 +88,25 @@ class Flusher:
         return self._replies.values()
 
     def open(
-        self, *, message_id: UUID, conversation_id: UUID, attempt: int, before: Delta = NOTHING
+        self,
+        *,
+        message_id: UUID,
+        conversation_id: UUID,
+        attempt: int,
+        before: Delta = NOTHING,
+        place: int | None = None,
     ) -> ActiveReply:
-        """Begin to flush a reply that was claimed under `attempt`; it says `before` already."""
+        """Begin to flush a reply that was claimed under `attempt`; it says `before` already.
+
+        `place` is its `created_seq`.
+        """
         reply = ActiveReply(
             message_id=message_id,
             conversation_id=conversation_id,
             attempt=attempt,
             hurry=partial(self._hurry, message_id),
             before=before,
+            place=place,
         )
         self._replies[message_id] = reply
         self._occupied.set()
@@ -284,7 +294,8 @@ class Flusher:
                         index=piece.position,
                         text=piece.text,
                         reasoning=piece.reasoning,
-                    )
+                    ),
+                    place=reply.place,
                 )
             )
         metrics.DELTA_BYTES.inc(sum(len(each.message["frame"].encode()) for each in publications))

@@ -92,6 +92,7 @@ class Runner:
             conversation_id=claim.conversation.pk,
             attempt=claim.attempt,
             before=Delta(claim.message.content, claim.message.reasoning),
+            place=claim.message.created_seq,
         )
         try:
             outcome = await self._read(reply, prompt)

@@ -6,6 +6,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from accounts.authentication import person
@@ -170,7 +171,7 @@ class InvitationsView(APIView):
     @extend_schema(
         operation_id="invitations_create",
         request=bodies.NewInvitation,
-        responses={201: bodies.InvitationBody, **errors(400, 401, 403, 404)},
+        responses={201: bodies.InvitationBody, **errors(400, 401, 403, 404, 429)},
     )
     def post(self, request: Request, conversation_id: UUID) -> Response:
         """Make a link."""
@@ -241,7 +242,11 @@ class TakeInvitationView(APIView):
     """A link, as those who have it see it."""
 
     permission_classes = (AllowAny,)
-    throttle_scope = "guest"
+
+    def get_throttles(self) -> list[BaseThrottle]:
+        """Return those of looking, which costs nothing and tells strangers something, or taking."""
+        self.throttle_scope = "preview" if self.request.method == "GET" else "guest"
+        return super().get_throttles()
 
     @extend_schema(
         operation_id="invitation_preview",

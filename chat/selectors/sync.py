@@ -25,7 +25,7 @@ SELECT m.user_id, (SELECT epoch FROM chat_installation),
     EXISTS (
         SELECT FROM chat_message WHERE conversation_id = c.id AND status = 'streaming'
     ),
-    CASE WHEN c.history = 'joined' AND c.access_id IS NULL THEN m.joined_seq ELSE 0 END,
+    CASE WHEN c.access_id IS NULL THEN m.joined_seq ELSE 0 END,
     {_CONVERSATION}
 FROM unnest(%s::uuid[], %s::uuid[]) AS asked(conversation_id, user_id)
 JOIN chat_conversation c ON c.id = asked.conversation_id AND c.deleted_at IS NULL
@@ -154,8 +154,14 @@ class _Standing(NamedTuple):
 
     epoch: UUID | None  # none before anybody asked for it
     streaming: bool
-    readable_after: int  # of messages, the `created_seq`
+    joined_seq: int
     conversation: Conversation
+
+    @property
+    def readable_after(self) -> int:
+        """The `created_seq` up to which messages are not for them to read."""
+        joined = self.conversation.history == Conversation.History.JOINED
+        return self.joined_seq if joined else 0
 
 
 def _standing(user: User, conversation_id: UUID) -> _Standing:
@@ -174,8 +180,8 @@ def _standings(asked: Collection[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], 
     found = {}
     with connection.cursor() as cursor:
         cursor.execute(_STANDINGS, [conversations, people])
-        for person, epoch, streaming, readable_after, *row in cursor.fetchall():
-            standing = _Standing(epoch, streaming, readable_after, _CONVERSATION.read(row))
+        for person, epoch, streaming, joined_seq, *row in cursor.fetchall():
+            standing = _Standing(epoch, streaming, joined_seq, _CONVERSATION.read(row))
             found[person, standing.conversation.pk] = standing
     return found
 
@@ -199,6 +205,7 @@ def _changes(epoch: UUID, standing: _Standing, since: int | None, **values: Any)
         since=since,
         number=conversation.number,
         readable_after=standing.readable_after,
+        joined_seq=standing.joined_seq,
         people=conversation.people,
         **nothing | values,
     )
@@ -228,7 +235,9 @@ def _later(user: User, standing: _Standing, since: int) -> Changes:
     messages = _messages(standing, changed, since, most + 1)
     changed = "AND m.seq > %(since)s ORDER BY m.seq LIMIT %(most)s"
     members = _members(user, conversation, since, changed, most=most + 1)
-    tallies = tallies_since(user, conversation.pk, since, most=most)
+    tallies = tallies_since(
+        user, conversation.pk, since, most=most, readable_after=standing.readable_after
+    )
     # Where one of the lists is cut, all are cut at the same seq, and the client asks on.
     cut = conversation.seq
     if len(tallies) >= most:

@@ -24,6 +24,10 @@ FROM chat_tally t
 _OF_MESSAGES = f"{_OWN} WHERE t.message_id = ANY(%(messages)s) ORDER BY t.seq"
 # One change may stamp several: none of them is cut off.
 _SINCE = f"""{_OWN} WHERE t.conversation_id = %(conversation)s AND t.seq > %(since)s
+    AND (%(readable_after)s::bigint = 0 OR EXISTS (
+        SELECT FROM chat_message m
+        WHERE m.id = t.message_id AND m.created_seq > %(readable_after)s::bigint
+    ))
 ORDER BY t.seq FETCH FIRST %(most)s ROWS WITH TIES"""
 
 
@@ -35,13 +39,20 @@ def tallies_of(user: User, messages: Iterable[UUID]) -> list[OwnTallyState]:
 
 
 def tallies_since(
-    user: User, conversation_id: UUID, since: int, *, most: int
+    user: User, conversation_id: UUID, since: int, *, most: int, readable_after: int = 0
 ) -> list[OwnTallyState]:
     """Return the tallies changed since, in the order of `seq`.
 
     If there are `most` or more, there may be further ones, but none of the last one's seq.
+    Those of messages whose `created_seq` is not beyond `readable_after` are left out.
     """
-    values = {"user": user.pk, "conversation": conversation_id, "since": since, "most": most}
+    values = {
+        "user": user.pk,
+        "conversation": conversation_id,
+        "since": since,
+        "most": most,
+        "readable_after": readable_after,
+    }
     return _read(_SINCE, values)
 
 

@@ -1,6 +1,7 @@
 """Coming into a room: as one likes, by asking, by a link."""
 
-import unicodedata
+from datetime import timedelta
+from math import ceil
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -9,22 +10,25 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.services import Tokens, create_guest, open_session
+from accounts.services.locks import locked
 from chat.change import Change, changing
-from chat.errors import InvitationInvalid
+from chat.errors import InvitationInvalid, TooManyLinks
 from chat.models import Conversation, Invitation, JoinRequest, Member
 from chat.permissions import RANKS, may, require
 from chat.selectors.joining import invitation_by, listed_rooms, signed_invitation
 from chat.services.audit import record_member
-from chat.services.members import end_membership, new_member, require_not_banned
+from chat.services.members import (
+    end_membership,
+    looks_like_another,
+    new_member,
+    require_not_banned,
+)
 from chat.services.notices import notify_asked, notify_decided
 from core.errors import Conflict, Invalid, NotAllowed, NotFound
 
 _MOST_TOLD: Final = 20  # managers who are notified of a request
-# What is drawn like a Latin letter or a digit, beyond accents and width.
-_LOOKS_LIKE: Final = str.maketrans(
-    "аеорсухіјѕԁԛԝвкмнтαβεικνορτυχγ01|",
-    "aeopcyxijsdqwbkmhtabeikvoptuxyoll",
-)
+# Links that one person makes in an hour.
+LINKS_AN_HOUR: Final = 20
 
 
 class Taken(NamedTuple):
@@ -98,12 +102,14 @@ def decide_request(
 def create_invitation(*, user: User, conversation_id: UUID, **values: Any) -> Invitation:
     """Make a link: `role`, `guests`, `email`, `max_uses`, `expires_at`, `approval`, `label`.
 
-    Raises NotFound, NotAllowed, or Invalid for a conversation that nobody can be invited to.
+    Raises NotFound, NotAllowed, TooManyLinks, or Invalid for a conversation that nobody can be
+    invited to.
     """
     with changing(conversation_id) as change:
         require("invite", change.member(user), change.conversation)
         if change.conversation.kind in Conversation.CLOSED:
             raise Invalid("Nobody can be invited to it; open a group.")
+        _require_few_links(user)
         return Invitation.objects.create(conversation=change.conversation, by=user, **values)
 
 
@@ -172,11 +178,13 @@ def take_invitation_as_guest(
 
     Raises InvitationInvalid; GuestsNotAllowed; Invalid for a name that looks like a member's.
     """
-    with changing(signed_invitation(token).conversation_id) as change:
+    room = invitation_by(token).conversation
+    # Reads as many names as there are people, so before the room waits for it.
+    _require_own_name(room, name)
+    with changing(room.pk) as change:
         invitation = invitation_by(token)
         if not invitation.guests:
             raise InvitationInvalid
-        _require_own_name(change.conversation, name)
         guest = create_guest(display_name=name)
         taken = _take(change, guest, invitation)
         return open_session(user=guest, user_agent=user_agent), taken
@@ -262,17 +270,17 @@ def _is_below(member: Member, acting: Member) -> bool:
     return RANKS[member.role] < RANKS[acting.role]
 
 
+def _require_few_links(user: User) -> None:
+    """Raise TooManyLinks after so many in an hour, however many at once are asked for."""
+    locked(user)
+    hour = timedelta(hours=1)
+    made = Invitation.objects.filter(by=user, created_at__gt=timezone.now() - hour)
+    last = list(made.order_by("-created_at").values_list("created_at", flat=True)[:LINKS_AN_HOUR])
+    if len(last) == LINKS_AN_HOUR:
+        raise TooManyLinks(retry_after=ceil((last[-1] + hour - timezone.now()).total_seconds()))
+
+
 def _require_own_name(conversation: Conversation, name: str) -> None:
     """Raise Invalid if a guest's name is, or looks like, that of somebody in the room."""
-    present = Member.objects.present().people().filter(conversation=conversation)
-    taken = present.values_list("nickname", "user__display_name", "user__username")
-    looks = _looks(name)
-    if any(looks == _looks(one) for names in taken for one in names if one):
+    if looks_like_another(User(is_guest=True), conversation, name):
         raise Invalid("Somebody here has that name.", field="guest.name")
-
-
-def _looks(name: str) -> str:
-    """What a name looks like: without case, accents, width, spaces, and with Latin letters."""
-    plain = unicodedata.normalize("NFKD", name.casefold())
-    letters = "".join(one for one in plain if one.isalnum() or one == "|")
-    return letters.translate(_LOOKS_LIKE)

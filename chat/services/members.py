@@ -1,5 +1,6 @@
 """Joining, leaving and roles."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,12 +10,24 @@ from django.utils import timezone
 from accounts.models import User
 from chat.change import Change, changing
 from chat.errors import Banned
-from chat.models import Assistant, Conversation, Invitation, JoinRequest, Member, Sanction
+from chat.models import (
+    Assistant,
+    Conversation,
+    Invitation,
+    JoinRequest,
+    Member,
+    MemberQuerySet,
+    Sanction,
+)
 from chat.permissions import require, require_above
 from chat.selectors.blocks import who_block
 from chat.services.audit import record, record_member
 from chat.services.notices import notify_added
 from core.errors import Conflict, Invalid, NotFound
+from core.jobs import enqueue_named
+from core.lookalikes import looks
+
+HAND_OVER_TASK = "chat.hand_over_rooms"
 
 
 def new_member(
@@ -41,9 +54,30 @@ def new_member(
     member.role = role
     member.invited_by, member.invitation = by, invitation
     member.left_at = None
+    if user is not None and looks_like_another(user, conversation, user.display_name):
+        # A guest under a name that is somebody's here.
+        member.nickname = f"{user.name[:70]} (guest)"
     member.joined_at = timezone.now()
     change.created(member)
     return member
+
+
+def looks_like_another(user: User, conversation: Conversation, name: str) -> bool:
+    """Say whether a guest's name is, or looks like, that of somebody else in a conversation."""
+    if not user.is_guest or not looks(name):
+        return False
+    present = Member.objects.present().people().filter(conversation=conversation)
+    others = present.exclude(user=user)
+    taken = others.values_list("nickname", "user__display_name", "user__username")
+    look = looks(name)
+    return any(look == looks(one) for names in taken for one in names if one)
+
+
+def require_own_names(*, user: User) -> None:
+    """Raise Invalid if a guest's name looks like that of somebody in one of their rooms."""
+    own = Member.objects.present().filter(user=user).select_related("conversation")
+    if any(looks_like_another(user, one.conversation, user.display_name) for one in own):
+        raise Invalid("Somebody in one of your rooms has that name.", field="display_name")
 
 
 def require_not_banned(user: User, conversation: Conversation) -> None:
@@ -75,14 +109,15 @@ def add_member(*, user: User, conversation_id: UUID, person: UUID) -> Member:
 def remove_member(*, user: User, conversation_id: UUID, member_id: UUID) -> Member:
     """Remove a member, or leave. Their open sockets stop following at once.
 
-    Raises NotFound, NotAllowed for removing someone not below one's own rank, Conflict for an
-    owner who would leave others behind without one.
+    The last owner who leaves makes the oldest admin the next one. Raises NotFound, NotAllowed for
+    removing someone not below one's own rank, Conflict for a last owner with no admin to follow.
     """
     with changing(conversation_id) as change:
         acting = change.member(user)
         member = change.member_with_id(member_id)
         if member.pk == acting.pk:
-            _require_another_owner(member)
+            if not _has_another_owner(member) and _heir(member, [Member.Role.ADMIN]) is None:
+                _require_another_owner(member)
         else:
             if member.assistant_id is not None:
                 require("assistants", acting, change.conversation)
@@ -95,25 +130,73 @@ def remove_member(*, user: User, conversation_id: UUID, member_id: UUID) -> Memb
 def end_membership(*, change: Change, member: Member) -> None:
     """End a membership of a locked conversation, and the links its member made to it.
 
-    The member's sockets stop following at once.
+    The member's sockets stop following at once. The last owner is followed by another.
     """
     if member.user_id is not None:
         made = Invitation.objects.unrevoked().filter(
             conversation=change.conversation, by=member.user_id
         )
         made.update(revoked_at=timezone.now())
+        _hand_over(change, member)
     member.left_at = timezone.now()
     change.changed(member, "left_at")
     change.touch()
 
 
 def _require_another_owner(leaving: Member) -> None:
-    present = Member.objects.present().people().filter(conversation=leaving.conversation_id)
-    others = present.exclude(pk=leaving.pk)
-    if leaving.role != Member.Role.OWNER or others.filter(role=Member.Role.OWNER).exists():
-        return
-    if others.exists():
+    others = _people_beside(leaving)
+    if not _has_another_owner(leaving) and others.exists():
         raise Conflict("Make someone else an owner before you leave.")
+
+
+def _has_another_owner(leaving: Member) -> bool:
+    """Say whether a conversation has an owner without this member, if they are one at all."""
+    if leaving.role != Member.Role.OWNER:
+        return True
+    return _people_beside(leaving).filter(role=Member.Role.OWNER, user__is_active=True).exists()
+
+
+def _people_beside(member: Member) -> MemberQuerySet:
+    present = Member.objects.present().people().filter(conversation=member.conversation_id)
+    return present.exclude(pk=member.pk)
+
+
+def _heir(leaving: Member, roles: Sequence[str]) -> Member | None:
+    """Who becomes the owner: of the first of these roles that somebody has, the oldest member."""
+    able = _people_beside(leaving).select_related("user").filter(user__is_active=True)
+    for role in roles:
+        oldest = able.filter(role=role).order_by("joined_at", "pk").first()
+        if oldest is not None:
+            return oldest
+    return None
+
+
+def _hand_over(change: Change, leaving: Member) -> None:
+    """Make somebody the owner in place of the last one, who leaves or is locked out."""
+    if _has_another_owner(leaving):
+        return
+    heir = _heir(leaving, [Member.Role.ADMIN, Member.Role.MODERATOR, Member.Role.MEMBER])
+    if heir is not None:
+        heir.role = Member.Role.OWNER
+        change.changed(heir, "role")
+
+
+def hand_over_later(*, user_id: UUID) -> None:
+    """Have the rooms of somebody who is locked out handed over, once that is committed."""
+    enqueue_named(HAND_OVER_TASK, user_id=str(user_id))
+
+
+def hand_over_rooms(*, user_id: UUID) -> None:
+    """Give each room whose last owner cannot sign in any more another one; twice is once."""
+    owned = Member.objects.present().filter(user=user_id, role=Member.Role.OWNER)
+    for conversation in owned.values_list("conversation", flat=True):
+        try:
+            with changing(conversation) as change:
+                member = owned.filter(conversation=conversation).first()
+                if member is not None:
+                    _hand_over(change, member)
+        except NotFound:
+            continue  # It was deleted meanwhile.
 
 
 def change_member(
@@ -144,6 +227,8 @@ def change_member(
         if nickname is not None and nickname != member.nickname:
             if not own:
                 require("nicknames", acting, change.conversation)
+            elif looks_like_another(user, change.conversation, nickname):
+                raise Invalid("Somebody here has that name.", field="nickname")
             member.nickname = nickname
         change.changed(member, "role", "nickname")
     return member

@@ -59,6 +59,7 @@ LEFT JOIN chat_conversation room ON room.id = c.access_id
 LEFT JOIN chat_tally t ON t.message_id = m.id
 WHERE m.id = %(message)s
     AND (c.root_seq IS NULL OR room.history <> 'joined' OR p.joined_seq < c.root_seq)
+    AND (c.history <> 'joined' OR c.access_id IS NOT NULL OR m.created_seq > p.joined_seq)
 """
 # Steps from one kind to the next by the index, however many people gave each.
 _GIVE = """

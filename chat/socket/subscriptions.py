@@ -17,10 +17,11 @@ class _Known:
     contains them; it would tell the client nothing new.
     """
 
-    __slots__ = ("deltas", "readable_after", "seq")
+    __slots__ = ("deltas", "joined_seq", "readable_after", "seq")
 
     def __init__(self, changes: Changes) -> None:
         self.seq = changes.seq
+        self.joined_seq = changes.joined_seq
         self.readable_after = changes.readable_after
         self.deltas = {
             snapshot.message.hex: (snapshot.attempt, snapshot.index)
@@ -31,7 +32,10 @@ class _Known:
         if event.get("place", self.readable_after + 1) <= self.readable_after:
             return True
         if event["kind"] != "reply.delta":
-            return bool(event.get("seq", self.seq + 1) <= self.seq)
+            known = bool(event.get("seq", self.seq + 1) <= self.seq)
+            if "history" in event and not known:
+                self.readable_after = self.joined_seq if event["history"] == "joined" else 0
+            return known
         reached = self.deltas.get(event["message"])
         if reached is None:
             return False

@@ -240,6 +240,7 @@ export class Room {
       reset,
       complete: seq === this.state.seq,
       readable_after: 0,
+      joined_seq: 1,
       messages,
       members,
       tallies: [...this.tallies.values()].filter(

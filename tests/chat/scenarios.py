@@ -385,6 +385,28 @@ SCENARIOS: dict[str, Any] = {
             user=world.bob, conversation_id=world.id, member_id=world.member(world.bob)
         ),
     ),
+    "remove_member, the last owner": _then(
+        lambda world: members.change_member(
+            user=world.alice,
+            conversation_id=world.id,
+            member_id=with_charlie(world).pk,
+            role="owner",
+        ),
+        lambda world, member: (
+            members.change_member(
+                user=world.charlie,
+                conversation_id=world.id,
+                member_id=world.member(world.alice),
+                role="admin",
+            ),
+            members.remove_member(
+                user=world.charlie, conversation_id=world.id, member_id=member.pk
+            ),
+        ),
+    ),
+    "hand_over_rooms": _then(
+        _nothing, lambda world, _: members.hand_over_rooms(user_id=world.alice.pk)
+    ),
     "change_member": _then(
         _nothing,
         lambda world, _: members.change_member(

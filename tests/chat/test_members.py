@@ -1,9 +1,12 @@
 """Members over REST: alice owns, bob is a member, charlie is a stranger."""
 
+import json
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
+from django.db import connection
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -11,7 +14,13 @@ from accounts.services import deactivate_user
 from chat.models import Assistant, Conversation, Member
 from chat.selectors.rooms import room_state
 from chat.services.conversations import create_conversation
-from chat.services.members import add_member, change_member, remove_member
+from chat.services.members import (
+    HAND_OVER_TASK,
+    add_member,
+    change_member,
+    hand_over_rooms,
+    remove_member,
+)
 from chat.services.messages import send_message
 from chat.services.mine import mark_read
 from chat.services.replies import Outcome, claim_reply, finish_reply
@@ -40,6 +49,13 @@ def leave(person: User, conversation: Conversation) -> Member:
     return remove_member(user=person, conversation_id=conversation.pk, member_id=member.pk)
 
 
+def jobs(task: str) -> list[dict[str, Any]]:
+    """What jobs of a task wait for, each with its arguments."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT args::text FROM procrastinate_jobs WHERE task_name = %s", [task])
+        return [json.loads(row[0]) for row in cursor.fetchall()]
+
+
 def unread(user: User, conversation: Conversation) -> int:
     """How much someone has not read."""
     return room_state(user.pk, conversation.pk).mine.unread
@@ -62,6 +78,77 @@ def test_an_owner_may_leave_when_everyone_else_has_left(
     leave(bob, group)
 
     assert leave(alice, group).left_at is not None
+
+
+def joined_as(role: str, name: str, conversation: Conversation, by: User) -> User:
+    """Somebody new with this role."""
+    person = User.objects.create_user(name, f"{name}@example.org")
+    member = add(person, conversation, by=by)
+    change_member(user=by, conversation_id=conversation.pk, member_id=member.pk, role=role)
+    return person
+
+
+def owners(conversation: Conversation) -> set[str]:
+    """Who owns a conversation."""
+    present = Member.objects.present().filter(conversation=conversation, role="owner")
+    return set(present.values_list("user__username", flat=True))
+
+
+def test_a_last_owner_who_leaves_is_followed_by_the_oldest_admin(
+    alice: User, group: Conversation
+) -> None:
+    joined_as("moderator", "mona", group, by=alice)
+    joined_as("admin", "adam", group, by=alice)
+    joined_as("admin", "ada", group, by=alice)
+    leave(alice, group)
+    assert owners(group) == {"adam"}
+
+
+def test_an_admin_who_is_locked_out_follows_nobody(alice: User, group: Conversation) -> None:
+    deactivate_user(user=joined_as("admin", "adam", group, by=alice))
+    joined_as("admin", "ada", group, by=alice)
+    leave(alice, group)
+    assert owners(group) == {"ada"}
+
+
+def test_one_of_two_owners_leaves_alone(alice: User, bob: User, group: Conversation) -> None:
+    joined_as("admin", "adam", group, by=alice)
+    member = group.members.get(user=bob)
+    change_member(user=alice, conversation_id=group.pk, member_id=member.pk, role="owner")
+    leave(alice, group)
+    assert owners(group) == {"bob"}
+
+
+@pytest.mark.parametrize(("role", "heir"), [("admin", "adam"), ("member", "bob"), ("guest", "bob")])
+def test_rooms_of_an_owner_who_is_locked_out_get_another(
+    alice: User, bob: User, group: Conversation, chat: Conversation, role: str, heir: str
+) -> None:
+    joined_as(role, "adam", group, by=alice)
+    deactivate_user(user=alice)
+    (job,) = jobs(HAND_OVER_TASK)
+    for _ in range(2):
+        hand_over_rooms(user_id=UUID(job["user_id"]))
+    assert owners(group) == {"alice", heir}
+    assert owners(chat) == {"alice"}
+
+
+def test_a_room_whose_other_owner_is_locked_out_too_gets_another(
+    alice: User, bob: User, group: Conversation
+) -> None:
+    other = joined_as("owner", "olga", group, by=alice)
+    deactivate_user(user=other)
+    hand_over_rooms(user_id=other.pk)
+    assert owners(group) == {"alice", "olga"}
+    deactivate_user(user=alice)
+    hand_over_rooms(user_id=alice.pk)
+    assert owners(group) == {"alice", "olga", "bob"}
+
+
+def test_rooms_of_an_owner_who_is_deleted_get_another(
+    alice: User, bob: User, group: Conversation
+) -> None:
+    alice.delete()
+    assert owners(group) == {"bob"}
 
 
 def test_a_member_is_not_added_twice_but_may_come_back(

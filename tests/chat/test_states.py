@@ -145,7 +145,13 @@ def test_a_message_is_seen_whole(
         "conversation": conversation.pk,
         "seq": 6,
         "created_seq": 5,
-        "author": {"type": "assistant", "id": ada.pk, "name": "Ada", "avatar": "🧮"},
+        "author": {
+            "type": "assistant",
+            "id": ada.pk,
+            "name": "Ada",
+            "avatar": "🧮",
+            "is_guest": False,
+        },
         "role": "assistant",
         "content": "Four.",
         "reasoning": "Two and two.",
@@ -199,6 +205,13 @@ def test_usage_of_nothing_is_known(reply: Message) -> None:
 def test_a_person_who_wrote_a_message_is_its_author(person: User) -> None:
     author = author_state(Message(author_user=person))
     assert author == AuthorState(type="user", id=person.pk, name="Alice A.", avatar="")
+
+
+def test_a_guests_messages_say_that_they_are_a_guests(person: User) -> None:
+    person.is_guest = True
+    author = author_state(Message(author_user=person))
+    assert author is not None
+    assert author.is_guest
 
 
 def test_a_message_whose_author_is_gone_has_none() -> None:

@@ -9,10 +9,11 @@ from django.db import OperationalError
 
 from accounts.models import User
 from chat import unread
-from chat.models import Conversation, Message
-from chat.services.conversations import change_conversation
+from chat.models import Assistant, Conversation, Message
+from chat.services.conversations import change_conversation, create_conversation
 from chat.services.members import add_member
 from chat.services.messages import delete_message, edit_message, send_message
+from chat.services.replies import Outcome, claim_reply, finish_reply
 from chat.unread import Touch
 from core.publishing import ROSTERS, Publication
 from protocol.limits import PREVIEW
@@ -170,6 +171,34 @@ def test_where_newcomers_read_only_what_follows_no_touch_shows_them_more(
     assert touches[-1].preview is None
     delete_message(user=alice, message_id=second.pk)
     assert touches[-1].preview == ""
+
+
+def test_the_end_of_a_reply_shows_nothing_of_it_to_who_came_meanwhile(
+    alice: User, charlie: User, assistant: Assistant, touches: list[Touch]
+) -> None:
+    room = create_conversation(user=alice, kind="group", assistant="assistant", history="joined")
+    previews = []
+    for number, newcomer in enumerate((None, charlie)):
+        asked = send_message(
+            user=alice,
+            conversation_id=room.pk,
+            client_id=str(number),
+            content="hi",
+            assistant="assistant",
+        )
+        assert asked.reply is not None
+        claim = claim_reply(message_id=asked.reply.pk, conversation_id=room.pk)
+        assert claim is not None
+        if newcomer is not None:
+            add_member(user=alice, conversation_id=room.pk, person=newcomer.pk)
+        finish_reply(
+            message_id=claim.message.pk,
+            conversation_id=room.pk,
+            attempt=claim.attempt,
+            outcome=Outcome(status="complete", content="secret"),
+        )
+        previews.append(touches[-1].preview)
+    assert previews == ["secret", None]
 
 
 def test_a_touch_that_shows_nothing_new_keeps_what_the_one_before_showed() -> None:

@@ -68,6 +68,8 @@ export interface components {
             id: string;
             name: string;
             avatar: string;
+            /** @default false */
+            is_guest?: boolean;
         };
         /**
          * BlockUpdated
@@ -105,6 +107,7 @@ export interface components {
             more_before: boolean;
             number: number;
             readable_after: number;
+            joined_seq: number;
             people: number;
         };
         /**

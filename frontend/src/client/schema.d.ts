@@ -1280,6 +1280,11 @@ export interface components {
             name: string;
             /** Avatar */
             avatar: string;
+            /**
+             * Is Guest
+             * @default false
+             */
+            is_guest?: boolean;
         };
         /** @enum {string} */
         AuthorStateTypeEnum: "user" | "assistant";
@@ -1374,6 +1379,8 @@ export interface components {
             number: number;
             /** Readable After */
             readable_after: number;
+            /** Joined Seq */
+            joined_seq: number;
             /** People */
             people: number;
         };
@@ -4262,6 +4269,14 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -231,6 +231,7 @@ class Follower:
 
     def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []
+        self.pushed: list[dict[str, Any]] = []
         self.changed = asyncio.Condition()
         self.listening = asyncio.Event()
 
@@ -244,6 +245,7 @@ class Follower:
             message = await layer.receive(channel)
             async with self.changed:
                 if message["type"] == "push":
+                    self.pushed.append(message)
                     self.frames.append(json.loads(message["frame"]))
                 self.changed.notify_all()
 

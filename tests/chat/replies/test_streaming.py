@@ -52,6 +52,15 @@ async def test_deltas_come_in_order_and_make_up_the_reply(
     assert state["reasoning"] == record.reasoning
 
 
+async def test_deltas_say_where_in_the_conversation_their_reply_is(
+    room: Room, worker: WorkerProcess, follower: Follower
+) -> None:
+    reply = await in_thread(room.say, tokens=10)
+    await follower.until_status(reply, "complete")
+    places = {one["place"] for one in follower.pushed if one["kind"] == "reply.delta"}
+    assert places == {reply.created_seq}
+
+
 async def test_seqs_of_a_reply_are_gapless(
     room: Room, worker: WorkerProcess, follower: Follower
 ) -> None:

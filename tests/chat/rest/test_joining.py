@@ -1,6 +1,5 @@
 """Ways into a room: alice owns it, bob is a member, charlie a stranger, dora a guest."""
 
-import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -11,13 +10,18 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 from rest_framework.test import APIClient
+from rest_framework.throttling import ScopedRateThrottle
 
 from accounts.models import User
-from accounts.services import create_guest, deactivate_user
-from chat.errors import InvitationInvalid
+from accounts.services import create_guest, deactivate_user, rename_user
+from chat.errors import InvitationInvalid, TooManyLinks
 from chat.models import Conversation, Invitation, Member
 from chat.models.tokens import invitation_token
-from chat.services.conversations import archive_conversation, change_conversation
+from chat.services.conversations import (
+    archive_conversation,
+    change_conversation,
+    create_conversation,
+)
 from chat.services.joining import create_invitation, take_invitation
 from chat.services.members import add_member, change_member, remove_member
 from chat.services.staff import add_member_as_staff
@@ -306,15 +310,39 @@ def test_a_link_for_people_with_accounts_lets_no_guest_in(
     assert User.objects.filter(is_guest=True).count() == 1
 
 
-@pytest.mark.parametrize("name", ["alice", " ALICE ", "аliсе", "Álice", "ａｌｉｃｅ"])
+@pytest.mark.parametrize(
+    "name", ["alice", " ALICE ", "аliсе", "Álice", "ａｌｉｃｅ", "𝐀lice", "aIice", "ali\u200bce"]
+)
 def test_a_guest_takes_no_name_that_looks_like_a_members(
     api: Api, alice: User, group: Conversation, name: str
 ) -> None:
     link = invite(api, alice, group, guests=True)
-    assert unicodedata.normalize("NFKD", name)
     status, answer = take(api(), link, guest={"name": name})
     assert (status, answer["details"]["fields"][0]["field"]) == (400, "guest.name")
     assert not User.objects.filter(is_guest=True).exists()
+
+
+def test_a_guest_with_a_members_name_is_called_otherwise(
+    api: Api, alice: User, dora: User, group: Conversation
+) -> None:
+    rename_user(user=dora, display_name="Αlice")
+    assert take(api(dora), invite(api, alice, group, guests=True))[0] == 200
+    assert group.members.get(user=dora).nickname == "Αlice (guest)"
+
+
+def test_a_guest_takes_a_members_name_by_no_other_way(
+    api: Api, alice: User, dora: User, group: Conversation
+) -> None:
+    take(api(dora), invite(api, alice, group, guests=True))
+    own = group.members.get(user=dora)
+    answers = [
+        api(dora).patch("/api/me/", {"display_name": "Alicе"}),
+        api(dora).patch(url(group, f"members/{own.pk}/"), {"nickname": "A1ice"}),
+    ]
+    assert [answer.status_code for answer in answers] == [400, 400]
+    for name in ("DORA", "Dorothy"):
+        assert api(dora).patch("/api/me/", {"display_name": name}).status_code == 200
+    assert api(dora).patch(url(group, f"members/{own.pk}/"), {"nickname": "Dot"}).status_code == 200
 
 
 def test_a_member_sees_and_ends_their_own_links_only(
@@ -348,12 +376,13 @@ def test_all_who_came_by_a_link_are_removed_together(
     assert take(api(charlie), link)[0] == 404
 
 
-def test_a_link_with_37_uses_lets_37_of_60_in(alice: User, group: Conversation) -> None:
-    link = create_invitation(user=alice, conversation_id=group.pk, max_uses=37)
+@pytest.mark.timeout(240)
+def test_a_link_with_700_uses_lets_700_of_1000_in(alice: User, group: Conversation) -> None:
+    link = create_invitation(user=alice, conversation_id=group.pk, max_uses=700)
     token = invitation_token(link)
-    crowd = [
-        User.objects.create_user(f"person{number}", f"{number}@example.org") for number in range(60)
-    ]
+    crowd = User.objects.bulk_create(
+        User(username=f"person{number}", email=f"{number}@example.org") for number in range(1000)
+    )
 
     def come(person: User) -> bool:
         try:
@@ -363,12 +392,54 @@ def test_a_link_with_37_uses_lets_37_of_60_in(alice: User, group: Conversation) 
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(40) as pool:
+    with ThreadPoolExecutor(30) as pool:
         came = list(pool.map(come, crowd))
-    assert came.count(True) == 37
-    assert Invitation.objects.get().uses == 37
-    assert Member.objects.present().filter(conversation=group).count() == 39
-    assert Conversation.objects.get(pk=group.pk).people == 39
+    assert came.count(True) == 700
+    assert Invitation.objects.get().uses == 700
+    assert Member.objects.present().filter(conversation=group).count() == 702
+    assert Conversation.objects.get(pk=group.pk).people == 702
+
+
+def test_nobody_makes_more_than_20_links_in_an_hour(
+    api: Api, alice: User, bob: User, group: Conversation
+) -> None:
+    Invitation.objects.bulk_create(Invitation(conversation=group, by=alice) for _ in range(19))
+    invite(api, alice, group)
+    refused = api(alice).post(url(group, "invitations/"), {})
+    assert (refused.status_code, refused.json()["code"]) == (429, "throttled")
+    assert 3590 < refused.json()["details"]["retry_after"] <= 3600
+    invite(api, bob, group)
+    hour_ago = timezone.now() - timedelta(hours=1)
+    Invitation.objects.filter(by=alice).update(created_at=hour_ago)
+    invite(api, alice, group)
+
+
+def test_of_links_made_at_once_20_are_made(alice: User, bob: User, group: Conversation) -> None:
+    rooms = [group, create_conversation(user=alice, kind="group", title="Dinner")]
+    Invitation.objects.bulk_create(Invitation(conversation=group, by=alice) for _ in range(15))
+
+    def make(number: int) -> bool:
+        try:
+            return bool(create_invitation(user=alice, conversation_id=rooms[number % 2].pk))
+        except TooManyLinks:
+            return False
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(10) as pool:
+        made = list(pool.map(make, range(10)))
+    assert made.count(True) == 5
+
+
+def test_one_address_looks_at_no_more_links_than_it_may(
+    api: Api, alice: User, group: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = {"preview": "3/min", "guest": "30/min"}
+    monkeypatch.setattr(ScopedRateThrottle, "THROTTLE_RATES", rates)
+    link = invite(api, alice, group, guests=True)
+    looks = [api().get(f"/api/invitations/{link['token']}/").status_code for _ in range(4)]
+    assert looks == [200, 200, 200, 429]
+    assert take(api(), link, guest={"name": "Dora"})[0] == 200
 
 
 def test_nobody_is_invited_to_a_conversation_with_an_assistant(

@@ -10,9 +10,11 @@ from accounts.models import User
 from accounts.services import create_guest
 from chat.models import Assistant, Conversation, Member
 from chat.selectors.sync import changes_since
+from chat.services import reactions
 from chat.services.conversations import archive_conversation, change_conversation
 from chat.services.members import add_member, remove_member
 from chat.services.messages import edit_message, send_message
+from chat.services.reactions import count_reactions, react
 
 Api = Callable[..., APIClient]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -93,7 +95,13 @@ def from_now(alice: User, charlie: User, group: Conversation) -> list[Any]:
 
 
 def test_a_newcomer_reads_nothing_from_before(
-    api: Api, alice: User, bob: User, charlie: User, group: Conversation, from_now: list[Any]
+    api: Api,
+    alice: User,
+    bob: User,
+    charlie: User,
+    group: Conversation,
+    from_now: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (before,) = from_now
     newcomer = api(charlie)
@@ -110,9 +118,17 @@ def test_a_newcomer_reads_nothing_from_before(
     assert newcomer.get(f"/api/messages/{before.pk}/").status_code == 404
     assert newcomer.get(f"/api/messages/{after.pk}/").status_code == 200
 
+    given = newcomer.put(f"/api/messages/{before.pk}/reactions/%F0%9F%91%8D/")
+    assert given.status_code == 404
+    assert newcomer.put(f"/api/messages/{after.pk}/reactions/%F0%9F%91%8D/").status_code == 200
+    monkeypatch.setattr(reactions, "INTERVAL", 0.0)
+    react(user=alice, message_id=before.pk, emoji="👍", on=True)
+    while count_reactions(conversation_id=group.pk):
+        pass
     edit_message(user=alice, message_id=before.pk, client_id="e", content="secret")
     later = newcomer.get(url(group, f"changes/?since={known['seq']}")).json()
     assert (later["messages"], later["complete"]) == ([], True)
+    assert {row["message"] for row in later["tallies"]} == {str(after.pk)}
     assert len(api(bob).get(url(group, "messages/")).json()["results"]) == 2
 
 

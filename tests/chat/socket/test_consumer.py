@@ -6,16 +6,20 @@ from typing import Any
 import pytest
 
 from accounts.models import User
-from chat.models import Conversation, Member, Message
+from chat.models import Assistant, Conversation, Member, Message
 from chat.services.conversations import (
     change_conversation,
+    create_conversation,
     delete_conversation,
 )
 from chat.services.members import add_member, change_member
 from chat.services.messages import edit_message, send_message
+from chat.services.replies import Outcome, claim_reply, finish_reply
 from chat.socket import typists
+from core.publishing import publish_now_async, to_conversation
 from core.threads import in_thread
 from protocol import limits
+from protocol.events import ReplyDelta
 from tests.chat.socket.client import DEADLINE, Socket, Token, key
 
 pytestmark = [
@@ -405,3 +409,70 @@ async def test_who_reads_only_what_came_after_them_hears_nothing_of_older_messag
         heard = await socket.until("message.created")
     assert heard["message"]["content"] == "after"
     assert "message.updated" not in [frame["type"] for frame in socket.seen]
+
+
+async def test_who_joins_in_the_middle_of_a_reply_hears_nothing_of_it(
+    alice: User, charlie: User, assistant: Assistant, token_for: Token
+) -> None:
+    room = await in_thread(
+        create_conversation, user=alice, kind="group", assistant="assistant", history="joined"
+    )
+    asked = await in_thread(
+        send_message,
+        user=alice,
+        conversation_id=room.pk,
+        client_id="1",
+        content="hi",
+        assistant="assistant",
+    )
+    claim = await in_thread(claim_reply, message_id=asked.reply.pk, conversation_id=room.pk)
+    assert claim is not None
+    place = claim.message.created_seq
+    reply = {"conversation": room.pk, "message": claim.message.pk, "attempt": 1}
+    await in_thread(add_member, user=alice, conversation_id=room.pk, person=charlie.pk)
+
+    async with Socket(await in_thread(token_for, charlie)) as socket:
+        await socket.command("subscribe", conversation=key(room))
+        await publish_now_async(
+            to_conversation(ReplyDelta(**reply, index=0, text="secret"), place=place)
+        )
+        ended = Outcome(status="complete", content="secret")
+        await in_thread(
+            finish_reply,
+            message_id=claim.message.pk,
+            conversation_id=room.pk,
+            attempt=1,
+            outcome=ended,
+        )
+        await in_thread(
+            send_message, user=alice, conversation_id=room.pk, client_id="2", content="after"
+        )
+        await socket.until("message.created")
+        await socket.until("rooms.touched")
+        known = await socket.command("subscribe", conversation=key(room), since=0)
+    assert "secret" not in str([*socket.seen, known])
+
+
+async def test_a_history_that_is_hidden_is_hidden_from_those_who_are_there(
+    alice: User, bob: User, charlie: User, group: Conversation, token_for: Token
+) -> None:
+    def say(user: User, text: str) -> Message:
+        return send_message(
+            user=user, conversation_id=group.pk, client_id=text, content=text
+        ).message
+
+    before = await in_thread(say, bob, "before")
+    await in_thread(add_member, user=alice, conversation_id=group.pk, person=charlie.pk)
+    async with Socket(await in_thread(token_for, charlie)) as socket:
+        await socket.command("subscribe", conversation=key(group))
+        for history, text in (("joined", "hidden"), ("all", "shown")):
+            await in_thread(
+                change_conversation, user=alice, conversation_id=group.pk, history=history
+            )
+            await in_thread(
+                edit_message, user=bob, message_id=before.pk, client_id=text, content=text
+            )
+        await in_thread(say, alice, "after")
+        await socket.until("message.created")
+    told = [f["message"]["content"] for f in socket.seen if f["type"] == "message.updated"]
+    assert told == ["shown"]

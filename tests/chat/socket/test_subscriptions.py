@@ -11,6 +11,7 @@ from protocol.states import Changes, ConversationState, Snapshot
 
 ROOM = uuid4()
 REPLY = uuid4()
+JOINED = 7  # the seq that the person joined with
 
 Event = dict[str, Any]
 
@@ -26,6 +27,7 @@ def changes(
         conversation=ConversationState.model_construct(id=ROOM, members_of=members_of),
         seq=seq,
         readable_after=readable_after,
+        joined_seq=JOINED,
         snapshots=snapshots or [],
     )
 
@@ -224,3 +226,40 @@ def test_a_room_that_was_left_while_something_in_it_was_read_is_remembered_until
     assert not following.was_left(changes())
     following.forget(ROOM.hex)
     assert not following.was_left(changes(members_of=forum))
+
+
+def test_a_stretch_of_a_reply_from_before_one_joined_is_not_passed_on() -> None:
+    following = subscribed(changes(readable_after=JOINED))
+    assert not following.is_news(ROOM.hex, {**delta(1, 0), "place": JOINED})
+    assert following.is_news(ROOM.hex, {**delta(1, 1), "place": JOINED + 1})
+
+
+def renamed(seq: int, history: str) -> Event:
+    """The room changed, and has this history."""
+    return {"kind": "conversation.updated", "seq": seq, "history": history}
+
+
+def test_a_history_that_is_hidden_is_hidden_from_open_sockets() -> None:
+    following = subscribed()
+    older = {**created(12), "kind": "message.updated", "place": JOINED}
+    assert following.is_news(ROOM.hex, renamed(11, "joined"))
+    assert not following.is_news(ROOM.hex, older)
+    assert following.is_news(ROOM.hex, renamed(13, "all"))
+    assert following.is_news(ROOM.hex, {**older, "seq": 14})
+
+
+def test_a_history_that_was_hidden_before_the_answer_is_as_the_answer_says() -> None:
+    following = Subscriptions()
+    following.hold(ROOM.hex)
+    following.is_news(ROOM.hex, renamed(9, "joined"))
+    following.is_news(ROOM.hex, {**created(12), "kind": "message.updated", "place": JOINED})
+    assert len(following.release(changes(seq=10))[0]) == 1
+
+
+def test_a_history_that_is_hidden_while_one_subscribes_is_hidden_at_once() -> None:
+    following = Subscriptions()
+    following.hold(ROOM.hex)
+    hidden = renamed(11, "joined")
+    following.is_news(ROOM.hex, hidden)
+    following.is_news(ROOM.hex, {**created(12), "kind": "message.updated", "place": JOINED})
+    assert following.release(changes(seq=10)) == ([hidden], False)
