@@ -126,6 +126,11 @@ def test_a_conversation_is_seen_whole(conversation: Conversation, person: User) 
         "access": "private",
         "history": "all",
         "archived_at": None,
+        "parent": None,
+        "root": None,
+        "members_of": conversation.pk,
+        "slow_seconds": 0,
+        "threads": "on",
         "policy": {},
         "seq": 9,
         "changed_seq": 4,
@@ -169,6 +174,9 @@ def test_a_message_is_seen_whole(
         "edited_at": at(4),
         "deleted_at": None,
         "number": 9,
+        "deleted_by": None,
+        "pinned_at": None,
+        "pinned_by": None,
         "mentions": [{"type": "all", "id": None, "start": 0, "length": 4}],
     }
 
@@ -183,6 +191,7 @@ def test_a_deleted_message_keeps_its_place_and_loses_its_text(reply: Message) ->
             "refusal": "",
             "tool_calls": [],
             "deleted_at": at(5),
+            "mentions": [],
         }
     )
 
@@ -224,6 +233,7 @@ def membership(conversation: Conversation) -> dict[str, Any]:
     return {
         "conversation": conversation,
         "role": "admin",
+        "silenced_until": None,
         "nickname": "A.",
         "joined_at": at(6),
         "left_at": at(7),
@@ -242,6 +252,7 @@ def test_a_member_is_seen_without_what_they_are_notified_of(
         "user": person_state(person).model_dump(),
         "assistant": None,
         "role": "admin",
+        "silenced_until": None,
         "nickname": "A.",
         "invited_by": None,
         "joined_at": at(6),
