@@ -41,10 +41,10 @@ class PersonAdmin(_UserAdmin):
     list_filter = ("is_guest", "is_active", "is_staff", "is_superuser")
     search_fields = ("username", "email", "display_name")
     ordering = ("-date_joined",)
-    readonly_fields = ("id", "is_guest", "last_login", "date_joined")
+    readonly_fields = ("id", "is_guest", "merged_into", "last_login", "date_joined")
     fieldsets = (
         (None, {"fields": ("id", "username", "password")}),
-        ("Person", {"fields": ("display_name", "email", "is_guest")}),
+        ("Person", {"fields": ("display_name", "email", "is_guest", "merged_into")}),
         (
             "Permissions",
             {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")},

@@ -45,6 +45,10 @@ class User(AbstractUser):
     email = models.EmailField("e-mail address", blank=True)
     display_name = models.CharField(max_length=80, blank=True, validators=[validate_display_name])
     is_guest = models.BooleanField(default=False)
+    # The account of one who was a guest beside it: what they did is its.
+    merged_into = models.ForeignKey(
+        "self", null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
 
     # Makes people; `people` reads them.
     objects: ClassVar[UserManager["User"]] = UserManager()  # type: ignore[assignment]

@@ -1,7 +1,8 @@
 """Reads of people and their sessions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
 from django.db.models import Value
@@ -60,3 +61,14 @@ def user_by_login(login: str) -> User | None:
     username = User.normalize_username(login)
     by_username = people.annotate(key=Lower("username"))
     return by_username.filter(key=Lower(Value(username))).first()
+
+
+def present_ids(ids: Iterable[UUID]) -> list[UUID]:
+    """Return these ids, for guests who were merged into an account that one's."""
+    asked = list(ids)
+    merged = dict(
+        User.people.filter(pk__in=asked, merged_into__isnull=False).values_list(
+            "pk", "merged_into_id"
+        )
+    )
+    return [merged.get(one) or one for one in asked]

@@ -13,3 +13,7 @@ guest_renaming = Signal()
 # A person was locked out, in a transaction that is not committed yet.
 # Arguments: user_id (UUID).
 user_deactivated = Signal()
+
+# What a guest did is to become their account's, in a transaction that is not committed yet.
+# Arguments: guest_id (UUID).
+accounts_merging = Signal()

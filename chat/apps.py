@@ -18,11 +18,17 @@ class ChatConfig(AppConfig):
         """Hear of ended sessions, of guests' names, and of people who cannot own rooms any more."""
         from django.db.models.signals import pre_delete
 
-        from accounts.signals import guest_renaming, session_revoked, user_deactivated
+        from accounts.signals import (
+            accounts_merging,
+            guest_renaming,
+            session_revoked,
+            user_deactivated,
+        )
 
         session_revoked.connect(_close_sockets, dispatch_uid="chat.apps")
         guest_renaming.connect(_check_name, dispatch_uid="chat.apps")
         user_deactivated.connect(_hand_over, dispatch_uid="chat.apps")
+        accounts_merging.connect(_merge, dispatch_uid="chat.apps")
         pre_delete.connect(_hand_over_now, "accounts.User", dispatch_uid="chat.apps")
 
 
@@ -50,3 +56,9 @@ def _hand_over_now(sender: object, *, instance: "User", **_: object) -> None:
     from chat.services.members import hand_over_rooms
 
     hand_over_rooms(user_id=instance.pk)
+
+
+def _merge(sender: object, *, guest_id: UUID, **_: object) -> None:
+    from chat.services.merging import merge_later
+
+    merge_later(guest_id=guest_id)

@@ -9,7 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.db.models.functions import Greatest
 
+from chat.models import ReadState
 from chat.selectors.rooms import mine_states
 from core.publishing import Publication, to_user
 from protocol.events import MineUpdated
@@ -194,4 +196,27 @@ def _updated(seqs: Mapping[UUID, int], conversations: Sequence[UUID]) -> list[Pu
     return [
         to_user(person, MineUpdated(seq=seq, mine=mine[person], gone=[]))
         for person, seq in seqs.items()
+    ]
+
+
+def move_reading(conversation: UUID, guest: UUID, account: UUID) -> list[Publication]:
+    """Let a guest's view of a conversation be their account's, which keeps its own settings.
+
+    Of two read marks the higher one stays. Under the conversation's lock. Returns what to tell.
+    """
+    own = ReadState.objects.filter(user=guest, conversation=conversation)
+    theirs = ReadState.objects.filter(user=account, conversation=conversation)
+    moving = own.filter(gone=False).first()
+    if moving is None:
+        return []
+    seqs = take_seqs([guest, account])
+    theirs.filter(gone=True).delete()
+    if theirs.update(read=Greatest("read", moving.read), seq=seqs[account]):
+        own.delete()
+    else:
+        own.update(user=account, seq=seqs[account])
+    mine = [state for _person, state in mine_states([account], [conversation])]
+    return [
+        to_user(guest, MineUpdated(seq=seqs[guest], mine=[], gone=[conversation])),
+        to_user(account, MineUpdated(seq=seqs[account], mine=mine, gone=[])),
     ]

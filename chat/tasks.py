@@ -8,6 +8,7 @@ from structlog.contextvars import bound_contextvars
 
 from chat.change import PURGE_TASK
 from chat.services.members import HAND_OVER_TASK, hand_over_rooms
+from chat.services.merging import MERGE_TASK, merge_accounts
 from chat.services.purge import forget_deleted, purge_some
 from chat.services.replies import STREAM_TASK, TITLE_TASK
 from chat.services.revisions import erase_wordings
@@ -40,6 +41,12 @@ async def purge_conversation(conversation_id: str) -> None:
 async def hand_over(user_id: str) -> None:
     """Give rooms whose last owner was locked out another one."""
     await in_thread(hand_over_rooms, user_id=UUID(user_id))
+
+
+@app.task(name=MERGE_TASK)
+async def merge(guest_id: str) -> None:
+    """Let what a guest did be their account's."""
+    await in_thread(merge_accounts, guest_id=UUID(guest_id))
 
 
 @app.periodic(cron="23 4 * * *")

@@ -255,6 +255,14 @@ class ServerPing(Event):
     type: Literal["ping"] = "ping"
 
 
+class AccountsMerged(Event):
+    """What a guest did is an account's from now on; the guest's sessions end."""
+
+    type: Literal["accounts.merged"] = "accounts.merged"
+    guest: UUID
+    account: PersonState
+
+
 class Resync(Event):
     """Events may have been missed: ask again from your last seq (null: everywhere)."""
 

@@ -21,7 +21,7 @@ from protocol.commands import (
     Pong,
     parse_command,
 )
-from protocol.frames import Ack
+from protocol.frames import EVENTS, Ack
 from protocol.states import Changes, Snapshot
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -319,7 +319,7 @@ def is_there(name: str) -> bool:
 def test_modules_that_are_named_exist(page):
     ours = "|".join((*APPS, "channels_pgnotify"))
     for name in set(re.findall(rf"`((?:{ours})(?:\.\w+)+)`", page.read_text())):
-        assert name == limits.PROTOCOL or is_there(name), name
+        assert name in {limits.PROTOCOL, *EVENTS} or is_there(name), name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

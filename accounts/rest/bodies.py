@@ -96,6 +96,19 @@ class Claim(Account):
     """The account a guest becomes."""
 
 
+class Merge(_Request):
+    """The guest whom an account takes over, shown by a token of theirs of either kind."""
+
+    guest: RefreshToken
+
+
+class Merging(Body):
+    """Who becomes one: what the guest did is moved to the account, and both are told."""
+
+    guest: UUID
+    account: UUID
+
+
 class Guest(_Request):
     """A new guest."""
 

@@ -19,5 +19,6 @@ urlpatterns = [
         views.PasswordResetConfirmView.as_view(),
         name="password-reset-confirm",
     ),
+    path("me/merge/", views.MergeView.as_view(), name="merge"),
     path("me/", views.MeView.as_view(), name="me"),
 ]

@@ -211,6 +211,25 @@ class ClaimView(APIView):
         return answer(user_body(claimed))
 
 
+class MergeView(APIView):
+    """From guest to an account that one has already."""
+
+    throttle_scope = "auth"
+
+    @extend_schema(
+        operation_id="merge_guest",
+        tags=["me"],
+        request=bodies.Merge,
+        responses={202: bodies.Merging, **errors(400, 401, 409, 429)},
+    )
+    def post(self, request: Request) -> Response:
+        """Let all that a guest did be one's own; `accounts.merged` says when it is."""
+        account = person(request)
+        body = parse(bodies.Merge, request.data)
+        guest = services.merge_guest(account=account, guest_token=body.guest)
+        return answer(bodies.Merging(guest=guest.pk, account=account.pk), 202)
+
+
 class MeView(APIView):
     """The person who asks."""
 

@@ -12,6 +12,7 @@ from accounts.services.people import (
     claim_guest,
     create_guest,
     deactivate_user,
+    merge_guest,
     register,
     rename_user,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "create_guest",
     "deactivate_user",
     "delete_expired_sessions",
+    "merge_guest",
     "open_session",
     "refresh",
     "register",

@@ -3,13 +3,14 @@
 from django.conf import settings
 from django.db import transaction
 
-from accounts.errors import GuestsNotAllowed, NotAGuest, RegistrationClosed
+from accounts.errors import GuestsNotAllowed, IsAGuest, NotAGuest, RegistrationClosed
 from accounts.models import User
 from accounts.services.fields import check_fields, names_taken_refused
-from accounts.services.locks import locked
+from accounts.services.locks import locked, users_for_update
 from accounts.services.passwords import set_password
-from accounts.services.sessions import revoke_all
-from accounts.signals import guest_renaming, user_deactivated
+from accounts.services.sessions import revoke_all, verify
+from accounts.signals import accounts_merging, guest_renaming, user_deactivated
+from accounts.tokens import read_any_token
 
 
 @transaction.atomic
@@ -51,6 +52,30 @@ def claim_guest(*, user: User, username: str, password: str, email: str = "") ->
         raise NotAGuest
     guest.is_guest = False
     _make_account(guest, username=username, password=password, email=email)
+    return guest
+
+
+@transaction.atomic
+def merge_guest(*, account: User, guest_token: str) -> User:
+    """Let what a guest did become `account`'s; return the guest, who can do nothing more.
+
+    That takes a while. Asking twice is asking once. Raises IsAGuest if `account` is none,
+    NotAGuest if the token is not a guest's, and what `verify` raises.
+    """
+    _, claims = read_any_token(guest_token)
+    ids = sorted({claims.user_id, account.pk})
+    people = {user.pk: user for user in users_for_update().filter(pk__in=ids).order_by("pk")}
+    guest = people.get(claims.user_id)
+    if people[account.pk].is_guest:
+        raise IsAGuest("Sign in to an account to merge a guest into it.")
+    if guest is not None and guest.merged_into_id == account.pk:
+        return guest
+    verify(token=guest_token)
+    if guest is None or not guest.is_guest:
+        raise NotAGuest
+    guest.merged_into, guest.is_active = people[account.pk], False
+    guest.save(update_fields=["merged_into", "is_active"])
+    accounts_merging.send(User, guest_id=guest.pk)
     return guest
 
 

@@ -196,6 +196,22 @@ class Change:
         """Let these people follow a thread, of which they have read up to this number."""
         self._lists.follow(people)
 
+    def moved(self, count: int, *, told: bool) -> None:
+        """Tell of messages that were stamped, in their order, with the next so many seqs.
+
+        Unless they are `told` one by one, whoever follows the conversation asks for them.
+        """
+        first = self.conversation.seq
+        self.conversation.seq += count
+        if not told:
+            self.publish(Resync(conversation=self.conversation.pk))
+            return
+        stamped = Message.objects.with_authors().filter(
+            conversation=self.conversation, seq__gt=first
+        )
+        for message in stamped.order_by("seq"):
+            self.publish(changed_event(message, self.conversation.people))
+
     def repeat(self, row: Message) -> None:
         """Tell of a row once more, as it stands: nothing of it has changed."""
         self.publish(changed_event(row, self.conversation.people))

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from accounts.rest.bodies import Tokens
 from protocol.fields import (
@@ -519,6 +519,47 @@ class HistoryQuery(Body):
     limit: Whole | None = Field(
         default=None, description=f"How many at most: 1 to {MAX_PAGE}, else 50."
     )
+
+
+class PeopleQuery(Body):
+    """Which people are asked for."""
+
+    q: Annotated[str, Field(max_length=80), STORABLE] | None = Field(
+        default=None, description="The beginning of a name or user name, or of a word in a name."
+    )
+    ids: Annotated[str, Field(max_length=3700)] | None = Field(
+        default=None,
+        description="Ids with commas between, 100 at most; of a merged guest it is the account's.",
+    )
+
+    @property
+    def people(self) -> list[UUID] | None:
+        """The `ids` as such."""
+        return None if self.ids is None else [UUID(one) for one in self.ids.split(",")]
+
+    @field_validator("ids")
+    @classmethod
+    def _are_ids(cls, ids: str | None) -> str | None:
+        for one in (ids or "").split(",") if ids is not None else ():
+            UUID(one)
+        return ids
+
+
+class KnownPerson(Body):
+    """Somebody one may write to; a guest has no user name."""
+
+    id: UUID
+    name: str
+    is_guest: bool
+    username: str
+
+
+class PeoplePage(Body):
+    """People, by their user names."""
+
+    next: str | None
+    previous: str | None
+    results: list[KnownPerson]
 
 
 class ReactionEmoji(Body):

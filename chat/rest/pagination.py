@@ -70,3 +70,14 @@ class BySigningUp(_ByTime):
 
     page_size = 100
     ordering = ("date_joined", "id")
+
+
+class ByUsername(Pages):
+    """In the order of user names, which everyone has."""
+
+    page_size = 20
+    max_page_size = 100
+    ordering = ("username", "id")
+
+    def check_position(self, position: str) -> None:
+        """Any text is a position."""

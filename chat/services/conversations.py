@@ -1,7 +1,7 @@
 """Opening, naming and deleting conversations."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
+from accounts.selectors import present_ids
 from chat.change import Change, changing
 from chat.errors import ReadOnly
 from chat.models import Assistant, Conversation, Member
@@ -88,7 +89,7 @@ def open_direct(*, user: User, people: Sequence[UUID]) -> tuple[Conversation, bo
     if {person.pk for person in others} & set(blocked_ids(user.pk)):
         raise Conflict("You have blocked one of these people.")
     everyone = sorted([user, *others], key=lambda person: person.pk)
-    key = hashlib.sha256(b"".join(person.pk.bytes for person in everyone)).hexdigest()
+    key = direct_key(person.pk for person in everyone)
     with transaction.atomic():
         # Two who open it at once wait for each other here, and find the same.
         conversation, made = Conversation.objects.get_or_create(
@@ -103,6 +104,11 @@ def open_direct(*, user: User, people: Sequence[UUID]) -> tuple[Conversation, bo
             if len(here) < len(everyone):
                 change.touch()
     return change.conversation, made
+
+
+def direct_key(people: Iterable[UUID]) -> str:
+    """Return what the one direct conversation of these people is found by."""
+    return hashlib.sha256(b"".join(person.bytes for person in sorted(people))).hexdigest()
 
 
 def _require_known(user: User, others: Sequence[User]) -> None:
@@ -136,7 +142,7 @@ def _assistant(slug: str | None, *, required: bool) -> Assistant | None:
 def _people(
     ids: Sequence[UUID], *, besides: User, field: str = "members", most: int = MAX_MEMBERS_AT_ONCE
 ) -> list[User]:
-    wanted = set(ids) - {besides.pk}
+    wanted = set(present_ids(ids)) - {besides.pk}
     if len(wanted) > most:
         raise Invalid(f"At most {most} people at once.", field=field)
     people = list(User.people.active().filter(pk__in=wanted).order_by("pk"))

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from accounts.models import User
+from accounts.selectors import present_ids
 from chat.change import Change, changing
 from chat.errors import Banned
 from chat.models import (
@@ -96,7 +97,7 @@ def add_member(*, user: User, conversation_id: UUID, person: UUID) -> Member:
         require("add", change.member(user), change.conversation)
         if change.conversation.kind in Conversation.CLOSED:
             raise Invalid("Nobody can be added to it; open a group.", field="user")
-        added = User.people.active().filter(pk=person).first()
+        added = User.people.active().filter(pk__in=present_ids([person])).first()
         # Who blocks the one who asks is as one who does not exist: they are not told.
         if added is None or who_block(user.pk, [added.pk]):
             raise Invalid("There is no such person.", field="user")

@@ -209,7 +209,7 @@ def react(*, user: User, message_id: UUID, emoji: str, on: bool) -> OwnTallyStat
                 raise TooManyReactions(most=MAX_REACTIONS)
         else:
             cursor.execute(_TAKE_BACK, values)
-        transaction.on_commit(lambda: _counting.soon(conversation_id), robust=True)
+        count_soon(conversation_id)
     tally = TallyState.model_validate(
         {
             "message": message_id,
@@ -219,6 +219,11 @@ def react(*, user: User, message_id: UUID, emoji: str, on: bool) -> OwnTallyStat
         }
     )
     return _expected(tally, user.pk, json.loads(own or "[]"), emoji, on=on)
+
+
+def count_soon(conversation_id: UUID) -> None:
+    """Have what is not counted yet counted, soon after the transaction commits."""
+    transaction.on_commit(lambda: _counting.soon(conversation_id), robust=True)
 
 
 def _expected(

@@ -15,7 +15,12 @@ from notifications.services.deliveries import (
     prune_deliveries,
     resume_deliveries,
 )
-from notifications.services.inbox import mark_all_read, mark_many_read, mark_read
+from notifications.services.inbox import (
+    mark_all_read,
+    mark_many_read,
+    mark_read,
+    move_notifications,
+)
 from notifications.services.sending import MAX_EXTRA_DATA, notify, send_notification
 
 __all__ = [
@@ -34,6 +39,7 @@ __all__ = [
     "mark_many_read",
     "mark_read",
     "most_attempts",
+    "move_notifications",
     "notify",
     "prune_deliveries",
     "resume_deliveries",

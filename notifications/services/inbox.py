@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.models import User
@@ -71,3 +71,21 @@ def _publish_read(user: User, notification: Notification | None) -> None:
         publish_now(to_user(user.pk, NotificationRead(notification=state, unread=unread)))
 
     after_commit(publish, lost="publication_lost")
+
+
+def move_notifications(*, of: User, to: User) -> None:
+    """Give one person's notifications to another, who was told neither of this nor of them.
+
+    What both were notified of stays once.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_MOVE, {"of": of.pk, "to": to.pk})
+
+
+_MOVE = """
+UPDATE notifications_notification n SET recipient_id = %(to)s
+WHERE n.recipient_id = %(of)s AND NOT EXISTS (
+    SELECT FROM notifications_notification o
+    WHERE o.recipient_id = %(to)s AND o.dedupe_key = n.dedupe_key
+)
+"""

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from accounts.models import User
+from accounts.services import create_guest
 from chat.models import (
     Conversation,
     Invitation,
@@ -19,6 +20,7 @@ from chat.services import (
     conversations,
     joining,
     members,
+    merging,
     messages,
     mine,
     moderation,
@@ -182,6 +184,24 @@ def _thread_counted(world: World) -> Message:
     said = _reply_in_thread(world, world.say(), assistant="assistant")
     world.count()
     return said
+
+
+def _guest(world: World, account: User, role: str = "guest") -> User:
+    """A guest who said something, and is to be merged into an account."""
+    guest = create_guest(display_name="Dora")
+    members.add_member(user=world.alice, conversation_id=world.id, person=guest.pk)
+    Member.objects.filter(user=guest).update(role=role)
+    world.react(guest, world.say(guest), "👍")
+    world.count()
+    guest.merged_into = account
+    guest.save(update_fields=["merged_into"])
+    return guest
+
+
+def _merge(world: World, guest: User) -> None:
+    assert guest.merged_into is not None
+    merging.merge_in_conversation(conversation_id=world.id, guest=guest, account=guest.merged_into)
+    world.count()
 
 
 # Name, which begins with the service's: what comes before, and the change.
@@ -519,6 +539,29 @@ SCENARIOS: dict[str, Any] = {
         lambda world, report: reports.resolve_report_as_staff(
             user=_staff(world.charlie), report_id=report.pk, resolution="deleted"
         ),
+    ),
+    "merge_in_conversation": _then(
+        lambda world: _guest(world, world.charlie), lambda world, guest: _merge(world, guest)
+    ),
+    "merge_in_conversation into one who is in it": _then(
+        lambda world: _guest(world, world.bob), lambda world, guest: _merge(world, guest)
+    ),
+    "merge_in_conversation while it streams": _then(
+        lambda world: (
+            guest := _guest(world, world.charlie, role="member"),
+            reply := world.say(guest, assistant="assistant"),
+            world.flush(claim := world.claim(reply), "No, "),
+            (guest, claim),
+        )[-1],
+        lambda world, prepared: (
+            _merge(world, prepared[0]),
+            world.flush(prepared[1], "it is not."),
+            world.finish(prepared[1]),
+        ),
+    ),
+    "merge_in_conversation twice": _then(
+        lambda world: (guest := _guest(world, world.charlie), _merge(world, guest))[0],
+        lambda world, guest: _merge(world, guest),
     ),
     "change_mine": _then(
         _nothing,

@@ -438,6 +438,10 @@ export class Client {
         this.sync.apply({ type: "event", event });
         this.#readIfShown(event.notification.id, event.notification.url);
         break;
+      case "accounts.merged":
+        // What a guest did is one's own now. The guest's own session is about to end.
+        this.#caughtUp();
+        break;
       case "resync":
         if (event.conversation) void this.#following.sync(event.conversation);
         else this.#caughtUp();

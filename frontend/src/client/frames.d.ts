@@ -8,6 +8,20 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * AccountsMerged
+         * @description What a guest did is an account's from now on; the guest's sessions end.
+         */
+        AccountsMerged: {
+            /**
+             * @default accounts.merged
+             * @constant
+             */
+            type: "accounts.merged";
+            /** Format: uuid */
+            guest: string;
+            account: components["schemas"]["PersonState"];
+        };
+        /**
          * Ack
          * @description The one answer to a command that was carried out.
          */
@@ -1202,6 +1216,7 @@ export interface components {
     headers: never;
     pathItems: never;
 }
+export type AccountsMerged = components['schemas']['AccountsMerged'];
 export type Ack = components['schemas']['Ack'];
 export type AssistantState = components['schemas']['AssistantState'];
 export type Auth = components['schemas']['Auth'];
@@ -1302,10 +1317,10 @@ export interface Answers {
 /** What a command may be answered with. */
 export type Answer = SubscribeAck | ErrorFrame | Ack | SendMessageAck | MessageAck | TallyAck | SyncAck | ReadAck | WatchAck | AuthAck | Pong;
 /** What the server sends unasked. */
-export type ServerEvent = Hello | MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | TallyUpdated | ConversationUpdated | ConversationDeleted | MembersChanged | RoomsTouched | MineUpdated | BlockUpdated | ReplyDelta | TypingEvent | PresenceEvent | NotificationCreated | NotificationRead | ServerPing | Resync | Reconnect;
+export type ServerEvent = Hello | MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | TallyUpdated | ConversationUpdated | ConversationDeleted | MembersChanged | RoomsTouched | MineUpdated | BlockUpdated | ReplyDelta | TypingEvent | PresenceEvent | NotificationCreated | NotificationRead | ServerPing | AccountsMerged | Resync | Reconnect;
 /** Events by who numbers them. */
 export interface NumberedBy {
-    "nobody": Hello | RoomsTouched | ReplyDelta | TypingEvent | PresenceEvent | ServerPing | Resync | Reconnect;
+    "nobody": Hello | RoomsTouched | ReplyDelta | TypingEvent | PresenceEvent | ServerPing | AccountsMerged | Resync | Reconnect;
     "conversation": MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | TallyUpdated | ConversationUpdated | ConversationDeleted | MembersChanged;
     "person": MineUpdated | BlockUpdated | NotificationCreated | NotificationRead;
 }

@@ -805,6 +805,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/me/merge/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Let all that a guest did be one's own; `accounts.merged` says when it is. */
+        post: operations["merge_guest"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/me/status/": {
         parameters: {
             query?: never;
@@ -1117,6 +1134,23 @@ export interface paths {
          * @description Count your unread notifications.
          */
         get: operations["notifications_unread"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/people/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description List the people one may write to; guests know those in their rooms only. */
+        get: operations["people_list"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1638,6 +1672,23 @@ export interface components {
         };
         /** @enum {string} */
         KindEnum: "assistant" | "direct" | "group" | "forum" | "discussion" | "thread";
+        /**
+         * KnownPerson
+         * @description Somebody one may write to; a guest has no user name.
+         */
+        KnownPerson: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Is Guest */
+            is_guest: boolean;
+            /** Username */
+            username: string;
+        };
         /** @enum {string} */
         LevelEnum: "all" | "mentions" | "none";
         /**
@@ -1816,6 +1867,30 @@ export interface components {
             avatar: string;
             /** People */
             people: number | null;
+        };
+        /**
+         * Merge
+         * @description The guest whom an account takes over, shown by a token of theirs of either kind.
+         */
+        MergeRequest: {
+            /** Guest */
+            guest: string;
+        };
+        /**
+         * Merging
+         * @description Who becomes one: what the guest did is moved to the account, and both are told.
+         */
+        Merging: {
+            /**
+             * Guest
+             * Format: uuid
+             */
+            guest: string;
+            /**
+             * Account
+             * Format: uuid
+             */
+            account: string;
         };
         /**
          * MessageBody
@@ -2476,6 +2551,18 @@ export interface components {
              * @default
              */
             reason?: string;
+        };
+        /**
+         * PeoplePage
+         * @description People, by their user names.
+         */
+        PeoplePage: {
+            /** Next */
+            next: string | null;
+            /** Previous */
+            previous: string | null;
+            /** Results */
+            results: components["schemas"]["KnownPerson"][];
         };
         /**
          * PersonChanges
@@ -6207,6 +6294,61 @@ export interface operations {
             };
         };
     };
+    merge_guest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MergeRequest"];
+            };
+        };
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Merging"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     me_status_retrieve: {
         parameters: {
             query?: never;
@@ -7326,6 +7468,58 @@ export interface operations {
                 };
             };
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    people_list: {
+        parameters: {
+            query?: {
+                /** @description From `next` or `previous`. */
+                cursor?: string;
+                /** @description Ids with commas between, 100 at most; of a merged guest it is the account's. */
+                ids?: string | null;
+                /** @description How many at most: 1 to 100, else 20. */
+                limit?: number;
+                /** @description The beginning of a name or user name, or of a word in a name. */
+                q?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PeoplePage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
