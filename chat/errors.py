@@ -51,3 +51,10 @@ class TooManyLinks(ChatireError):
 
     code = ErrorCode.THROTTLED
     default_message = "You have made many links in the last hour. Wait, or use one of them."
+
+
+class RepliesUsedUp(ChatireError):
+    """As many replies were asked for in a room today as its policy allows."""
+
+    code = ErrorCode.REPLIES_USED_UP
+    default_message = "This room's replies of today are used up."

@@ -58,7 +58,8 @@ ACTIONS: Final[dict[str, Rule]] = {
     # To below one's own rank, of members below it; an owner everything.
     "roles": Rule(Role.ADMIN),
     "nicknames": Rule(Role.ADMIN),  # others'
-    "assistants": Rule(Role.ADMIN),  # to remove them
+    # To bring and remove them, and to say what they hear and read.
+    "assistants": Rule(Role.ADMIN),
     "govern": Rule(Role.ADMIN),  # access, history and policy
     "archive": Rule(Role.ADMIN),
     "delete": Rule(Role.OWNER),
@@ -66,6 +67,8 @@ ACTIONS: Final[dict[str, Rule]] = {
 
 
 FEW: Final = 20
+# Not an action: how many replies may be asked for in a room and day.
+REPLIES: Final = "replies"
 
 
 def least_role(action: str, conversation: Conversation) -> str:
@@ -104,9 +107,13 @@ def require_above(
         raise _refused(action, _ROLES[min(needed, highest)])
 
 
-def require_policy(policy: dict[str, str]) -> None:
-    """Raise Invalid unless each is something that a conversation may give to another role."""
-    for action in policy:
+def require_policy(policy: dict[str, str | int]) -> None:
+    """Raise Invalid unless each is something that a conversation may decide by itself."""
+    for action, value in policy.items():
+        if isinstance(value, int) != (action == REPLIES):
+            raise Invalid("A role is asked for, or a number.", field=f"policy.{action}")
+        if action == REPLIES:
+            continue
         if action not in ACTIONS or not ACTIONS[action].by_policy:
             raise Invalid(f"{action} is the same in every conversation.", field=f"policy.{action}")
 

@@ -104,6 +104,8 @@ def member_state(member: Member) -> MemberState:
         assistant=assistant_state(member.assistant) if member.assistant is not None else None,
         role=member.role,  # type: ignore[arg-type]
         nickname=member.nickname,
+        hears=member.hears if member.assistant_id is not None else None,  # type: ignore[arg-type]
+        reads=member.reads if member.assistant_id is not None else None,  # type: ignore[arg-type]
         invited_by=member.invited_by_id,
         joined_at=member.joined_at,
         left_at=member.left_at,

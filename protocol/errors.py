@@ -62,6 +62,11 @@ class ErrorCode(StrEnum):
         409,
         "a message names as many as it may; `details.most` is how many",
     )
+    REPLIES_USED_UP = (
+        "replies_used_up",
+        409,
+        "no more replies may be asked for here today (UTC); `details.most` is how many",
+    )
     READ_ONLY = "read_only", 409, "the conversation is archived"
     NOT_A_GUEST = "not_a_guest", 409, "there is an account already"
     IS_A_GUEST = "is_a_guest", 409, "guests have no password"

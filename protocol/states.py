@@ -4,7 +4,20 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from protocol.fields import Access, History, Kind, Level, Presence, Role, Speaker, Status, Threads
+from protocol.fields import (
+    Access,
+    Hears,
+    History,
+    Kind,
+    Level,
+    Policy,
+    Presence,
+    Reads,
+    Role,
+    Speaker,
+    Status,
+    Threads,
+)
 from protocol.frames import Frame
 
 
@@ -131,6 +144,9 @@ class MemberState(Frame):
     assistant: AssistantState | None
     role: Role
     nickname: str
+    # What an assistant replies to, and what it is told of; null for people.
+    hears: Hears | None
+    reads: Reads | None
     invited_by: UUID | None
     joined_at: datetime
     left_at: datetime | None
@@ -162,7 +178,8 @@ class ConversationState(Frame):
     creator: UUID | None
     model: str
     language: str
-    policy: dict[str, Role]
+    # The least role by action, and as `replies` how many a day may be asked for.
+    policy: Policy
     # Between two messages of one person; moderators are exempt.
     slow_seconds: int
     created_at: datetime

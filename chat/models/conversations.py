@@ -102,10 +102,14 @@ class Conversation(IdentifiedRow):
     number = models.BigIntegerField(default=0, db_default=0)
     # Persons present.
     people = models.PositiveIntegerField(default=0, db_default=0)
-    # The least role for what `chat.permissions` lets a conversation decide, by action.
+    # The least role for what `chat.permissions` lets a conversation decide, by action; and under
+    # `replies` how many a day may be asked for.
     policy = models.JSONField(default=dict, db_default={}, blank=True)
     # Between two messages of one person, seconds; 0: none.
     slow_seconds = models.PositiveIntegerField(default=0, db_default=0)
+    # How many replies were asked for on a day, where that is bounded.
+    reply_day = models.DateField(null=True, blank=True, editable=False)
+    reply_count = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     # The transaction of its last change. Not indexed: nothing that changes with every message
     # is, so that such an update writes no index.
     touched = Xid8Field(db_default=CurrentTransaction())

@@ -42,6 +42,19 @@ class Member(IdentifiedRow):
         MEMBER = "member"
         GUEST = "guest"
 
+    class Hears(models.TextChoices):
+        """What an assistant replies to."""
+
+        MENTIONS = "mentions", "what names it or answers it"
+        THREAD = "thread", "also all in threads and topics that it has spoken in"
+        ALL = "all", "everything"
+
+    class Reads(models.TextChoices):
+        """What an assistant is told of."""
+
+        THREAD = "thread", "what it is asked, and what that answers"
+        ROOM = "room", "everything since it joined"
+
     # Who is told by name in a large room.
     MANAGERS: ClassVar = (Role.OWNER, Role.ADMIN, Role.MODERATOR)
 
@@ -58,6 +71,13 @@ class Member(IdentifiedRow):
     )
     role = models.CharField(max_length=9, choices=Role.choices, default=Role.MEMBER)
     nickname = models.CharField(max_length=80, blank=True)
+    # Of assistants.
+    hears = models.CharField(
+        max_length=8, choices=Hears.choices, default=Hears.MENTIONS, db_default=Hears.MENTIONS
+    )
+    reads = models.CharField(
+        max_length=6, choices=Reads.choices, default=Reads.ROOM, db_default=Reads.ROOM
+    )
     # The link they came by.
     invitation = models.ForeignKey(
         "Invitation", null=True, blank=True, on_delete=models.SET_NULL, related_name="members"

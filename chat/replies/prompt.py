@@ -51,7 +51,7 @@ def prompt_for(claim: Claim) -> Prompt:
     turns = build_turns(
         assistant.system_prompt,
         claim.message.language or claim.conversation.language or assistant.language,
-        past_messages(claim.message, kind, root=claim.conversation.root_id),
+        past_messages(claim.message, claim.conversation),
         budget - estimate_turns(ending),
         group=kind != Conversation.Kind.ASSISTANT,
         assistant_id=assistant.pk,

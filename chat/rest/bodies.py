@@ -12,6 +12,7 @@ from protocol.fields import (
     Access,
     Avatar,
     Emoji,
+    Hears,
     History,
     Kind,
     Language,
@@ -19,6 +20,8 @@ from protocol.fields import (
     ModelName,
     Moment,
     Nickname,
+    Policy,
+    Reads,
     Role,
     RoomsCursor,
     Slug,
@@ -93,10 +96,10 @@ class ConversationPatch(Body):
     access: Access = "private"
     history: History = "all"
     threads: Threads = "on"
-    policy: dict[str, Role] = Field(
+    policy: Policy = Field(
         default_factory=dict,
-        description="The least role for `send`, `ask`, `thread`, `add`, `invite`, `describe`, "
-        "`pin` or `revisions`, where it is another.",
+        description="The least role for what a room decides by itself, where it is another; as "
+        "`replies` how many replies a day may be asked for.",
     )
     slow_seconds: Annotated[int, Field(ge=0, le=21_600)] = Field(
         default=0, description="Between two messages of one person; 0: no slow mode."
@@ -423,9 +426,10 @@ class BlockedPage(Body):
 
 
 class NewMember(Body):
-    """A person to add."""
+    """Whom to add: a person, or an assistant by its slug."""
 
-    user: UUID
+    user: UUID | None = None
+    assistant: Slug | None = None
 
 
 class MemberPatch(Body):
@@ -433,6 +437,8 @@ class MemberPatch(Body):
 
     role: Role | None = None
     nickname: Nickname | None = None
+    hears: Hears | None = Field(default=None, description="What an assistant replies to.")
+    reads: Reads | None = Field(default=None, description="What an assistant is told of.")
 
 
 class MinePatch(Body):

@@ -13,8 +13,16 @@ from chat.rest import bodies
 from chat.rest.pagination import ByCreation, ByJoining
 from chat.selectors.conversations import members_of
 from chat.selectors.joining import bans_of
-from chat.services.members import add_member, ban_member, change_member, lift_ban, remove_member
+from chat.services.members import (
+    add_assistant,
+    add_member,
+    ban_member,
+    change_member,
+    lift_ban,
+    remove_member,
+)
 from chat.states import member_state, person_state
+from core.errors import Invalid
 from core.rest import answer, parse, parse_query
 from core.schema import errors, query_parameters
 from protocol.states import MemberState
@@ -51,9 +59,15 @@ class MembersView(APIView):
         responses={201: MemberState, **errors(400, 401, 403, 404, 409)},
     )
     def post(self, request: Request, conversation_id: UUID) -> Response:
-        """Add a person."""
+        """Add a person, or an assistant."""
         body = parse(bodies.NewMember, request.data)
-        member = add_member(user=person(request), conversation_id=conversation_id, person=body.user)
+        user = person(request)
+        if body.user is not None and body.assistant is None:
+            member = add_member(user=user, conversation_id=conversation_id, person=body.user)
+        elif body.assistant is not None and body.user is None:
+            member = add_assistant(user=user, conversation_id=conversation_id, slug=body.assistant)
+        else:
+            raise Invalid("Name a person, or an assistant.", field="user")
         return answer(member_state(member), 201)
 
 
@@ -66,7 +80,7 @@ class MemberView(APIView):
         responses={200: MemberState, **errors(400, 401, 403, 404, 409)},
     )
     def patch(self, request: Request, conversation_id: UUID, member_id: UUID) -> Response:
-        """Change a role or a nickname."""
+        """Change a role or a nickname, or what an assistant hears and reads."""
         body = parse(bodies.MemberPatch, request.data)
         member = change_member(
             user=person(request),

@@ -43,6 +43,22 @@ SELECT
         SELECT id FROM chat_message
         WHERE conversation_id = %(conversation)s ORDER BY created_seq DESC LIMIT 1
     ),
+    (
+        SELECT author_assistant_id FROM chat_message
+        WHERE conversation_id = %(conversation)s AND id = %(parent)s::uuid
+            AND deleted_at IS NULL AND role = 'assistant'
+    ),
+    ARRAY(
+        SELECT hearing.assistant_id FROM chat_member hearing
+        WHERE hearing.conversation_id = %(members_of)s AND hearing.assistant_id IS NOT NULL
+            AND hearing.left_at IS NULL AND (hearing.hears = 'all' OR hearing.hears = 'thread'
+                AND %(conversation)s::uuid <> %(members_of)s::uuid AND EXISTS (
+                    SELECT FROM chat_message
+                    WHERE conversation_id = %(conversation)s
+                        AND author_assistant_id = hearing.assistant_id
+                ))
+        ORDER BY hearing.joined_seq
+    ),
     {_ASSISTANT}
 FROM (VALUES (1)) AS once
 LEFT JOIN chat_member me
@@ -129,6 +145,8 @@ class SendPreconditions(NamedTuple):
     waiting_replies: int
     parent_is_here: bool
     newest: UUID | None  # the message said last
+    answered: UUID | None  # the assistant whose reply the parent is
+    hearing: list[UUID]  # assistants that reply to whatever is said here
     # The assistant of the slug, be it switched off; without one, the first that is switched on.
     assistant: Assistant | None
 
@@ -175,5 +193,7 @@ def send_preconditions(
         waiting_replies=row[4],
         parent_is_here=row[5],
         newest=row[6],
+        answered=row[7],
+        hearing=row[8],
         assistant=_ASSISTANT.read(assistant) if assistant[0] is not None else None,
     )

@@ -87,6 +87,24 @@ def require_not_banned(user: User, conversation: Conversation) -> None:
         raise Banned
 
 
+def add_assistant(*, user: User, conversation_id: UUID, slug: str) -> Member:
+    """Bring an assistant into a room.
+
+    Raises NotFound, NotAllowed, Invalid for an unknown one or for a conversation with an assistant
+    or a direct one, Conflict if it is a member already.
+    """
+    with changing(conversation_id) as change:
+        require("assistants", change.member(user), change.conversation)
+        if change.conversation.kind in Conversation.CLOSED:
+            raise Invalid("Nobody can be added to it; open a group.", field="assistant")
+        added = Assistant.objects.active().filter(slug=slug).first()
+        if added is None:
+            raise Invalid("There is no such assistant.", field="assistant")
+        member = new_member(change=change, assistant=added, by=user)
+        change.touch()
+    return member
+
+
 def add_member(*, user: User, conversation_id: UUID, person: UUID) -> Member:
     """Add a person to a group or forum.
 
@@ -207,10 +225,13 @@ def change_member(
     member_id: UUID,
     role: str | None = None,
     nickname: str | None = None,
+    hears: str | None = None,
+    reads: str | None = None,
 ) -> Member:
     """Change a member's role (owners, and admins below themselves) or nickname (also one's own).
 
-    Raises NotFound, NotAllowed, or Conflict if the last owner would step down.
+    Of an assistant also what it `hears` and `reads`. Raises NotFound, NotAllowed, Invalid for what
+    only people or only assistants have, or Conflict if the last owner would step down.
     """
     with changing(conversation_id) as change:
         acting = change.member(user)
@@ -231,7 +252,12 @@ def change_member(
             elif looks_like_another(user, change.conversation, nickname):
                 raise Invalid("Somebody here has that name.", field="nickname")
             member.nickname = nickname
-        change.changed(member, "role", "nickname")
+        if hears is not None or reads is not None:
+            require("assistants", acting, change.conversation)
+            if member.assistant is None:
+                raise Invalid("Only of an assistant it is said what it hears.", field="hears")
+            member.hears, member.reads = hears or member.hears, reads or member.reads
+        change.changed(member, "role", "nickname", "hears", "reads")
     return member
 
 

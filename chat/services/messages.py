@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from chat.change import Change, changing, conversation_of
-from chat.errors import Silenced, SlowDown
+from chat.errors import RepliesUsedUp, Silenced, SlowDown
 from chat.models import Assistant, Conversation, Member, Message, ReplyChunk
 from chat.permissions import may, require, require_role
 from chat.selectors.messages import SendPreconditions, send_preconditions
@@ -25,7 +25,7 @@ from chat.services.mentions import (
     end_mentions,
     named_in,
 )
-from chat.services.replies import start_reply
+from chat.services.replies import in_order, start_reply
 from chat.services.reply_actions import (
     STOP_SIGNAL,
     active_replies,
@@ -60,10 +60,11 @@ def send_message(
     """Store a message, the pending reply to it and the reply's job, in one transaction.
 
     The same `client_id` by the same person gives the message stored first and changes nothing.
-    In a conversation with an assistant every message is replied to; elsewhere only when
-    `assistant` (the slug of a member) is named. Raises NotFound, Invalid for an unknown parent,
-    assistant or model, NotAllowed, ReadOnly, Silenced, SlowDown, Conflict if too many replies
-    wait already.
+    In a conversation with an assistant every message is replied to; elsewhere by the member named
+    as `assistant` (its slug) and those named in the text, else by the one whose reply `parent` is,
+    and by those that hear everything. They reply one after another.
+    Raises NotFound, Invalid for an unknown parent, assistant or model, NotAllowed, ReadOnly,
+    TooManyMentions, RepliesUsedUp, Silenced, SlowDown, Conflict if too many replies wait already.
     """
     with changing(conversation_id) as change:
         return say(
@@ -102,20 +103,27 @@ def say(
         parent=parent,
         slug=assistant,
     )
-    if preconditions.role is None:
+    role = preconditions.role
+    if role is None:
         raise NotFound
     if preconditions.sent_before:
         return _sent_before(change.conversation, user, client_id)
     require_open(change)
-    require_role("send", preconditions.role, change.room)
+    require_role("send", role, change.room)
     if preconditions.silenced_until is not None:
         raise Silenced(until=preconditions.silenced_until.isoformat())
     _require_place(change, parent)
     if assistant is not None or change.conversation.kind == Conversation.Kind.ASSISTANT:
-        require_role("ask", preconditions.role, change.room)
+        require_role("ask", role, change.room)
     named = named_in(change.conversation, content, by=user.pk)
     if named.everyone:
-        require_role("mention_all", preconditions.role, change.room)
+        require_role("mention_all", role, change.room)
+    if again:
+        # Who is asked was asked there.
+        named = named._replace(assistants=[])
+        preconditions = preconditions._replace(answered=None, hearing=[])
+    elif named.assistants:
+        require_role("ask", role, change.room)
     if change.room.slow_seconds and not again:
         _take_turn(change.room, user, preconditions)
     return _say(
@@ -126,7 +134,7 @@ def say(
         named=named,
         parent_id=_parent_id(change.conversation, parent, preconditions),
         assistant=_replier(change.conversation, assistant, preconditions),
-        waiting=preconditions.waiting_replies,
+        preconditions=preconditions,
         model=model,
         language=language,
     )
@@ -194,7 +202,7 @@ def edit_message(
             named=NOBODY,
             parent_id=message.parent_id,
             assistant=_replier(change.conversation, None, preconditions),
-            waiting=preconditions.waiting_replies,
+            preconditions=preconditions,
             model=model,
             language=language,
         )
@@ -283,7 +291,7 @@ def _say(
     named: Named,
     parent_id: UUID | None,
     assistant: Assistant | None,
-    waiting: int,
+    preconditions: SendPreconditions,
     model: str | None,
     language: str,
 ) -> SentMessage:
@@ -301,18 +309,72 @@ def _say(
     )
     change.created(message)
     begin_mentions(change=change, message=message, named=named)
-    reply = None
-    if assistant is not None:
-        reply = start_reply(
+    waiting = preconditions.waiting_replies
+    asked = _asked(change, assistant, named, preconditions)
+    replies = [
+        start_reply(
             change=change,
             parent=message,
-            assistant=assistant,
-            waiting=waiting,
-            model=model or "",
+            assistant=one,
+            waiting=waiting + number,
+            model=(model or "") if one == assistant else "",
             language=language,
         )
+        for number, one in enumerate(asked)
+    ]
+    _let_hear(change, message, preconditions, {one.pk for one in asked}, waiting + len(asked))
     change.touch(said=message)
-    return SentMessage(message, reply, created=True)
+    return SentMessage(message, replies[0] if replies else None, created=True)
+
+
+def _asked(
+    change: Change, assistant: Assistant | None, named: Named, preconditions: SendPreconditions
+) -> list[Assistant]:
+    """Who is asked by a message: those it names, else the one whose reply it answers."""
+    if change.conversation.kind == Conversation.Kind.ASSISTANT:
+        return [assistant] if assistant is not None else []
+    asked = in_order(named.assistants) if named.assistants else []
+    if assistant is not None and assistant not in asked:
+        asked.append(assistant)
+    if not asked and preconditions.answered is not None and _may_ask(change, preconditions):
+        return _present(change, [preconditions.answered])
+    return asked
+
+
+def _let_hear(
+    change: Change,
+    message: Message,
+    preconditions: SendPreconditions,
+    asked: set[UUID],
+    waiting: int,
+) -> None:
+    """Let those reply that hear whatever is said, as far as there is room for it."""
+    hearing = [one for one in preconditions.hearing if one not in asked]
+    if (
+        not hearing
+        or change.conversation.kind == Conversation.Kind.ASSISTANT
+        or not _may_ask(change, preconditions)
+    ):
+        return
+    for number, assistant in enumerate(in_order(hearing)):
+        try:
+            start_reply(
+                change=change, parent=message, assistant=assistant, waiting=waiting + number
+            )
+        except (Conflict, RepliesUsedUp):
+            # Nobody asked for it: what is said goes through.
+            return
+
+
+def _may_ask(change: Change, preconditions: SendPreconditions) -> bool:
+    return preconditions.role is not None and may("ask", preconditions.role, change.room)
+
+
+def _present(change: Change, assistants: list[UUID]) -> list[Assistant]:
+    here = Member.objects.present().filter(
+        conversation=change.conversation.members_of, assistant__in=assistants
+    )
+    return in_order([one.assistant_id for one in here if one.assistant_id is not None])
 
 
 def _reword(change: Change, member: Member, message: Message, content: str) -> Message:

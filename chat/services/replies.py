@@ -8,15 +8,20 @@ with it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.utils import timezone
 from structlog.contextvars import get_contextvars
 
 from chat.change import Change, changing
+from chat.errors import RepliesUsedUp, TooManyMentions
 from chat.models import Assistant, Conversation, Message
+from chat.permissions import REPLIES
 from chat.selectors.messages import active_reply
+from chat.services.mentions import named_in
 from chat.services.notices import notify_reply_finished
 from core.errors import Conflict, NotFound
 from core.jobs import enqueue_named
@@ -32,6 +37,16 @@ AGAIN_PRIORITY = STREAM_PRIORITY + 1
 MAX_ATTEMPTS = 5
 # Replies of one conversation are written one after another, so that each knows the one before.
 MAX_WAITING_REPLIES = 8
+
+_COUNT_REPLY = """
+UPDATE chat_conversation
+SET reply_count = CASE WHEN reply_day = %(today)s THEN reply_count + 1 ELSE 1 END,
+    reply_day = %(today)s
+WHERE id = %(room)s
+    AND CASE WHEN reply_day = %(today)s THEN reply_count ELSE 0 END < %(most)s
+"""
+# A person's message asks at depth 0; a reply at this depth asks no other assistant.
+MAX_DEPTH = 3
 
 _Status = Message.Status
 _ENDED = (_Status.CANCELLED, _Status.INTERRUPTED, _Status.FAILED, _Status.COMPLETE)
@@ -79,9 +94,9 @@ def start_reply(
 
     An empty `model` is chosen when the reply is written: the conversation's, else the assistant's.
     `waiting` is how many replies wait here already, if the caller has counted them.
-    Raises Conflict if too many do.
+    Raises Conflict if too many do, RepliesUsedUp if the room's policy allows no more today.
     """
-    _require_room(change.conversation, waiting)
+    _require_room(change, waiting)
     reply = Message(
         conversation=change.conversation,
         author_assistant=assistant,
@@ -99,9 +114,9 @@ def start_reply(
 def resume_reply(*, change: Change, reply: Message) -> Message:
     """Let a reply that has ended go on after the text it has, and return it as it is now.
 
-    Raises Conflict if it has not ended, or if too many replies wait already.
+    Raises Conflict if it has not ended, or if too many replies wait already; RepliesUsedUp.
     """
-    _require_room(change.conversation)
+    _require_room(change)
     resumed = _move(
         change,
         reply.pk,
@@ -136,11 +151,20 @@ def cancel_waiting_reply(*, change: Change, reply: Message) -> Message | None:
     )
 
 
-def _require_room(conversation: Conversation, waiting: int | None = None) -> None:
+def _require_room(change: Change, waiting: int | None = None) -> None:
     if waiting is None:
-        waiting = Message.objects.active().filter(conversation=conversation).count()
+        waiting = Message.objects.active().filter(conversation=change.conversation).count()
     if waiting >= MAX_WAITING_REPLIES:
         raise Conflict("Too many replies are still to be written here; stop one or wait.")
+    most = change.room.policy.get(REPLIES)
+    if most is None:
+        return
+    today = timezone.now().astimezone(UTC).date()
+    # Threads and topics count with their room, whose row is locked after theirs.
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNT_REPLY, {"room": change.room.pk, "today": today, "most": most})
+        if not cursor.rowcount:
+            raise RepliesUsedUp(most=most)
 
 
 def _enqueue(reply: Message, *, priority: int = STREAM_PRIORITY) -> None:
@@ -214,9 +238,42 @@ def finish_reply(
             if outcome.status == _Status.COMPLETE and _wants_title(change.conversation, message):
                 enqueue_named(TITLE_TASK, message_id=str(message_id))
             change.touch(said=message)
+            if outcome.status == _Status.COMPLETE:
+                _ask_named(change, message)
             return True
     except NotFound:
         return False
+
+
+def _ask_named(change: Change, reply: Message) -> None:
+    """Ask the other assistants that a reply names, as far as that may go on."""
+    try:
+        named = named_in(change.conversation, reply.content, by=None).assistants
+    except TooManyMentions:
+        return
+    others = [one for one in named if one != reply.author_assistant_id]
+    if not others or _depth(reply) >= MAX_DEPTH:
+        return
+    for assistant in in_order(others):
+        try:
+            start_reply(change=change, parent=reply, assistant=assistant, language=reply.language)
+        except (Conflict, RepliesUsedUp):
+            # What nobody asked for gives way.
+            return
+
+
+def _depth(reply: Message) -> int:
+    """How many replies led to this one, itself included, since a person spoke."""
+    depth, parent = 1, reply.parent
+    while depth < MAX_DEPTH and parent is not None and parent.role == Message.Role.ASSISTANT:
+        depth, parent = depth + 1, parent.parent
+    return depth
+
+
+def in_order(assistants: Sequence[UUID]) -> list[Assistant]:
+    """Return those of these assistants that are switched on, in this order."""
+    found = Assistant.objects.active().in_bulk(assistants)
+    return [found[one] for one in assistants if one in found]
 
 
 def hand_back_reply(*, message_id: UUID, conversation_id: UUID, attempt: int) -> bool:

@@ -60,7 +60,7 @@ def regenerate(*, user: User, message_id: UUID, model: str = "") -> Message:
     with changing(conversation_of(message_id)) as change:
         reply = _reply(change, user, message_id, "Only a reply can be made again.", asks=True)
         parent = _parent_of(reply)
-        active = active_replies(parent).last()
+        active = active_replies(parent).filter(author_assistant=reply.author_assistant).last()
         if active is not None:
             return active
         again = start_reply(

@@ -169,6 +169,8 @@ export class Room {
       assistant: null,
       role: "member",
       nickname: "",
+      hears: null,
+      reads: null,
       invited_by: null,
       joined_at: WHEN,
       left_at: null,

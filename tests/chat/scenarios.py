@@ -8,6 +8,7 @@ from uuid import uuid4
 from accounts.models import User
 from accounts.services import create_guest
 from chat.models import (
+    Assistant,
     Conversation,
     Invitation,
     JoinRequest,
@@ -377,6 +378,14 @@ SCENARIOS: dict[str, Any] = {
     "retitle_as_staff": _then(
         _nothing,
         lambda world, _: staff.retitle_as_staff(conversation_id=world.id, title="Rain"),
+    ),
+    "add_assistant": _then(
+        _nothing,
+        lambda world, _: members.add_assistant(
+            user=world.alice,
+            conversation_id=world.id,
+            slug=Assistant.objects.create(slug="ada").slug,
+        ),
     ),
     "add_member_as_staff": _then(
         _nothing,

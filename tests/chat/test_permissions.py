@@ -273,6 +273,11 @@ CELLS: dict[str, tuple[str, str, Act]] = {
         "moderator",
         lambda api, room, _: api.delete(room.member(user=room.bob.user)),
     ),
+    "say what an assistant hears": (
+        "assistants",
+        "admin",
+        lambda api, room, _: api.patch(room.member(assistant__isnull=False), {"hears": "all"}),
+    ),
     "remove an assistant": (
         "assistants",
         "admin",

@@ -123,8 +123,8 @@ def test_preparing_a_reply_of_a_group_looks_each_name_up_once(
     reply, _ = posted(api(alice), group, assistant="assistant")
     of_claim, of_prompt = prepared(reply)
     assert of_claim == OF_A_CLAIM
-    # Two pages, and people's names, all of which are on the first.
-    assert of_prompt == 3
+    # What it is told of; two pages, and people's names, all of which are on the first.
+    assert of_prompt == 4
 
 
 def test_a_first_load_costs_the_same_however_many_members_there_are(

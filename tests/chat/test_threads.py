@@ -613,7 +613,7 @@ def test_an_assistant_is_told_the_thread_and_what_it_hangs_on(
     reply(bob, root, "first")
     done = reply(alice, root, "second", assistant="assistant")
     assert done.sent.reply is not None
-    told = past_messages(done.sent.reply, "thread", root=done.thread.root_id)
+    told = past_messages(done.sent.reply, done.thread)
     assert [(past.content, past.author_name) for past in told] == [
         ("second", "alice"),
         ("first", "bob"),

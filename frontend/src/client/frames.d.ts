@@ -178,7 +178,7 @@ export interface components {
             model: string;
             language: string;
             policy: {
-                [key: string]: "owner" | "admin" | "moderator" | "member" | "guest";
+                [key: string]: ("owner" | "admin" | "moderator" | "member" | "guest") | number;
             };
             slow_seconds: number;
             /** Format: date-time */
@@ -401,6 +401,8 @@ export interface components {
             /** @enum {string} */
             role: "owner" | "admin" | "moderator" | "member" | "guest";
             nickname: string;
+            hears: ("mentions" | "thread" | "all") | null;
+            reads: ("thread" | "room") | null;
             invited_by: string | null;
             /** Format: date-time */
             joined_at: string;
@@ -909,7 +911,7 @@ export interface components {
             model: string;
             language: string;
             policy: {
-                [key: string]: "owner" | "admin" | "moderator" | "member" | "guest";
+                [key: string]: ("owner" | "admin" | "moderator" | "member" | "guest") | number;
             };
             slow_seconds: number;
             /** Format: date-time */

@@ -37,6 +37,7 @@ export function may(
   { policy }: Pick<ConversationState, "policy">,
 ): boolean {
   const { least, byPolicy } = ACTIONS[action];
-  const needed = (byPolicy && policy[action]) || least;
+  const said = byPolicy ? policy[action] : undefined;
+  const needed = typeof said === "string" ? said : least;
   return ROLES.indexOf(role) >= ROLES.indexOf(needed);
 }

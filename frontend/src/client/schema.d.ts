@@ -399,7 +399,7 @@ export interface paths {
         /** @description List the present members, in joining order. */
         get: operations["members_list"];
         put?: never;
-        /** @description Add a person. */
+        /** @description Add a person, or an assistant. */
         post: operations["members_create"];
         delete?: never;
         options?: never;
@@ -421,7 +421,7 @@ export interface paths {
         delete: operations["members_delete"];
         options?: never;
         head?: never;
-        /** @description Change a role or a nickname. */
+        /** @description Change a role or a nickname, or what an assistant hears and reads. */
         patch: operations["members_update"];
         trace?: never;
     };
@@ -1496,7 +1496,7 @@ export interface components {
             language: string;
             /** Policy */
             policy: {
-                [key: string]: "owner" | "admin" | "moderator" | "member" | "guest";
+                [key: string]: ("owner" | "admin" | "moderator" | "member" | "guest") | number;
             };
             /** Slow Seconds */
             slow_seconds: number;
@@ -1802,6 +1802,10 @@ export interface components {
             role: components["schemas"]["MemberRoleEnum"];
             /** Nickname */
             nickname: string;
+            /** Hears */
+            hears: ("mentions" | "thread" | "all") | null;
+            /** Reads */
+            reads: ("thread" | "room") | null;
             /** Invited By */
             invited_by: string | null;
             /**
@@ -2162,14 +2166,19 @@ export interface components {
         NewInvitationRoleEnum: "member" | "guest";
         /**
          * NewMember
-         * @description A person to add.
+         * @description Whom to add: a person, or an assistant by its slug.
          */
         NewMemberRequest: {
             /**
              * User
-             * Format: uuid
+             * @default null
              */
-            user: string;
+            user?: string | null;
+            /**
+             * Assistant
+             * @default null
+             */
+            assistant?: string | null;
         };
         /**
          * NewMessage
@@ -2420,10 +2429,10 @@ export interface components {
             threads?: components["schemas"]["ThreadsEnum"];
             /**
              * Policy
-             * @description The least role for `send`, `ask`, `thread`, `add`, `invite`, `describe`, `pin` or `revisions`, where it is another.
+             * @description The least role for what a room decides by itself, where it is another; as `replies` how many replies a day may be asked for.
              */
             policy?: {
-                [key: string]: "owner" | "admin" | "moderator" | "member" | "guest";
+                [key: string]: ("owner" | "admin" | "moderator" | "member" | "guest") | number;
             };
             /**
              * Slow Seconds
@@ -2482,6 +2491,18 @@ export interface components {
              * @default null
              */
             nickname?: string | null;
+            /**
+             * Hears
+             * @description What an assistant replies to.
+             * @default null
+             */
+            hears?: ("mentions" | "thread" | "all") | null;
+            /**
+             * Reads
+             * @description What an assistant is told of.
+             * @default null
+             */
+            reads?: ("thread" | "room") | null;
         };
         /**
          * MessagePatch
@@ -2928,7 +2949,7 @@ export interface components {
             language: string;
             /** Policy */
             policy: {
-                [key: string]: "owner" | "admin" | "moderator" | "member" | "guest";
+                [key: string]: ("owner" | "admin" | "moderator" | "member" | "guest") | number;
             };
             /** Slow Seconds */
             slow_seconds: number;
@@ -4688,7 +4709,7 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody: {
+        requestBody?: {
             content: {
                 "application/json": components["schemas"]["NewMemberRequest"];
             };

@@ -26,7 +26,7 @@ def say(user: User, chat: Conversation, text: str, **values: object) -> Message:
 
 
 def told(reply: Message) -> list[str]:
-    return [turn.content for turn in past_messages(reply, reply.conversation.kind)]
+    return [turn.content for turn in past_messages(reply, reply.conversation)]
 
 
 def test_model_sees_what_was_said_up_to_its_turn(alice: User, chat: Conversation) -> None:
@@ -88,7 +88,7 @@ def test_long_history_is_read_only_as_far_as_it_is_taken(
     reply = say(alice, chat, "", role="assistant", parent=turn)
     assert reply.parent == turn
     with django_assert_num_queries(1):  # type: ignore[operator]
-        turns = past_messages(reply, reply.conversation.kind)
+        turns = past_messages(reply, reply.conversation)
         assert [next(turns).content for _ in range(3)] == ["now", "119", "118"]
     assert len(told(reply)) == 121
 
@@ -125,8 +125,8 @@ def test_authors_are_named_in_groups(alice: User, bob: User, group: Conversation
     say(bob, group, "hi")
     turn = say(alice, group, "hello")
     reply = say(alice, group, "", role="assistant", parent=turn)
-    assert [turn.author_name for turn in past_messages(reply, group.kind)] == ["alice", "bob"]
-    assert [turn.author for turn in past_messages(reply, group.kind)] == [alice.pk, bob.pk]
+    assert [turn.author_name for turn in past_messages(reply, group)] == ["alice", "bob"]
+    assert [turn.author for turn in past_messages(reply, group)] == [alice.pk, bob.pk]
 
 
 @pytest.mark.parametrize("kind", ["assistant", "group"])
@@ -147,9 +147,9 @@ def test_a_long_history_is_found_by_its_index_and_not_by_looking_through_it(
         )
         cursor.execute("ANALYZE chat_message")
         last = Message.objects.get(conversation=conversation, created_seq=20000)
-        reply = Message(conversation=conversation, parent=last, role="assistant")
+        reply = Message(conversation=conversation, parent=last, role="assistant", created_seq=20001)
         with CaptureQueriesContext(connection) as asked:
-            turns = past_messages(reply, kind)
+            turns = past_messages(reply, conversation)
             assert [next(turns).content for _ in range(60)] == ["said"] * 60
         read = [query["sql"] for query in asked.captured_queries if "chat_message" in query["sql"]]
         assert len(read) == 2

@@ -205,9 +205,9 @@ def test_in_a_group_people_have_names_and_only_its_own_words_are_the_assistants(
     reply = say(alice, group, "", role="assistant", parent=last, author_assistant=assistant)
     _, *turns = prompt_for(Claim(reply, group, 1)).turns
     assert [(turn.role, turn.content) for turn in turns] == [
-        ("user", "alice: hello"),
+        ("user", "alice (@alice): hello"),
         ("assistant", "mine"),
-        ("user", "alice: and you?\n\nOther: theirs\n\nalice: now"),
+        ("user", "alice (@alice): and you?\n\nOther (@other): theirs\n\nalice (@alice): now"),
     ]
 
 
