@@ -27,6 +27,7 @@ from chat.models import (
     Revision,
     Sanction,
     Tally,
+    Topic,
 )
 from chat.services.conversations import create_conversation
 from chat.services.reports import resolve_report_as_staff
@@ -358,4 +359,15 @@ class RecountAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # not
 
     list_display = ("message", "conversation")
     list_select_related = ("message", "conversation")
+    show_full_result_count = False
+
+
+@admin.register(Topic)
+class TopicAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+    """Topics of forums, deleted ones too; their conversations are among the conversations."""
+
+    list_display = ("title", "forum", "author", "votes", "replies", "views", "solved", "closed")
+    list_filter = ("solved", "closed", "pinned", "deleted")
+    list_select_related = ("forum", "author")
+    search_fields = ("title", "forum__id", "author__username")
     show_full_result_count = False

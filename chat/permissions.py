@@ -32,6 +32,11 @@ ACTIONS: Final[dict[str, Rule]] = {
     "send": Rule(Role.GUEST, by_policy=True),
     "ask": Rule(Role.MEMBER, by_policy=True),  # an assistant
     "thread": Rule(Role.MEMBER, by_policy=True),  # to begin one; to go on with it is `send`
+    "topic": Rule(Role.MEMBER, by_policy=True),  # to begin one in a forum
+    "vote": Rule(Role.MEMBER, by_policy=True),
+    # Others' topics: title, tags, closed and solved, the answer; whose it is may do that anyway.
+    "topics": Rule(Role.MODERATOR),
+    "pin_topic": Rule(Role.MODERATOR),
     "edit_own": Rule(Role.GUEST),
     # Members too in a room of up to FEW people, unless its policy says who.
     "mention_all": Rule(Role.MODERATOR, by_policy=True),

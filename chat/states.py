@@ -1,7 +1,7 @@
 """Rows as clients see them: from the models to the protocol's states."""
 
 from accounts.models import User
-from chat.models import Assistant, Conversation, Member, Message, PersonStatus
+from chat.models import Assistant, Conversation, Member, Message, PersonStatus, Topic
 from protocol.states import (
     AssistantState,
     AuthorState,
@@ -11,6 +11,7 @@ from protocol.states import (
     MessageState,
     PersonState,
     PersonStatusState,
+    TopicState,
     UsageState,
 )
 
@@ -135,6 +136,36 @@ def conversation_state(conversation: Conversation) -> ConversationState:
         language=conversation.language,
         policy=conversation.policy,
         slow_seconds=conversation.slow_seconds,
+        responder=conversation.responder_id,
         created_at=conversation.created_at,
         active_at=conversation.active_at,
+    )
+
+
+def topic_state(topic: Topic) -> TopicState:
+    """Return a topic, as its forum lists it. A deleted one loses what it was about."""
+    author = None
+    if topic.author is not None:
+        author = AuthorState(type="user", id=topic.author.pk, name=topic.author.name, avatar="")
+    return TopicState(
+        id=topic.pk,
+        forum=topic.forum_id,
+        seq=topic.seq,
+        number=topic.number,
+        title="" if topic.deleted else topic.title,
+        author=author,
+        first_message=topic.first_message_id,
+        accepted=topic.accepted_id,
+        accepted_by=topic.accepted_by_id,
+        solved=topic.solved,
+        closed=topic.closed,
+        pinned=topic.pinned,
+        deleted=topic.deleted,
+        tags=[] if topic.deleted else list(topic.tags),
+        votes=topic.votes,
+        views=topic.views,
+        replies=topic.replies,
+        hot=topic.hot,
+        created_at=topic.created_at,
+        active_at=topic.active_at,
     )

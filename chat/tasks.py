@@ -9,10 +9,11 @@ from structlog.contextvars import bound_contextvars
 from chat.change import PURGE_TASK
 from chat.services.members import HAND_OVER_TASK, hand_over_rooms
 from chat.services.merging import MERGE_TASK, merge_accounts
-from chat.services.purge import forget_deleted, purge_some
+from chat.services.purge import delete_inner, forget_deleted, purge_some
 from chat.services.replies import STREAM_TASK, TITLE_TASK
 from chat.services.revisions import erase_wordings
 from chat.services.threads import unfollow_quiet
+from chat.services.topic_views import forget_views
 from core.threads import in_thread
 
 
@@ -33,6 +34,7 @@ async def stream_reply(
 @app.task(name=PURGE_TASK)
 async def purge_conversation(conversation_id: str) -> None:
     """Delete what was said in a conversation that was deleted, in thousands."""
+    await in_thread(delete_inner, conversation_id=UUID(conversation_id))
     while await in_thread(purge_some, conversation_id=UUID(conversation_id)):
         pass
 
@@ -52,8 +54,9 @@ async def merge(guest_id: str) -> None:
 @app.periodic(cron="23 4 * * *")
 @app.task(name="chat.forget_deleted_conversations", queueing_lock="forget_deleted_conversations")
 async def forget_deleted_conversations(timestamp: int) -> None:
-    """Drop the empty rows of conversations that were deleted long ago."""
+    """Drop the empty rows of conversations that were deleted long ago, and who viewed topics."""
     await in_thread(forget_deleted)
+    await in_thread(forget_views)
 
 
 @app.periodic(cron="41 4 * * *")

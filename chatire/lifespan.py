@@ -11,7 +11,7 @@ from django.conf import settings
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from chat import unread
-from chat.services import reactions
+from chat.services import reactions, topic_rows, topic_views
 from chat.socket import registry
 from chat.socket.roster import roster
 from core import threads
@@ -56,6 +56,8 @@ async def lifespan(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await layer.close()
     await in_thread(unread.stop)
     await in_thread(reactions.stop)
+    await in_thread(topic_rows.stop)
+    await in_thread(topic_views.stop)
     await asyncio.to_thread(threads.shutdown)
     await send({"type": "lifespan.shutdown.complete"})
 

@@ -233,6 +233,17 @@ class React(Command):
     on: bool
 
 
+class Vote(Command):
+    """Vote for a topic, by its first message, or for an answer; or take it back."""
+
+    answer: ClassVar = TallyAck
+    rest: ClassVar = "PUT /api/messages/{message}/vote/"
+
+    type: Literal["message.vote"]
+    message: UUID
+    on: bool
+
+
 class StopReply(Command):
     """Stop a reply, from any device; its text so far is kept."""
 

@@ -31,6 +31,7 @@ from protocol.states import (
     ReactedState,
     RoomTouch,
     TallyState,
+    TopicState,
 )
 
 
@@ -138,6 +139,20 @@ class TallyUpdated(_Durable):
     type: Literal["tally.updated"] = "tally.updated"
     tallies: list[TallyState]
     by: list[ReactedState] | None = Field(description="whose changed; null: too many to say")
+
+
+class TopicCreated(_Durable):
+    """Somebody began a topic; `conversation` is the forum."""
+
+    type: Literal["topic.created"] = "topic.created"
+    topic: TopicState
+
+
+class TopicUpdated(_Durable):
+    """A topic was changed, solved, deleted, or what happened in it counted."""
+
+    type: Literal["topic.updated"] = "topic.updated"
+    topic: TopicState
 
 
 class ConversationUpdated(_Durable):

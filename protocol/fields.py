@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, ValidationError
 
-from protocol.limits import MAX_CONTENT, MAX_MEMBERS, MAX_TITLE
+from protocol.limits import MAX_CONTENT, MAX_MEMBERS, MAX_TAGS, MAX_TITLE
 
 
 def _storable(value: Any) -> Any:
@@ -48,6 +48,10 @@ def _not_blank(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be blank")
     return value
+
+
+def _unique(values: list[str]) -> list[str]:
+    return list(dict.fromkeys(values))
 
 
 # One emoji as Unicode's UTS 51 builds them: flags, keycaps, and others with a skin tone, tags and
@@ -102,6 +106,19 @@ RoomsCursor = Annotated[str, Field(min_length=1, max_length=6000), STORABLE]
 
 Topic = Annotated[str, Field(max_length=500), STORABLE]
 Why = Annotated[str, Field(max_length=500), STORABLE]
+# Of a forum's topics. In lower case, so that one thing has one tag.
+TopicTitle = Annotated[
+    str, Field(min_length=1, max_length=MAX_TITLE), STORABLE, AfterValidator(_not_blank)
+]
+Tag = Annotated[
+    str,
+    Field(min_length=1, max_length=30, pattern=r"^[^\s,]([^,]*[^\s,])?$"),
+    STORABLE,
+    AfterValidator(str.lower),
+]
+Tags = Annotated[list[Tag], Field(max_length=MAX_TAGS), AfterValidator(_unique)]
+Sort = Literal["active", "new", "votes", "hot", "unanswered"]
+TopicFilter = Literal["open", "solved", "closed"]
 Avatar = Annotated[str, Field(max_length=40), STORABLE]
 
 # What one says of oneself.

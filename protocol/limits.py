@@ -29,6 +29,9 @@ MAX_CHANGES: Final = 500  # changed rows in one answer to `since`
 # Beyond so many people a first load has the managers only, and joins come as `members.changed`.
 LARGE_ROOM: Final = 100
 MAX_REACTIONS: Final = 20  # kinds under one message
+# The kind of reaction that a vote is; no emoji is spelt like it.
+VOTE: Final = "vote"
+MAX_TAGS: Final = 5  # of one topic
 FACES: Final = 5  # people named by each kind of reaction; the rest over REST
 TYPING_SECONDS: Final = 6.0  # after which who said no more is not typing
 TYPISTS: Final = 5  # people named by one `typing`; of the rest the count

@@ -4,6 +4,8 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from pydantic import Field
+
 from protocol.fields import (
     Access,
     Hears,
@@ -182,6 +184,8 @@ class ConversationState(Frame):
     policy: Policy
     # Between two messages of one person; moderators are exempt.
     slow_seconds: int
+    # Of a forum: the assistant that answers each new topic.
+    responder: UUID | None
     created_at: datetime
     active_at: datetime
 
@@ -310,6 +314,35 @@ class ReactedState(Frame):
     emojis: list[str]
 
 
+class TopicState(Frame):
+    """A topic as its forum lists it; `seq` is the forum's, `number` counts its topics.
+
+    `votes`, `replies`, `active_at` and `hot` follow the conversation a few seconds later, and
+    nothing is told of `views`: they are as of when the row was read.
+    """
+
+    id: UUID = Field(description="of the conversation")
+    forum: UUID
+    seq: int
+    number: int
+    title: str
+    author: AuthorState | None
+    first_message: UUID = Field(description="votes for the topic are its votes")
+    accepted: UUID | None = Field(description="the answer that was accepted")
+    accepted_by: UUID | None
+    solved: bool
+    closed: bool
+    pinned: bool
+    deleted: bool
+    tags: list[str]
+    votes: int
+    views: int
+    replies: int
+    hot: float
+    created_at: datetime
+    active_at: datetime
+
+
 class Snapshot(Frame):
     """A streaming reply so far; the next delta of this attempt has `index`."""
 
@@ -338,6 +371,8 @@ class Changes(Frame):
     members: list[MemberState]
     # In a first load, those of its messages.
     tallies: list[OwnTallyState]
+    # Of a forum; in a first load those that were active last, the pinned ones first.
+    topics: list[TopicState]
     snapshots: list[Snapshot]
     # Are there messages older than these? Only in a first load.
     more_before: bool

@@ -18,13 +18,15 @@ from accounts.models import User
 from chat.change.events import changed_event, created_event, member_left
 from chat.change.lists import Lists
 from chat.change.threads import end_threads_of, want_recount
-from chat.models import Conversation, Member, Message, MessageQuerySet, Tally
+from chat.models import Conversation, Member, Message, MessageQuerySet, Tally, Topic, TopicQuerySet
+from chat.states import topic_state
 from core.columns import Columns
 from core.errors import NotFound
 from core.jobs import enqueue_named
 from core.publishing import Publication, deleted, publish_on_commit, removed_from, to_conversation
-from protocol.events import ConversationDeleted, Resync, TallyUpdated
+from protocol.events import ConversationDeleted, Resync, TallyUpdated, TopicCreated, TopicUpdated
 from protocol.frames import Event
+from protocol.limits import VOTE
 from protocol.states import ReactedState, TallyState
 
 PURGE_TASK = "chat.purge_conversation"
@@ -171,6 +173,7 @@ class Change:
                         author.model_dump(mode="json", include={"type", "id"})
                         for author in tally.repliers
                     ],
+                    votes=sum(kind.count for kind in tally.reactions if kind.emoji == VOTE),
                     seq=seq,
                     counted_at=Now(),
                 )
@@ -180,6 +183,7 @@ class Change:
             unique_fields=["message"],
             update_fields=[
                 "reactions",
+                "votes",
                 "thread",
                 "replies",
                 "replied_at",
@@ -212,6 +216,32 @@ class Change:
         for message in stamped.order_by("seq"):
             self.publish(changed_event(message, self.conversation.people))
 
+    def created_topic(self, topic: Topic) -> None:
+        """Stamp and save a new topic of this forum, and tell of it."""
+        topic.seq, topic.number = self._next_seq(), self._next_number()
+        if topic.author_id is not None:
+            self._lists.wrote[topic.author_id] = topic.number
+        topic.save()
+        self.publish(
+            TopicCreated(conversation=self.conversation.pk, seq=topic.seq, topic=topic_state(topic))
+        )
+
+    def swap_topic(self, topics: TopicQuerySet, **values: Any) -> Topic | None:
+        """Compare and swap: stamp and update the one of these topics, and tell of it.
+
+        None if there is none, because the compare-and-swap lost; nothing is changed or told then.
+        """
+        topic = topics.with_authors().first()
+        if topic is None or not topics.update(**values, seq=self.conversation.seq + 1):
+            return None
+        topic.seq = self._next_seq()
+        for name, value in values.items():
+            setattr(topic, name, value)
+        self.publish(
+            TopicUpdated(conversation=self.conversation.pk, seq=topic.seq, topic=topic_state(topic))
+        )
+        return topic
+
     def repeat(self, row: Message) -> None:
         """Tell of a row once more, as it stands: nothing of it has changed."""
         self.publish(changed_event(row, self.conversation.people))
@@ -220,7 +250,12 @@ class Change:
         """Send an event to those who follow the conversation, once this is committed."""
         self._publications.append(to_conversation(event))
 
-    def touch(self, *, said: Message | None = None, removed: Message | None = None) -> None:
+    def touch(
+        self,
+        *,
+        said: Message | Topic | None = None,
+        removed: Message | Topic | None = None,
+    ) -> None:
         """Refresh the members' lists; something that was `said` moves it to their top.
 
         `removed` is a message that was deleted.

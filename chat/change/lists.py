@@ -7,7 +7,7 @@ from django.db.models import Max
 from django.db.models.functions import Left
 
 from chat import feed
-from chat.models import Conversation, Member, Message
+from chat.models import Conversation, Member, Message, Topic
 from chat.unread import Naming, touch_on_commit
 from core.publishing import Publication
 from protocol.limits import PREVIEW
@@ -32,11 +32,17 @@ class Lists:
         self._removed: list[int] = []
         self._named: dict[str, Naming] = {}
 
-    def touch(self, *, said: Message | None, removed: Message | None) -> None:
+    def touch(self, *, said: Message | Topic | None, removed: Message | Topic | None) -> None:
         """Have the lists refreshed, for what was `said` or `removed` if that is why."""
         self.touched = True
-        newest = said is not None and said.number == self._conversation.number
-        if said is not None and newest and said.content and self._may_be_told(said):
+        if isinstance(said, Topic):
+            self._preview = said.title
+        elif (
+            said is not None
+            and said.number == self._conversation.number
+            and said.content
+            and self._may_be_told(said)
+        ):
             self._preview = said.content
         if removed is not None and removed.number is not None:
             self._removed.append(removed.number)
@@ -105,6 +111,10 @@ class Lists:
 
         Where newcomers read only what comes after them, nothing that is older than one of them.
         """
+        if self._conversation.kind == Conversation.Kind.FORUM:
+            topics = Topic.objects.live().filter(forum=self._conversation)
+            titles = topics.order_by("-pinned", "-created_at").values_list("title", flat=True)
+            return titles.first() or ""
         newest = Message.objects.said().filter(conversation=self._conversation)
         if self._conversation.history == Conversation.History.JOINED:
             if not self._removed:

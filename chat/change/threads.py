@@ -16,7 +16,7 @@ _END = """
 WITH inner_ones AS (
     SELECT id FROM chat_conversation
     WHERE access_id = %(members_of)s AND %(id)s IN (access_id, parent_id) AND id <> %(id)s
-        AND deleted_at IS NULL
+        AND kind = 'thread' AND deleted_at IS NULL
     ORDER BY id FOR UPDATE
 )
 UPDATE chat_conversation c
@@ -37,6 +37,9 @@ def want_recount(thread: Conversation) -> None:
 
 
 def end_threads_of(conversation: Conversation) -> None:
-    """Delete what hangs on a conversation that is deleted: nobody may read it any more."""
+    """Delete the threads of a conversation that is deleted: nobody may read them any more.
+
+    A forum's topics are deleted one by one, by a job: their changes lock the topic first.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_END, {"id": conversation.pk, "members_of": conversation.members_of})

@@ -21,6 +21,7 @@ from chat.models.moderation import AuditEntry, Block, Report, ReportQuerySet, Re
 from chat.models.presence import Attendance, PersonStatus, PersonStatusQuerySet
 from chat.models.reactions import Reaction, Recount, Tally
 from chat.models.reading import Feed, ReadState
+from chat.models.topics import Topic, TopicQuerySet, TopicView
 from chat.models.transactions import CurrentTransaction, Xid8Field
 
 __all__ = [
@@ -55,5 +56,8 @@ __all__ = [
     "Sanction",
     "SanctionQuerySet",
     "Tally",
+    "Topic",
+    "TopicQuerySet",
+    "TopicView",
     "Xid8Field",
 ]

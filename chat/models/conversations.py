@@ -94,6 +94,10 @@ class Conversation(IdentifiedRow):
     creator = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
+    # Of a forum: the assistant that answers each new topic.
+    responder = models.ForeignKey(
+        "chat.Assistant", null=True, blank=True, editable=False, related_name="+", **UNCHECKED
+    )
     # Chosen when it was opened; empty: the assistant's.
     model = models.CharField(max_length=120, blank=True)
     language = models.CharField(max_length=35, blank=True)

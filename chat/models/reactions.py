@@ -14,6 +14,8 @@ from chat.models.rows import UNCHECKED, IdentifiedRow
 class Reaction(IdentifiedRow):
     """Someone's mark under a message: `given` is what they want, `counted` what is in the Tally.
 
+    A vote is one kind of mark, which has a name for its emoji.
+
     A row that is not both is yet to be counted. There is no foreign key in the database: its
     check would lock the message's row for each of thousands who react at once.
     """
@@ -64,6 +66,8 @@ class Tally(models.Model):
     replies = models.PositiveIntegerField(default=0, db_default=0)
     replied_at = models.DateTimeField(null=True)
     repliers = models.JSONField(default=list, db_default=[])
+    # How many of them are votes.
+    votes = models.PositiveIntegerField(default=0, db_default=0)
     seq = models.BigIntegerField()
     counted_at = models.DateTimeField()
 

@@ -7,14 +7,20 @@ from typing import Final
 from django.conf import settings
 
 from chat.llm import ModelSpec, Turn, estimate_turns
-from chat.models import Assistant, Conversation, Message
+from chat.models import Assistant, Conversation, Message, Topic
 from chat.replies.history import build_turns, continuation
 from chat.replies.past import past_messages
+from chat.selectors.topics import accepted_answers
 from chat.services.replies import Claim
 from protocol.errors import ReplyError
 
 # vLLM and SGLang want to be told; llama.cpp sees it and takes no offence.
 OPEN_TURN: Final = {"continue_final_message": True, "add_generation_prompt": False}
+
+# Of a forum's accepted answers a model is told so many, and of each so many characters.
+MAX_ANSWERS: Final = 5
+MAX_ANSWER: Final = 1000
+ACCEPTED: Final = "Questions of this forum, each with the answer that was accepted:"
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ def prompt_for(claim: Claim) -> Prompt:
         spec = replace(spec, extra={**spec.extra, **OPEN_TURN})
     kind = claim.conversation.kind
     turns = build_turns(
-        assistant.system_prompt,
+        _instructions(assistant, claim.conversation, budget),
         claim.message.language or claim.conversation.language or assistant.language,
         past_messages(claim.message, claim.conversation),
         budget - estimate_turns(ending),
@@ -59,6 +65,29 @@ def prompt_for(claim: Claim) -> Prompt:
     if not any(turn.role == "user" for turn in turns):
         raise CannotAsk(ReplyError.TURN_GONE)
     return Prompt(spec, turns + ending)
+
+
+def _instructions(assistant: Assistant, conversation: Conversation, budget: int) -> str:
+    """The assistant's own; in a forum's topic, with what was accepted there before.
+
+    Of that no more characters than `budget` has tokens, which is about a quarter of it.
+    """
+    topic = None
+    if conversation.kind == Conversation.Kind.DISCUSSION:
+        topic = Topic.objects.filter(pk=conversation.pk).first()
+    answers = [] if topic is None else accepted_answers(topic, most=MAX_ANSWERS)
+    told: list[str] = []
+    for title, content in answers:
+        answer = f"{title}\n{_cut(content)}"
+        if sum(map(len, told)) + len(answer) <= budget:
+            told.append(answer)
+    if not told:
+        return assistant.system_prompt
+    return "\n\n".join([assistant.system_prompt, ACCEPTED, *told]).strip()
+
+
+def _cut(content: str) -> str:
+    return content if len(content) <= MAX_ANSWER else f"{content[:MAX_ANSWER]}…"
 
 
 def _budget(assistant: Assistant, spec: ModelSpec) -> int:

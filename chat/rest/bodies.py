@@ -11,6 +11,8 @@ from protocol.fields import (
     STORABLE,
     Access,
     Avatar,
+    ClientId,
+    Content,
     Emoji,
     Hears,
     History,
@@ -25,11 +27,16 @@ from protocol.fields import (
     Role,
     RoomsCursor,
     Slug,
+    Sort,
     StatusEmoji,
     StatusText,
+    Tag,
+    Tags,
     Threads,
     Title,
     Topic,
+    TopicFilter,
+    TopicTitle,
     Whole,
     Why,
 )
@@ -44,6 +51,7 @@ from protocol.states import (
     PersonState,
     PersonStatusState,
     RoomState,
+    TopicState,
 )
 
 MAX_PAGE = 200
@@ -103,6 +111,9 @@ class ConversationPatch(Body):
     )
     slow_seconds: Annotated[int, Field(ge=0, le=21_600)] = Field(
         default=0, description="Between two messages of one person; 0: no slow mode."
+    )
+    responder: Slug | None = Field(
+        default=None, description="Of a forum: the assistant that answers each new topic."
     )
 
 
@@ -261,6 +272,70 @@ class RemovedBody(Body):
     """How many were removed."""
 
     removed: int
+
+
+class NewTopic(Body):
+    """A topic to begin; the same `client_id` twice is one."""
+
+    client_id: ClientId
+    title: TopicTitle
+    content: Content
+    tags: Tags = Field(default_factory=list)
+
+
+class TopicPatch(Body):
+    """What may be changed of a topic; what is left out stays as it is."""
+
+    title: TopicTitle | None = None
+    tags: Tags | None = None
+    solved: bool | None = Field(
+        default=None, description="Also without an answer; false: none is accepted any more."
+    )
+    closed: bool | None = Field(default=None, description="Is nothing more said in it?")
+    pinned: bool | None = None
+
+
+class TopicsQuery(Body):
+    """Which topics are asked for."""
+
+    sort: Sort = Field(default="active", description="`unanswered` has those only, newest first.")
+    tag: Tag | None = None
+    state: TopicFilter | None = None
+    q: Annotated[str, Field(max_length=80), STORABLE] = Field(
+        default="", description="A part of their titles."
+    )
+    cursor: RoomsCursor | None = Field(default=None, description="From `next`.")
+    limit: Whole | None = Field(
+        default=None, description=f"How many at most: 1 to {MAX_PAGE}, else 50."
+    )
+
+
+class TopicPage(Body):
+    """Topics in the order asked for."""
+
+    next: str | None
+    results: list[TopicState]
+
+
+class TopicBody(Body):
+    """A topic as it is now."""
+
+    topic: TopicState
+
+
+class BegunTopic(Body):
+    """The stored topic and its first message."""
+
+    topic: TopicState
+    message: MessageState
+
+
+class Acceptance(Body):
+    """Accepting an answer."""
+
+    instead_of: UUID | None = Field(
+        default=None, description="The answer accepted now, as far as one knows."
+    )
 
 
 class NewBan(Body):

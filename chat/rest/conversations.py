@@ -22,6 +22,7 @@ from chat.services.conversations import (
     unarchive_conversation,
 )
 from chat.services.mine import change_mine, mark_read, mark_unread
+from chat.services.topic_views import count_view
 from chat.states import assistant_state
 from core.rest import answer, parse, parse_query
 from core.schema import errors, query_parameters
@@ -166,6 +167,7 @@ class ChangesView(APIView):
         changes = changes_since(
             user=person(request), conversation_id=conversation_id, since=query.since
         )
+        count_view(person(request), changes)
         return answer(changes)
 
 

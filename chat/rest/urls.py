@@ -13,6 +13,7 @@ from chat.rest import (
     presence,
     replies,
     threads,
+    topics,
 )
 
 _ROOM = "conversations/<uuid:conversation_id>/"
@@ -67,6 +68,10 @@ urlpatterns = [
     path("messages/<uuid:message_id>/removal/", moderation.RemovalView.as_view()),
     path("messages/<uuid:message_id>/report/", moderation.ReportMessageView.as_view()),
     path("messages/<uuid:message_id>/revisions/", moderation.RevisionsView.as_view()),
+    path(f"{_ROOM}topics/", topics.TopicsView.as_view()),
+    path(f"{_ROOM}topic/", topics.TopicView.as_view()),
+    path("messages/<uuid:message_id>/vote/", topics.VoteView.as_view()),
+    path("messages/<uuid:message_id>/accept/", topics.AcceptView.as_view()),
     path("messages/<uuid:message_id>/stop/", replies.StopView.as_view()),
     path("messages/<uuid:message_id>/regenerate/", replies.RegenerateView.as_view()),
     path("messages/<uuid:message_id>/continue/", replies.ContinueView.as_view()),

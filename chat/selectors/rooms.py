@@ -54,7 +54,10 @@ ARRAY(
     SELECT d.number FROM chat_message d
     WHERE d.conversation_id = c.id AND d.number > r.read
         AND d.number IS NOT NULL AND d.deleted_at IS NOT NULL
-    ORDER BY d.number
+    UNION ALL
+    SELECT d.number FROM chat_topic d
+    WHERE c.kind = 'forum' AND d.forum_id = c.id AND d.number > r.read AND d.deleted
+    ORDER BY 1
 )
 """
 
@@ -87,6 +90,10 @@ SELECT {_MINE}, m.role,
             AND t.deleted_at IS NULL AND t.content <> ''
             AND t.created_seq > CASE c.history WHEN 'joined' THEN m.joined_seq ELSE 0 END
         ORDER BY t.number DESC LIMIT 1
+    ), (
+        SELECT t.title FROM chat_topic t
+        WHERE c.kind = 'forum' AND t.forum_id = c.id AND NOT t.deleted
+        ORDER BY t.pinned DESC, t.created_at DESC LIMIT 1
     ), ''),
     {_CONVERSATION}
 FROM unnest(%s::uuid[]) WITH ORDINALITY AS wanted(id, place)

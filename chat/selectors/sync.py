@@ -11,9 +11,10 @@ from django.db.models import Model
 from psycopg import IsolationLevel
 
 from accounts.models import User
-from chat.models import Assistant, Conversation, Installation, Member, Message
+from chat.models import Assistant, Conversation, Installation, Member, Message, Topic
 from chat.selectors.tallies import tallies_of, tallies_since
-from chat.states import conversation_state, member_state, message_state
+from chat.selectors.topics import newest_topics, topics_since
+from chat.states import conversation_state, member_state, message_state, topic_state
 from core.columns import Columns
 from core.errors import NotFound
 from protocol import limits
@@ -196,6 +197,7 @@ def _changes(epoch: UUID, standing: _Standing, since: int | None, **values: Any)
         "messages": [],
         "members": [],
         "tallies": [],
+        "topics": [],
         "snapshots": [],
         "more_before": False,
     }
@@ -224,6 +226,9 @@ def _first_load(user: User, standing: _Standing, since: int | None, *, reset: bo
         messages=[message_state(message) for message in messages],
         members=[member_state(member) for member in members],
         tallies=tallies_of(user, [message.pk for message in messages]),
+        topics=[topic_state(topic) for topic in newest_topics(conversation)]
+        if conversation.kind == Conversation.Kind.FORUM
+        else [],
         snapshots=_snapshots(messages),
         more_before=len(newest) > limits.PAGE,
     )
@@ -238,11 +243,15 @@ def _later(user: User, standing: _Standing, since: int) -> Changes:
     tallies = tallies_since(
         user, conversation.pk, since, most=most, readable_after=standing.readable_after
     )
+    topics: list[Topic] = []
+    if conversation.kind == Conversation.Kind.FORUM:
+        topics = topics_since(conversation, since, most=most + 1)
     # Where one of the lists is cut, all are cut at the same seq, and the client asks on.
     cut = conversation.seq
     if len(tallies) >= most:
         cut = tallies[-1].seq
-    for rows in (messages, members):
+    all_rows: tuple[Sequence[Message | Member | Topic], ...] = (messages, members, topics)
+    for rows in all_rows:
         if len(rows) > most:
             cut = min(cut, rows[most - 1].seq)
     length = 0
@@ -270,6 +279,7 @@ def _later(user: User, standing: _Standing, since: int) -> Changes:
         messages=[message_state(message) for message in messages],
         members=[member_state(member) for member in members if member.seq <= cut],
         tallies=[tally for tally in tallies if tally.seq <= cut],
+        topics=[topic_state(topic) for topic in topics if topic.seq <= cut],
         snapshots=_snapshots(streaming),
     )
 

@@ -19,6 +19,7 @@ from chat.selectors.conversations import offers
 from chat.services.audit import record
 from chat.services.members import new_member
 from chat.services.notices import notify_added
+from chat.services.topic_rows import mirror, remove
 from core.errors import Conflict, Invalid, NotFound
 from protocol import limits
 
@@ -68,6 +69,9 @@ def create_conversation(
             new_member(change=change, user=user, role=Member.Role.OWNER)
             if chosen is not None:
                 new_member(change=change, assistant=chosen)
+                if kind == Conversation.Kind.FORUM:
+                    change.conversation.responder = chosen
+                    change.changed(change.conversation, "responder")
             for other in others:
                 member = new_member(change=change, user=other, by=user)
                 notify_added(conversation=conversation, member=member, by=user)
@@ -125,7 +129,7 @@ def require_model(assistant: Assistant | None, model: str) -> None:
         raise Invalid("This assistant does not offer that model.", field="model")
 
 
-def _assistant(slug: str | None, *, required: bool) -> Assistant | None:
+def _assistant(slug: str | None, *, required: bool, field: str = "assistant") -> Assistant | None:
     if slug is None:
         if not required:
             return None
@@ -135,7 +139,7 @@ def _assistant(slug: str | None, *, required: bool) -> Assistant | None:
         return first
     found = Assistant.objects.active().filter(slug=slug).first()
     if found is None:
-        raise Invalid("There is no such assistant.", field="assistant")
+        raise Invalid("There is no such assistant.", field=field)
     return found
 
 
@@ -153,7 +157,8 @@ def _people(
 
 
 def change_conversation(*, user: User, conversation_id: UUID, **values: Any) -> Conversation:
-    """Set `title`, `topic_text`, `avatar`, `access`, `history`, `policy` or `slow_seconds`.
+    """Set `title`, `topic_text`, `avatar`, `access`, `history`, `policy`, `slow_seconds`, or of a
+    forum its `responder` (the slug of an assistant, or None).
 
     Raises NotFound, NotAllowed, or Invalid for what only rooms have.
     """
@@ -167,12 +172,26 @@ def change_conversation(*, user: User, conversation_id: UUID, **values: Any) -> 
             require("govern", member, change.room)
         if values.keys() - _DESCRIBED:
             _require_room_of(conversation.kind, values)
+        if "responder" in values:
+            values["responder_id"] = _responder(change, values.pop("responder"))
         before = {name: getattr(conversation, name) for name in _AUDITED}
         _set(change, values)
         after = {name: getattr(conversation, name) for name in _AUDITED}
         for name in (name for name in _AUDITED if before[name] != after[name]):
             record(change.room, f"{name}.changed", by=user, was=before[name], now=after[name])
     return change.conversation
+
+
+def _responder(change: Change, slug: str | None) -> UUID | None:
+    """The assistant that is to answer new topics first; it comes into the forum for that."""
+    if change.conversation.kind != Conversation.Kind.FORUM:
+        raise Invalid("Only in a forum somebody answers first.", field="responder")
+    assistant = None if slug is None else _assistant(slug, required=False, field="responder")
+    if assistant is None:
+        return None
+    if not change.conversation.members.present().filter(assistant=assistant).exists():
+        new_member(change=change, assistant=assistant)
+    return assistant.pk
 
 
 def archive_conversation(*, user: User, conversation_id: UUID) -> Conversation:
@@ -204,6 +223,8 @@ def require_open(change: Change) -> None:
 def _require_room_of(kind: str, values: dict[str, Any]) -> None:
     if kind in Conversation.CLOSED:
         raise Invalid("Only a room has that.", field=next(iter(values.keys() - _DESCRIBED)))
+    if kind == Conversation.Kind.FORUM and values.get("history") == Conversation.History.JOINED:
+        raise Invalid("Who joins a forum reads all of it.", field="history")
     require_policy(values.get("policy", {}))
 
 
@@ -217,6 +238,7 @@ def _set(change: Change, values: dict[str, Any]) -> None:
         setattr(conversation, name, values[name])
     change.changed(conversation, *different)
     change.touch()
+    mirror(change)
 
 
 def retitle(*, change: Change, title: str) -> None:
@@ -237,8 +259,16 @@ def name_conversation(*, conversation_id: UUID, title: str) -> bool:
 
 
 def delete_conversation(*, user: User, conversation_id: UUID) -> None:
-    """Delete a conversation and all that was said in it. Raises NotFound or NotAllowed."""
+    """Delete a conversation and all that was said in it. Raises NotFound or NotAllowed.
+
+    A topic is deleted as a message is: one's own, or as a moderator anybody's.
+    """
     with changing(conversation_id) as change:
-        require("delete", change.member(user), change.room)
+        action = "delete"
+        if change.conversation.kind == Conversation.Kind.DISCUSSION:
+            own = change.conversation.creator_id == user.pk
+            action = "delete_own" if own else "delete_others"
+        require(action, change.member(user), change.room)
         record(change.room, "conversation.deleted", by=user)
+        remove(change)
         change.delete()

@@ -34,6 +34,7 @@ from chat.services.reply_actions import (
     stop_reply,
 )
 from chat.services.revisions import keep_wording
+from chat.services.topic_rows import forget_answer, moved
 from core.errors import Conflict, Invalid, NotAllowed, NotFound
 from core.jobs import signal_workers_on_commit
 
@@ -63,8 +64,9 @@ def send_message(
     In a conversation with an assistant every message is replied to; elsewhere by the member named
     as `assistant` (its slug) and those named in the text, else by the one whose reply `parent` is,
     and by those that hear everything. They reply one after another.
-    Raises NotFound, Invalid for an unknown parent, assistant or model, NotAllowed, ReadOnly,
-    TooManyMentions, RepliesUsedUp, Silenced, SlowDown, Conflict if too many replies wait already.
+    Raises NotFound, Invalid for an unknown parent, assistant or model or a forum, NotAllowed,
+    ReadOnly, TooManyMentions, RepliesUsedUp, Silenced, SlowDown, Conflict if too many replies
+    wait already.
     """
     with changing(conversation_id) as change:
         return say(
@@ -141,8 +143,10 @@ def say(
 
 
 def _require_place(change: Change, parent: UUID | None) -> None:
-    """Raise Conflict for a reply that this room wants elsewhere."""
+    """Raise Conflict for a reply that this room wants elsewhere, Invalid in a forum."""
     threads = change.room.threads
+    if change.conversation.kind == Conversation.Kind.FORUM:
+        raise Invalid("In a forum it is said in topics.")
     if change.conversation.kind == Conversation.Kind.THREAD:
         if threads == Conversation.Threads.OFF:
             raise Conflict("There are no threads in this room.")
@@ -249,6 +253,8 @@ def delete_in(*, change: Change, message: Message, by: User) -> None:
         *("content", "reasoning", "refusal", "tool_calls", "mentions", "mentions_all"),
     )
     change.touch(removed=message)
+    forget_answer(change, message)
+    moved(change)
 
 
 def record_deletion(
@@ -324,6 +330,7 @@ def _say(
     ]
     _let_hear(change, message, preconditions, {one.pk for one in asked}, waiting + len(asked))
     change.touch(said=message)
+    moved(change)
     return SentMessage(message, replies[0] if replies else None, created=True)
 
 

@@ -7,8 +7,10 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from chat.change import changing
 from chat.models import Conversation, ReadState
 from chat.selectors.rooms import AT_HOLDS
+from core.errors import NotFound
 
 # Messages in one transaction.
 _AT_ONCE = 1000
@@ -40,6 +42,18 @@ SELECT count(*) FROM gone
 """
 
 
+def delete_inner(*, conversation_id: UUID) -> None:
+    """Delete the topics and threads of a deleted conversation, each in a change of its own."""
+    inner = Conversation.objects.live().filter(access_id=conversation_id)
+    while found := list(inner.values_list("pk", flat=True)[:_AT_ONCE]):
+        for one in found:
+            try:
+                with changing(one) as change:
+                    change.delete()
+            except NotFound:
+                continue
+
+
 def purge_some(*, conversation_id: UUID) -> bool:
     """Delete some of what was said in a deleted conversation and in what hung on it.
 
@@ -50,7 +64,7 @@ def purge_some(*, conversation_id: UUID) -> bool:
         return False
     inner = Conversation.objects.filter(
         Q(access_id=deleted.pk) | Q(parent=deleted), access_id=deleted.members_of
-    )
+    ).exclude(kind=Conversation.Kind.DISCUSSION)
     with connection.cursor() as cursor:
         cursor.execute(_PURGE, [[deleted.pk, *inner.values_list("pk", flat=True)], _AT_ONCE])
         (count,) = cursor.fetchone()

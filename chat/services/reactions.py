@@ -18,12 +18,15 @@ from uuid_utils.compat import uuid7
 from accounts.models import User
 from chat.change import Change, changing
 from chat.errors import Silenced
+from chat.models import Conversation
+from chat.permissions import require_role
 from chat.selectors.tallies import thread_values
+from chat.services.topic_rows import moved as topic_moved
 from chat.signals import recount_wanted
-from core.errors import ChatireError, Conflict, NotFound
+from core.errors import ChatireError, Conflict, Invalid, NotFound
 from core.pacing import Paced
 from protocol.errors import ErrorCode
-from protocol.limits import FACES, MAX_REACTIONS
+from protocol.limits import FACES, MAX_REACTIONS, VOTE
 from protocol.states import OwnTallyState, ReactedState, ReactionState, TallyState
 
 INTERVAL = 1.0  # seconds between two changes of one conversation by reactions
@@ -44,6 +47,7 @@ MOST_BY: Final = 50
 _ASK = """
 SELECT m.conversation_id, m.deleted_at IS NOT NULL,
 CASE WHEN p.silenced_until > statement_timestamp() THEN p.silenced_until END,
+c.kind, p.role, coalesce(room.policy, c.policy),
 t.seq, t.reactions, t.thread_id, coalesce(t.replies, 0), t.replied_at, coalesce(t.repliers, '[]'), (
     SELECT jsonb_agg(jsonb_build_array(r.emoji, r.given, r.counted) ORDER BY r.id)
     FROM chat_reaction r WHERE r.message_id = m.id AND r.user_id = %(user)s
@@ -75,7 +79,8 @@ WITH RECURSIVE kind AS (
         ORDER BY r.emoji LIMIT 1
     ) FROM kind WHERE kind.emoji IS NOT NULL
 ), room AS (
-    SELECT coalesce(bool_or(emoji = %(emoji)s), FALSE) OR count(emoji) < %(most)s AS is_there
+    SELECT coalesce(bool_or(emoji = %(emoji)s), FALSE) OR %(emoji)s = 'vote'
+        OR count(emoji) FILTER (WHERE emoji <> 'vote') < %(most)s AS is_there
     FROM kind
 ), given AS (
     INSERT INTO chat_reaction
@@ -197,7 +202,10 @@ def react(*, user: User, message_id: UUID, emoji: str, on: bool) -> OwnTallyStat
         found = cursor.fetchone()
         if found is None:
             raise NotFound
-        conversation_id, deleted, silenced, seq, counted, *thread, own, _locked = found
+        conversation_id, deleted, silenced, kind, role, policy = found[:6]
+        seq, counted, *thread, own, _locked = found[6:]
+        if emoji == VOTE:
+            _require_vote(kind, role, json.loads(policy))
         if on:
             if deleted:
                 raise Conflict("This message was deleted.")
@@ -224,6 +232,20 @@ def react(*, user: User, message_id: UUID, emoji: str, on: bool) -> OwnTallyStat
 def count_soon(conversation_id: UUID) -> None:
     """Have what is not counted yet counted, soon after the transaction commits."""
     transaction.on_commit(lambda: _counting.soon(conversation_id), robust=True)
+
+
+def vote(*, user: User, message_id: UUID, on: bool) -> OwnTallyState:
+    """Vote for a topic, by its first message, or for an answer; twice is once.
+
+    As `react`. Raises NotFound, NotAllowed, Invalid outside of a forum's topic, Conflict.
+    """
+    return react(user=user, message_id=message_id, emoji=VOTE, on=on)
+
+
+def _require_vote(kind: str, role: str, policy: dict[str, str]) -> None:
+    if kind != Conversation.Kind.DISCUSSION:
+        raise Invalid("Only topics of a forum, and answers to them, are voted for.")
+    require_role("vote", role, Conversation(policy=policy))
 
 
 def _expected(
@@ -320,6 +342,7 @@ def _count(change: Change) -> float:
         for message, kinds in reactions.items()
     ]
     change.tallied(tallies, by)
+    topic_moved(change)
     return INTERVAL if max(len(moved), len(reactions)) >= _AT_ONCE else 0.0
 
 

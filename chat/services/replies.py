@@ -23,6 +23,7 @@ from chat.permissions import REPLIES
 from chat.selectors.messages import active_reply
 from chat.services.mentions import named_in
 from chat.services.notices import notify_reply_finished
+from chat.services.topic_rows import moved
 from core.errors import Conflict, NotFound
 from core.jobs import enqueue_named
 from protocol.errors import ReplyError
@@ -238,6 +239,7 @@ def finish_reply(
             if outcome.status == _Status.COMPLETE and _wants_title(change.conversation, message):
                 enqueue_named(TITLE_TASK, message_id=str(message_id))
             change.touch(said=message)
+            moved(change)
             if outcome.status == _Status.COMPLETE:
                 _ask_named(change, message)
             return True
@@ -363,6 +365,7 @@ def _end_with_chunks(change: Change, message: Message, outcome: Outcome) -> None
     if ended is not None:
         _delete_chunks(message.pk)
         change.touch(said=ended)
+        moved(change)
 
 
 def _publish_again(change: Change, message_id: UUID, attempt: int, outcome: Outcome) -> bool:

@@ -13,6 +13,7 @@ from chat.models import Assistant, Member, Sanction
 from chat.services.audit import record, record_member
 from chat.services.conversations import retitle
 from chat.services.members import end_membership, new_member
+from chat.services.topic_rows import remove
 
 
 def retitle_as_staff(*, conversation_id: UUID, title: str, by: User | None = None) -> None:
@@ -72,4 +73,5 @@ def delete_conversation_as_staff(*, conversation_id: UUID, by: User | None = Non
     """Delete a conversation and all that was said in it. Raises NotFound."""
     with changing(conversation_id) as change:
         record(change.conversation, "conversation.deleted", by=by, as_staff=True)
+        remove(change)
         change.delete()

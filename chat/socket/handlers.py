@@ -12,8 +12,9 @@ from chat.selectors.rooms import person_changes
 from chat.selectors.sync import Asked, nothing_since, some_since
 from chat.services.messages import SentMessage, delete_message, edit_message, send_message
 from chat.services.mine import mark_read
-from chat.services.reactions import react
+from chat.services.reactions import react, vote
 from chat.services.reply_actions import continue_reply, regenerate, request_stop
+from chat.services.topic_views import count_view
 from chat.socket.roster import roster
 from chat.socket.subscriptions import Subscriptions
 from chat.states import message_state
@@ -47,6 +48,7 @@ from protocol.commands import (
     TallyAck,
     Typing,
     Unsubscribe,
+    Vote,
     WatchAck,
     WatchPresence,
 )
@@ -122,6 +124,7 @@ async def subscribe(socket: Socket, command: Subscribe) -> None:
     except BaseException:
         await socket.unfollow(conversation_id)
         raise
+    count_view(socket.user, changes)
     socket.answer(SubscribeAck(id=command.id, changes=changes))
     socket.release(changes)
 
@@ -208,6 +211,13 @@ async def give_reaction(socket: Socket, command: React) -> None:
         emoji=command.emoji,
         on=command.on,
     )
+    socket.answer(TallyAck(id=command.id, tally=tally))
+
+
+@handles(Vote)
+async def give_vote(socket: Socket, command: Vote) -> None:
+    """Vote for a topic or an answer, or take it back."""
+    tally = await in_thread(vote, user=socket.user, message_id=command.message, on=command.on)
     socket.answer(TallyAck(id=command.id, tally=tally))
 
 

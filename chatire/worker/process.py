@@ -29,7 +29,7 @@ from chat.replies import reaper
 from chat.replies.active import Halt
 from chat.replies.flusher import Flusher
 from chat.replies.runner import Runner
-from chat.services import reactions
+from chat.services import reactions, topic_rows
 from chat.services.reply_actions import STOP_SIGNAL
 from chatire.worker.connector import SteadyConnector
 from chatire.worker.probe import Health, serve_probe
@@ -232,6 +232,7 @@ class WorkerProcess:
             await layer.close()
         await asyncio.to_thread(unread.stop)
         await asyncio.to_thread(reactions.stop)
+        await asyncio.to_thread(topic_rows.stop)
         for connection in self._connections:
             connection.inc_thread_sharing()
             connection.close()
@@ -261,6 +262,7 @@ class WorkerProcess:
 
     async def _count_reactions(self) -> None:
         await in_thread(reactions.count_missed)
+        await in_thread(topic_rows.refresh_missed)
 
     async def _clean_up(self) -> None:
         await in_thread(reaper.clean_up, judge=self._judge())

@@ -44,6 +44,11 @@ function view(known: Conversation, oldest: number) {
     messages: shown,
     tallies: shown.map((message) => known.tallies[message.id]),
     reactions: shown.map((message) => shownReactions(known, message.id)),
+    // Nothing tells of views, and deleted ones are not in a first load.
+    topics: Object.values(known.topics)
+      .filter((topic) => !topic.deleted)
+      .map((topic) => ({ ...topic, views: 0 }))
+      .sort((a, b) => a.id.localeCompare(b.id)),
     texts: shown.map((message) => messageText(message, known.streams[message.id])),
     // Those who left before a first load are not in it.
     members: Object.values(known.members)

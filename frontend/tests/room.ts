@@ -80,6 +80,7 @@ export class Room {
     archived_at: null,
     policy: {},
     slow_seconds: 0,
+    responder: null,
     seq: 0,
     changed_seq: 0,
     creator: null,
@@ -245,6 +246,7 @@ export class Room {
       joined_seq: 1,
       messages,
       members,
+      topics: [],
       tallies: [...this.tallies.values()].filter(
         (one) => one.seq <= seq && (from === null || one.seq > from),
       ),

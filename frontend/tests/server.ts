@@ -40,6 +40,7 @@ export function aRoom(id: string): RoomState {
     archived_at: null,
     policy: {},
     slow_seconds: 0,
+    responder: null,
     seq: 1,
     changed_seq: 1,
     creator: null,

@@ -7,7 +7,7 @@ import pytest
 from accounts.models import User
 from chat import unread
 from chat.models import Assistant, Conversation
-from chat.services import reactions
+from chat.services import reactions, topic_rows, topic_views
 from chat.services.conversations import create_conversation
 from tests.chat.asker import Asker
 from tests.fakes.openai_server import RunningServer
@@ -19,6 +19,8 @@ def _no_touches_across_tests() -> Iterator[None]:
     yield
     unread.stop()
     reactions.stop()
+    topic_rows.stop()
+    topic_views.stop()
 
 
 @pytest.fixture

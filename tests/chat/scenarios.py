@@ -30,6 +30,7 @@ from chat.services import (
     reports,
     staff,
     threads,
+    topics,
 )
 from chat.services.replies import Claim
 from tests.chat.world import World
@@ -617,6 +618,52 @@ SCENARIOS: dict[str, Any] = {
         lambda world: (said := world.say(), world.react(world.alice, said, "👍"))[0],
         lambda world, said: (world.react(world.alice, said, "👍", on=False), world.count()),
     ),
+    "create_topic in a forum": _then(_nothing, lambda world, _: world.ask(world.bob)),
+    "change_topic of a forum": _then(
+        World.ask,
+        lambda world, topic: topics.change_topic(
+            user=world.alice,
+            topic_id=topic.pk,
+            title="Why?",
+            tags=["rain"],
+            solved=True,
+            closed=True,
+            pinned=True,
+        ),
+    ),
+    "change_topic of a forum to what it is": _then(
+        World.ask,
+        lambda world, topic: topics.change_topic(
+            user=world.alice, topic_id=topic.pk, title=topic.title, tags=topic.tags, solved=False
+        ),
+    ),
+    "accept_answer in a forum": _then(
+        lambda world: world.answer(world.ask()),
+        lambda world, answer: topics.accept_answer(user=world.alice, message_id=answer.pk),
+    ),
+    "withdraw_answer in a forum": _then(
+        World.solved,
+        lambda world, answer: topics.withdraw_answer(user=world.alice, message_id=answer.pk),
+    ),
+    "forget_answer in a forum, as it is deleted": _then(
+        World.solved, lambda world, answer: world.delete(answer)
+    ),
+    "refresh_topic of a forum": _then(
+        lambda world: (topic := world.ask(), world.answer(topic))[0],
+        lambda world, topic: world.refresh(topic),
+    ),
+    "mirror in a forum what a topic is called": _then(
+        World.ask,
+        lambda world, topic: conversations.change_conversation(
+            user=world.alice, conversation_id=topic.pk, title="Why?"
+        ),
+    ),
+    "remove from a forum a topic that is deleted": _then(
+        World.ask,
+        lambda world, topic: conversations.delete_conversation(
+            user=world.alice, conversation_id=topic.pk
+        ),
+    ),
     "mark_read back": _then(
         lambda world: mine.mark_read(
             user=world.bob, conversation_id=world.id, number=world.say().number
@@ -628,6 +675,8 @@ SCENARIOS: dict[str, Any] = {
 
 def kind_of(scenario: str) -> str:
     """Branches are made in a conversation with an assistant, where history is a tree."""
+    if "forum" in scenario:
+        return "forum"
     return "assistant" if "branch" in scenario else "group"
 
 

@@ -8,6 +8,7 @@ from chat.models import (
     Conversation,
     Member,
     Message,
+    Topic,
 )
 from chat.services import (
     conversations,
@@ -16,6 +17,7 @@ from chat.services import (
     replies,
     reply_actions,
     threads,
+    topics,
 )
 from chat.services.replies import Claim
 from tests.chat.scenarios import edit, stop, with_charlie
@@ -93,6 +95,9 @@ class Client:
 
 def _act(world: World, source: random.Random) -> None:
     """Do something to the conversation that is possible just now."""
+    if world.kind == Conversation.Kind.FORUM:
+        _act_in_forum(world, source)
+        return
     active = list(
         Message.objects.filter(conversation_id=world.id, status__in=Message.ACTIVE).order_by("pk")
     )
@@ -153,6 +158,48 @@ def _act(world: World, source: random.Random) -> None:
     own = Message.objects.filter(conversation_id=world.id, author_user=world.alice)
     if own.exists() and room:
         acts.append(lambda: edit(world, source.choice(list(own))))
+    source.choice(acts)()
+
+
+def _act_in_forum(world: World, source: random.Random) -> None:
+    """Begin, change, answer, solve or delete a topic."""
+    begun = list(Topic.objects.live().filter(forum_id=world.id).order_by("pk"))
+    acts: list[Callable[[], object]] = [world.ask]
+    if begun:
+        topic = source.choice(begun)
+        said = Message.objects.live().filter(conversation_id=topic.pk).order_by("pk")
+        answers = list(said.filter(role="user").exclude(pk=topic.first_message_id))
+        acts += [
+            lambda: topics.change_topic(
+                user=world.alice,
+                topic_id=topic.pk,
+                title=f"{source.randrange(3)}",
+                pinned=source.random() < 0.5,
+                solved=source.random() < 0.5,
+            ),
+            lambda: world.answer(topic),
+            lambda: world.answer(topic),
+            lambda: world.refresh(topic),
+            lambda: world.refresh(topic),
+        ]
+        if source.random() < 0.1:
+            acts.append(
+                lambda: conversations.delete_conversation(
+                    user=world.alice, conversation_id=topic.pk
+                )
+            )
+        if answers:
+            acts += [
+                lambda: topics.accept_answer(
+                    user=world.alice,
+                    message_id=source.choice(answers).pk,
+                    instead_of=topic.accepted_id,
+                ),
+                lambda: world.delete(source.choice(answers)),
+                lambda: topics.withdraw_answer(
+                    user=world.alice, message_id=source.choice(answers).pk
+                ),
+            ]
     source.choice(acts)()
 
 

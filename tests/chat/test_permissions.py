@@ -19,11 +19,14 @@ from chat.models import (
     Message,
     Report,
     Sanction,
+    Topic,
 )
 from chat.permissions import ACTIONS
+from chat.services.conversations import create_conversation
 from chat.services.members import new_member
 from chat.services.messages import send_message
 from chat.services.threads import reply_in_thread
+from chat.services.topics import create_topic
 from core.threads import in_thread
 from tests.chat.socket.client import Socket
 
@@ -45,6 +48,8 @@ class Room(NamedTuple):
     asked: JoinRequest
     ban: Sanction
     report: Report
+    forum: Conversation
+    topic: Topic
 
     @property
     def url(self) -> str:
@@ -84,7 +89,22 @@ def room(alice: User, bob: User, dora: User, group: Conversation, assistant: Ass
     report = Report.objects.create(
         conversation=group, room=group, message=say(bob).message, reporter=alice, reason="spam"
     )
-    return Room(group, own, others, discussed, asked.reply, member, link, request, ban, report)
+    forum = create_conversation(user=alice, kind="forum", members=[dora.pk])
+    begun = create_topic(user=alice, forum_id=forum.pk, client_id="1", title="Why?", content="So?")
+    return Room(
+        group,
+        own,
+        others,
+        discussed,
+        asked.reply,
+        member,
+        link,
+        request,
+        ban,
+        report,
+        forum,
+        begun.topic,
+    )
 
 
 Act = Callable[[APIClient, Room, User], Any]
@@ -283,6 +303,38 @@ CELLS: dict[str, tuple[str, str, Act]] = {
         "admin",
         lambda api, room, _: api.delete(room.member(assistant__isnull=False)),
     ),
+    "begin a topic": (
+        "topic",
+        "member",
+        lambda api, room, _: api.post(
+            f"/api/conversations/{room.forum.pk}/topics/",
+            {"client_id": "1", "title": "How?", "content": "So?"},
+        ),
+    ),
+    "vote": (
+        "vote",
+        "member",
+        lambda api, room, _: api.put(f"/api/messages/{room.topic.first_message_id}/vote/"),
+    ),
+    "change another's topic": (
+        "topics",
+        "moderator",
+        lambda api, room, _: api.patch(
+            f"/api/conversations/{room.topic.pk}/topic/", {"solved": True}
+        ),
+    ),
+    "delete another's topic": (
+        "delete_others",
+        "moderator",
+        lambda api, room, _: api.delete(f"/api/conversations/{room.topic.pk}/"),
+    ),
+    "pin a topic": (
+        "pin_topic",
+        "moderator",
+        lambda api, room, _: api.patch(
+            f"/api/conversations/{room.topic.pk}/topic/", {"pinned": True}
+        ),
+    ),
     "rename": (
         "describe",
         "admin",
@@ -321,7 +373,8 @@ CELLS: dict[str, tuple[str, str, Act]] = {
 
 def become(person: User, room: Room, role: str) -> None:
     """Give someone a role, unasked."""
-    Member.objects.filter(conversation=room.conversation, user=person).update(role=role)
+    there = [room.conversation, room.forum]
+    Member.objects.filter(conversation__in=there, user=person).update(role=role)
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -371,6 +424,9 @@ async def test_a_socket_says_the_same(
                 await socket.command("message.send", client_id="3", assistant="assistant", **said),
                 await socket.command("reply.continue", message=str(room.reply.pk)),
                 await socket.command("reply.regenerate", message=str(room.reply.pk)),
+                await socket.command(
+                    "message.vote", message=str(room.topic.first_message_id), on=True
+                ),
             ],
             "moderator": [await socket.command("message.delete", message=str(room.others.pk))],
         }

@@ -28,6 +28,7 @@ from chat.services import (
     reactions,
     reply_actions,
     staff,
+    topic_rows,
 )
 from core import publishing
 from core.publishing import Publication
@@ -62,9 +63,16 @@ def open_world(
 
     def open_one(kind: str = "group") -> World:
         conversation = conversations.create_conversation(
-            user=alice, kind=kind, assistant="assistant", members=[bob.pk] * (kind == "group")
+            user=alice, kind=kind, assistant="assistant", members=[bob.pk] * (kind != "assistant")
         )
-        worlds.append(World(conversation, alice, bob if kind == "group" else alice, charlie))
+        worlds.append(
+            World(
+                conversation,
+                bob=alice if kind == "assistant" else bob,
+                alice=alice,
+                charlie=charlie,
+            )
+        )
         return worlds[-1]
 
     monkeypatch.setattr(publishing, "publish_now", hear)
@@ -72,6 +80,8 @@ def open_world(
     # Counting is an act of its own here.
     monkeypatch.setattr(reactions, "INTERVAL", 0.0)
     monkeypatch.setattr(reactions._counting, "soon", lambda conversation: None)
+    monkeypatch.setattr(topic_rows, "INTERVAL", 0.0)
+    monkeypatch.setattr(topic_rows._refreshing, "soon", lambda topic: None)
     yield open_one
     connection.close()
 
@@ -92,7 +102,7 @@ def test_every_service_that_changes_a_conversation_is_among_the_scenarios() -> N
     } - {"changing"}
     # What a deletion leaves cannot be fetched, and before a creation there is nothing.
     apart = {"delete_conversation", "delete_conversation_as_staff", "create_conversation"}
-    apart |= {"open_direct"}
+    apart |= {"open_direct", "delete_inner"}
     assert len(services) > 10
     # These change nothing that anyone else sees.
     services |= {"mark_read", "mark_unread", "change_mine"}
@@ -184,7 +194,7 @@ def test_a_new_conversation_is_whole_by_its_first_events(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
-    kind=st.sampled_from(["group", "assistant"]),
+    kind=st.sampled_from(["group", "assistant", "forum"]),
     seed=st.integers(0, 2**32),
     steps=st.integers(5, 30),
 )
@@ -220,7 +230,7 @@ def test_the_frontends_reducer_comes_to_the_same_states(
         patch.setattr(limits, "MAX_CHANGES", 4)
         patch.setattr(limits, "PAGE", 6)
         for seed in range(6):
-            world = open_world("assistant" if seed % 2 else "group")
+            world = open_world(["group", "assistant", "forum"][seed % 3])
             for number, (client, fetched) in enumerate(play(world, random.Random(seed), 30)):
                 name = f"random sequence {seed}, client {number}"
                 cases.append(

@@ -10,12 +10,15 @@ from chat.models import (
     Member,
     Message,
     ReplyChunk,
+    Topic,
 )
 from chat.selectors.sync import changes_since
 from chat.services import (
     messages,
     reactions,
     replies,
+    topic_rows,
+    topics,
 )
 from chat.services.replies import Claim, Outcome
 from core.publishing import ROSTERS, Publication, to_conversation, user_group
@@ -27,7 +30,7 @@ class World:
     """Three people, a conversation, and the frames that its changes have published, in order."""
 
     def __init__(self, conversation: Conversation, alice: User, bob: User, charlie: User) -> None:
-        self.id = conversation.pk
+        self.id, self.kind = conversation.pk, conversation.kind
         self.alice, self.bob, self.charlie = alice, bob, charlie
         self.published: list[Frame] = []
 
@@ -110,6 +113,39 @@ class World:
             attempt=claim.attempt,
             outcome=outcome,
         )
+
+    # --- In a forum --------------------------------------------------------------------------
+
+    def ask(self, user: User | None = None, **options: Any) -> Topic:
+        """Begin a topic."""
+        options = {"title": "Why does it rain?", "tags": ["weather"], **options}
+        begun = topics.create_topic(
+            user=user or self.alice,
+            forum_id=self.id,
+            client_id=uuid4().hex,
+            content="It does so often.",
+            **options,
+        )
+        return begun.topic
+
+    def answer(self, topic: Topic, user: User | None = None) -> Message:
+        """Say something in a topic."""
+        return messages.send_message(
+            user=user or self.bob,
+            conversation_id=topic.pk,
+            client_id=uuid4().hex,
+            content="Clouds are heavy.",
+        ).message
+
+    def solved(self) -> Message:
+        """An answer that was accepted."""
+        answer = self.answer(self.ask())
+        topics.accept_answer(user=self.alice, message_id=answer.pk)
+        return answer
+
+    def refresh(self, topic: Topic) -> None:
+        """Bring what the forum lists of a topic up to date, as is done every few seconds."""
+        assert topic_rows.refresh_topic(topic_id=topic.pk) == 0
 
     def streaming(self) -> Claim:
         """A reply that has said something."""

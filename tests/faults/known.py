@@ -70,6 +70,8 @@ class Known:
         # What was counted under each message, and which of it is one's own: each as of its seq.
         self.tallies: dict[str, Frame] = {}
         self.own: dict[str, tuple[int, list[str]]] = {}
+        # Of a forum.
+        self.topics: dict[str, Frame] = {}
         self.people = 0
         self._people_seq = 0  # the change that they were counted at
         self.streams: dict[str, Stream] = {}
@@ -126,6 +128,12 @@ class Known:
             "messages": shown,
             "tallies": {key: row for key, row in self.tallies.items() if key in shown},
             "own": {key: own[1] for key, own in self.own.items() if key in shown and own[1]},
+            # Nothing tells of views, and deleted ones are not in a first load.
+            "topics": {
+                key: {name: value for name, value in row.items() if name != "views"}
+                for key, row in self.topics.items()
+                if not row["deleted"]
+            },
             "texts": {key: self.text(key) for key in shown},
             # Those who left before a first load are not in it.
             "members": {key: row for key, row in self.members.items() if row["left_at"] is None},
@@ -166,6 +174,8 @@ class Known:
             self._member(member)
         for tally in changes["tallies"]:
             self._tally(tally)
+        for topic in changes["topics"]:
+            self._topic(topic)
         for snapshot in changes["snapshots"]:
             self._snapshot(snapshot)
         self._advance(max(self.seq, changes["seq"]))
@@ -200,6 +210,8 @@ class Known:
             for reacted in frame["by"] or []:
                 if reacted["user"] == self.me:
                     self._own(reacted["message"], frame["seq"], reacted["emojis"])
+        elif kind in {"topic.created", "topic.updated"}:
+            self._topic(frame["topic"])
         elif kind == "conversation.updated":
             self._state(frame["state"])
         elif kind == "conversation.deleted":
@@ -241,6 +253,11 @@ class Known:
             self.tallies[row["message"]] = row
         if "mine" in tally:
             self._own(row["message"], row["seq"], tally["mine"])
+
+    def _topic(self, topic: Frame) -> None:
+        held = self.topics.get(topic["id"])
+        if held is None or held["seq"] <= topic["seq"]:
+            self.topics[topic["id"]] = topic
 
     def _own(self, message: str, seq: int, emojis: list[str]) -> None:
         held = self.own.get(message)

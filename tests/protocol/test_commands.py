@@ -23,6 +23,7 @@ from protocol.commands import (
     Sync,
     Typing,
     Unsubscribe,
+    Vote,
     WatchPresence,
     parse_command,
 )
@@ -48,6 +49,7 @@ LEAST: dict[type[Command], dict[str, Any]] = {
         "content": "hello",
     },
     DeleteMessage: {"type": "message.delete", "message": str(MESSAGE)},
+    Vote: {"type": "message.vote", "message": str(MESSAGE), "on": True},
     React: {"type": "message.react", "message": str(MESSAGE), "emoji": "👍", "on": True},
     StopReply: {"type": "reply.stop", "message": str(MESSAGE)},
     RegenerateReply: {"type": "reply.regenerate", "message": str(MESSAGE)},

@@ -117,6 +117,7 @@ export interface components {
             messages: components["schemas"]["MessageState"][];
             members: components["schemas"]["MemberState"][];
             tallies: components["schemas"]["OwnTallyState"][];
+            topics: components["schemas"]["TopicState"][];
             snapshots: components["schemas"]["Snapshot"][];
             more_before: boolean;
             number: number;
@@ -181,6 +182,7 @@ export interface components {
                 [key: string]: ("owner" | "admin" | "moderator" | "member" | "guest") | number;
             };
             slow_seconds: number;
+            responder: string | null;
             /** Format: date-time */
             created_at: string;
             /** Format: date-time */
@@ -914,6 +916,7 @@ export interface components {
                 [key: string]: ("owner" | "admin" | "moderator" | "member" | "guest") | number;
             };
             slow_seconds: number;
+            responder: string | null;
             /** Format: date-time */
             created_at: string;
             /** Format: date-time */
@@ -1137,6 +1140,77 @@ export interface components {
             by: components["schemas"]["ReactedState"][] | null;
         };
         /**
+         * TopicCreated
+         * @description Somebody began a topic; `conversation` is the forum.
+         */
+        TopicCreated: {
+            /**
+             * @default topic.created
+             * @constant
+             */
+            type: "topic.created";
+            /** Format: uuid */
+            conversation: string;
+            seq: number;
+            topic: components["schemas"]["TopicState"];
+        };
+        /**
+         * TopicState
+         * @description A topic as its forum lists it; `seq` is the forum's, `number` counts its topics.
+         *
+         *     `votes`, `replies`, `active_at` and `hot` follow the conversation a few seconds later, and
+         *     nothing is told of `views`: they are as of when the row was read.
+         */
+        TopicState: {
+            /**
+             * Format: uuid
+             * @description of the conversation
+             */
+            id: string;
+            /** Format: uuid */
+            forum: string;
+            seq: number;
+            number: number;
+            title: string;
+            author: components["schemas"]["AuthorState"] | null;
+            /**
+             * Format: uuid
+             * @description votes for the topic are its votes
+             */
+            first_message: string;
+            /** @description the answer that was accepted */
+            accepted: string | null;
+            accepted_by: string | null;
+            solved: boolean;
+            closed: boolean;
+            pinned: boolean;
+            deleted: boolean;
+            tags: string[];
+            votes: number;
+            views: number;
+            replies: number;
+            hot: number;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            active_at: string;
+        };
+        /**
+         * TopicUpdated
+         * @description A topic was changed, solved, deleted, or what happened in it counted.
+         */
+        TopicUpdated: {
+            /**
+             * @default topic.updated
+             * @constant
+             */
+            type: "topic.updated";
+            /** Format: uuid */
+            conversation: string;
+            seq: number;
+            topic: components["schemas"]["TopicState"];
+        };
+        /**
          * Typing
          * @description Say that one is typing: again every three seconds while one does. Or that one is not.
          */
@@ -1187,6 +1261,18 @@ export interface components {
             input_tokens: number;
             output_tokens: number;
             estimated: boolean;
+        };
+        /**
+         * Vote
+         * @description Vote for a topic, by its first message, or for an answer; or take it back.
+         */
+        Vote: {
+            /** @constant */
+            type: "message.vote";
+            id: string;
+            /** Format: uuid */
+            message: string;
+            on: boolean;
         };
         /**
          * WatchAck
@@ -1287,16 +1373,20 @@ export type SyncAck = components['schemas']['SyncAck'];
 export type TallyAck = components['schemas']['TallyAck'];
 export type TallyState = components['schemas']['TallyState'];
 export type TallyUpdated = components['schemas']['TallyUpdated'];
+export type TopicCreated = components['schemas']['TopicCreated'];
+export type TopicState = components['schemas']['TopicState'];
+export type TopicUpdated = components['schemas']['TopicUpdated'];
 export type Typing = components['schemas']['Typing'];
 export type TypingEvent = components['schemas']['TypingEvent'];
 export type Unsubscribe = components['schemas']['Unsubscribe'];
 export type UsageState = components['schemas']['UsageState'];
+export type Vote = components['schemas']['Vote'];
 export type WatchAck = components['schemas']['WatchAck'];
 export type WatchPresence = components['schemas']['WatchPresence'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;
 /** What is answered, with the same `id`. */
-export type Command = Subscribe | Unsubscribe | SendMessage | EditMessage | DeleteMessage | React | StopReply | RegenerateReply | ContinueReply | Sync | Read | Typing | PresenceCommand | WatchPresence | Auth | Ping;
+export type Command = Subscribe | Unsubscribe | SendMessage | EditMessage | DeleteMessage | React | Vote | StopReply | RegenerateReply | ContinueReply | Sync | Read | Typing | PresenceCommand | WatchPresence | Auth | Ping;
 /** What each command is answered with, if it is not refused. */
 export interface Answers {
     "subscribe": SubscribeAck;
@@ -1305,6 +1395,7 @@ export interface Answers {
     "message.edit": SendMessageAck;
     "message.delete": MessageAck;
     "message.react": TallyAck;
+    "message.vote": TallyAck;
     "reply.stop": MessageAck;
     "reply.regenerate": MessageAck;
     "reply.continue": MessageAck;
@@ -1319,10 +1410,10 @@ export interface Answers {
 /** What a command may be answered with. */
 export type Answer = SubscribeAck | ErrorFrame | Ack | SendMessageAck | MessageAck | TallyAck | SyncAck | ReadAck | WatchAck | AuthAck | Pong;
 /** What the server sends unasked. */
-export type ServerEvent = Hello | MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | TallyUpdated | ConversationUpdated | ConversationDeleted | MembersChanged | RoomsTouched | MineUpdated | BlockUpdated | ReplyDelta | TypingEvent | PresenceEvent | NotificationCreated | NotificationRead | ServerPing | AccountsMerged | Resync | Reconnect;
+export type ServerEvent = Hello | MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | TallyUpdated | TopicCreated | TopicUpdated | ConversationUpdated | ConversationDeleted | MembersChanged | RoomsTouched | MineUpdated | BlockUpdated | ReplyDelta | TypingEvent | PresenceEvent | NotificationCreated | NotificationRead | ServerPing | AccountsMerged | Resync | Reconnect;
 /** Events by who numbers them. */
 export interface NumberedBy {
     "nobody": Hello | RoomsTouched | ReplyDelta | TypingEvent | PresenceEvent | ServerPing | AccountsMerged | Resync | Reconnect;
-    "conversation": MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | TallyUpdated | ConversationUpdated | ConversationDeleted | MembersChanged;
+    "conversation": MessageCreated | MessageUpdated | MemberJoined | MemberUpdated | MemberLeft | TallyUpdated | TopicCreated | TopicUpdated | ConversationUpdated | ConversationDeleted | MembersChanged;
     "person": MineUpdated | BlockUpdated | NotificationCreated | NotificationRead;
 }

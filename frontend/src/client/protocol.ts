@@ -49,6 +49,7 @@ export type {
   RoomTouch,
   Snapshot,
   TallyState,
+  TopicState,
 } from "./frames.d.ts";
 
 export type Status = frames.MessageState["status"];

@@ -17,6 +17,7 @@ import type {
   ReplyDelta,
   Snapshot,
   TallyState,
+  TopicState,
 } from "./protocol.ts";
 import { isFinal } from "./protocol.ts";
 
@@ -61,6 +62,8 @@ export interface Conversation {
   readonly tallies: Readonly<Record<string, TallyState>>;
   readonly own: Readonly<Record<string, OwnReactions>>;
   readonly reacting: Readonly<Record<string, Readonly<Record<string, boolean>>>>;
+  /** Of a forum: all that is known of, deleted ones too. */
+  readonly topics: Readonly<Record<string, TopicState>>;
   /** How many messages can be read. */
   readonly number: number;
   /** How many people are present, and the `seq` of what told. */
@@ -80,6 +83,7 @@ export type Input =
   | { type: "event"; event: ConversationEvent }
   /** Rows that an ack or a REST answer carried. */
   | { type: "rows"; messages: readonly MessageState[] }
+  | { type: "topics"; topics: readonly TopicState[] }
   /** One gives an emoji, or takes it back; null: no more is known of that than was counted. */
   | { type: "reacting"; message: string; emoji: string; on: boolean | null }
   /** A page of older history, `before` a created_seq. */
@@ -109,6 +113,7 @@ export function emptyConversation(id: string, me = ""): Conversation {
     tallies: {},
     own: {},
     reacting: {},
+    topics: {},
     number: 0,
     people: { count: 0, seq: -1 },
     streams: {},
@@ -128,6 +133,8 @@ export function reduce(known: Conversation, input: Input): Conversation {
       return applyEvent(known, input.event);
     case "rows":
       return input.messages.reduce(withMessage, known);
+    case "topics":
+      return input.topics.reduce(withTopic, known);
     case "reacting":
       return withReacting(known, input.message, input.emoji, input.on);
     case "page":
@@ -216,6 +223,13 @@ function withMember(known: Conversation, member: MemberState): Conversation {
   const held = known.members[member.id];
   if (held && held.seq >= member.seq) return known;
   return { ...known, members: { ...known.members, [member.id]: member } };
+}
+
+function withTopic(known: Conversation, topic: TopicState): Conversation {
+  const held = known.topics[topic.id];
+  // Nothing is told of views: a row that was read again has the newer ones.
+  if (held && held.seq > topic.seq) return known;
+  return { ...known, topics: { ...known.topics, [topic.id]: topic } };
 }
 
 function withTally(known: Conversation, tally: TallyState | OwnTallyState): Conversation {
@@ -312,6 +326,7 @@ function applyChanges(known: Conversation, changes: Changes): Conversation {
   next = withPeople(next, changes.people, changes.conversation.seq);
   next = { ...next, number: Math.max(next.number, changes.number) };
   next = changes.tallies.reduce<Conversation>(withTally, next);
+  next = changes.topics.reduce(withTopic, next);
   next = changes.snapshots.reduce(withSnapshot, next);
   next = advance(next, Math.max(next.seq, changes.seq));
   next = { ...next, since_subscribing: changes.complete ? null : missed };
@@ -372,6 +387,9 @@ function applyRow(known: Conversation, event: DurableEvent): Conversation {
       return withPeople(known, event.people, event.seq);
     case "tally.updated":
       return applyTallies(known, event);
+    case "topic.created":
+    case "topic.updated":
+      return withTopic(known, event.topic);
     case "conversation.updated":
       return withState(known, event.state);
     case "conversation.deleted":

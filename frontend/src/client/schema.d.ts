@@ -632,6 +632,42 @@ export interface paths {
         patch: operations["requests_decide"];
         trace?: never;
     };
+    "/api/conversations/{conversation_id}/topic/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Read a topic. */
+        get: operations["topics_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** @description Change its title or tags, close, solve or pin it. */
+        patch: operations["topics_update"];
+        trace?: never;
+    };
+    "/api/conversations/{conversation_id}/topics/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description List the topics of a forum, the pinned ones first. */
+        get: operations["topics_list"];
+        put?: never;
+        /** @description Begin a topic. 201 if this stored it, 200 if the same `client_id` already had. */
+        post: operations["topics_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/conversations/{conversation_id}/unarchive/": {
         parameters: {
             query?: never;
@@ -885,6 +921,24 @@ export interface paths {
         patch: operations["messages_update"];
         trace?: never;
     };
+    "/api/messages/{message_id}/accept/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** @description Accept an answer in place of `instead_of`: a conflict if another one is accepted. */
+        put: operations["answers_accept"];
+        post?: never;
+        /** @description Accept it no more. */
+        delete: operations["answers_withdraw"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/messages/{message_id}/continue/": {
         parameters: {
             query?: never;
@@ -1062,6 +1116,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/messages/{message_id}/vote/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** @description Vote; again is once. A topic is voted for by its first message. */
+        put: operations["votes_put"];
+        post?: never;
+        /** @description Take it back. */
+        delete: operations["votes_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/notifications/": {
         parameters: {
             query?: never;
@@ -1214,6 +1286,18 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * Acceptance
+         * @description Accepting an answer.
+         */
+        AcceptanceRequest: {
+            /**
+             * Instead Of
+             * @description The answer accepted now, as far as one knows.
+             * @default null
+             */
+            instead_of?: string | null;
+        };
         /** @enum {string} */
         AccessEnum: "open" | "listed" | "private";
         /**
@@ -1357,6 +1441,14 @@ export interface components {
             results: components["schemas"]["BanBody"][];
         };
         /**
+         * BegunTopic
+         * @description The stored topic and its first message.
+         */
+        BegunTopic: {
+            topic: components["schemas"]["TopicState"];
+            message: components["schemas"]["MessageState"];
+        };
+        /**
          * BlockedPage
          * @description The people whom one blocks.
          */
@@ -1405,6 +1497,8 @@ export interface components {
             members: components["schemas"]["MemberState"][];
             /** Tallies */
             tallies: components["schemas"]["OwnTallyState"][];
+            /** Topics */
+            topics: components["schemas"]["TopicState"][];
             /** Snapshots */
             snapshots: components["schemas"]["Snapshot"][];
             /** More Before */
@@ -1500,6 +1594,8 @@ export interface components {
             };
             /** Slow Seconds */
             slow_seconds: number;
+            /** Responder */
+            responder: string | null;
             /**
              * Created At
              * Format: date-time
@@ -2271,6 +2367,20 @@ export interface components {
             text?: string;
         };
         /**
+         * NewTopic
+         * @description A topic to begin; the same `client_id` twice is one.
+         */
+        NewTopicRequest: {
+            /** Client Id */
+            client_id: string;
+            /** Title */
+            title: string;
+            /** Content */
+            content: string;
+            /** Tags */
+            tags?: string[];
+        };
+        /**
          * NotificationPage
          * @description Notifications, newest first.
          */
@@ -2440,6 +2550,12 @@ export interface components {
              * @default 0
              */
             slow_seconds?: number;
+            /**
+             * Responder
+             * @description Of a forum: the assistant that answers each new topic.
+             * @default null
+             */
+            responder?: string | null;
         };
         /**
          * Decision
@@ -2572,6 +2688,39 @@ export interface components {
              * @default
              */
             reason?: string;
+        };
+        /**
+         * TopicPatch
+         * @description What may be changed of a topic; what is left out stays as it is.
+         */
+        PatchedTopicPatchRequest: {
+            /**
+             * Title
+             * @default null
+             */
+            title?: string | null;
+            /**
+             * Tags
+             * @default null
+             */
+            tags?: string[] | null;
+            /**
+             * Solved
+             * @description Also without an answer; false: none is accepted any more.
+             * @default null
+             */
+            solved?: boolean | null;
+            /**
+             * Closed
+             * @description Is nothing more said in it?
+             * @default null
+             */
+            closed?: boolean | null;
+            /**
+             * Pinned
+             * @default null
+             */
+            pinned?: boolean | null;
         };
         /**
          * PeoplePage
@@ -2953,6 +3102,8 @@ export interface components {
             };
             /** Slow Seconds */
             slow_seconds: number;
+            /** Responder */
+            responder: string | null;
             /**
              * Created At
              * Format: date-time
@@ -3210,6 +3361,91 @@ export interface components {
              */
             access_expires_at: string;
             user: components["schemas"]["User"];
+        };
+        /**
+         * TopicBody
+         * @description A topic as it is now.
+         */
+        TopicBody: {
+            topic: components["schemas"]["TopicState"];
+        };
+        /**
+         * TopicPage
+         * @description Topics in the order asked for.
+         */
+        TopicPage: {
+            /** Next */
+            next: string | null;
+            /** Results */
+            results: components["schemas"]["TopicState"][];
+        };
+        /**
+         * TopicState
+         * @description A topic as its forum lists it; `seq` is the forum's, `number` counts its topics.
+         *
+         *     `votes`, `replies`, `active_at` and `hot` follow the conversation a few seconds later, and
+         *     nothing is told of `views`: they are as of when the row was read.
+         */
+        TopicState: {
+            /**
+             * Id
+             * Format: uuid
+             * @description of the conversation
+             */
+            id: string;
+            /**
+             * Forum
+             * Format: uuid
+             */
+            forum: string;
+            /** Seq */
+            seq: number;
+            /** Number */
+            number: number;
+            /** Title */
+            title: string;
+            author: components["schemas"]["AuthorState"] | null;
+            /**
+             * First Message
+             * Format: uuid
+             * @description votes for the topic are its votes
+             */
+            first_message: string;
+            /**
+             * Accepted
+             * @description the answer that was accepted
+             */
+            accepted: string | null;
+            /** Accepted By */
+            accepted_by: string | null;
+            /** Solved */
+            solved: boolean;
+            /** Closed */
+            closed: boolean;
+            /** Pinned */
+            pinned: boolean;
+            /** Deleted */
+            deleted: boolean;
+            /** Tags */
+            tags: string[];
+            /** Votes */
+            votes: number;
+            /** Views */
+            views: number;
+            /** Replies */
+            replies: number;
+            /** Hot */
+            hot: number;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Active At
+             * Format: date-time
+             */
+            active_at: string;
         };
         /**
          * Unread
@@ -5746,6 +5982,229 @@ export interface operations {
             };
         };
     };
+    topics_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopicBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    topics_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PatchedTopicPatchRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopicBody"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    topics_list: {
+        parameters: {
+            query?: {
+                /** @description From `next`. */
+                cursor?: string | null;
+                /** @description How many at most: 1 to 200, else 50. */
+                limit?: number | null;
+                /** @description A part of their titles. */
+                q?: string;
+                /** @description `unanswered` has those only, newest first. */
+                sort?: "active" | "new" | "votes" | "hot" | "unanswered";
+                state?: ("open" | "solved" | "closed") | null;
+                tag?: string | null;
+            };
+            header?: never;
+            path: {
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopicPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    topics_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTopicRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BegunTopic"];
+                };
+            };
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BegunTopic"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     conversations_unarchive: {
         parameters: {
             query?: never;
@@ -6639,6 +7098,124 @@ export interface operations {
             };
         };
     };
+    answers_accept: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["AcceptanceRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopicBody"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    answers_withdraw: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopicBody"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     messages_continue: {
         parameters: {
             query?: never;
@@ -7328,6 +7905,120 @@ export interface operations {
                 };
             };
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    votes_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TallyBody"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    votes_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TallyBody"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

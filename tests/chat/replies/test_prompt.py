@@ -10,13 +10,17 @@ from chat.llm import ModelSpec, estimate_turns
 from chat.models import Assistant, Conversation, Message
 from chat.replies.history import continuation
 from chat.replies.prompt import (
+    MAX_ANSWERS,
     CannotAsk,
     Prompt,
     chosen_model,
     model_spec,
     prompt_for,
 )
+from chat.services.conversations import create_conversation
+from chat.services.messages import send_message
 from chat.services.replies import Claim
+from chat.services.topics import accept_answer, create_topic
 from tests.chat.replies.test_history import say
 
 
@@ -254,3 +258,50 @@ def test_nothing_is_asked_where_nobody_said_anything(
     greeting = say(alice, chat, "Welcome!", role="assistant", author_assistant=assistant)
     reply = say(alice, chat, said, role="assistant", parent=greeting, author_assistant=assistant)
     assert cannot_ask(reply, chat) == "turn_gone"
+
+
+def accepted(user: User, forum: Conversation, title: str, text: str, **more: Any) -> None:
+    """A topic with an answer that was accepted."""
+    topic = create_topic(
+        user=user, forum_id=forum.pk, client_id=title, title=title, content="?", **more
+    ).topic
+    answer = send_message(user=user, conversation_id=topic.pk, client_id="answer", content=text)
+    accept_answer(user=user, message_id=answer.message.pk)
+
+
+def test_in_a_forum_a_model_is_told_what_was_accepted_there_before(
+    alice: User, assistant: Assistant
+) -> None:
+    forum, other = (
+        create_conversation(user=alice, kind="forum", assistant="assistant") for _ in range(2)
+    )
+    accepted(alice, other, "Secret", "of another forum")
+    accepted(alice, forum, "Boats", "Buy one.", tags=["sea"])
+    for place in range(MAX_ANSWERS):
+        accepted(alice, forum, f"Number {place}", f"It is {place}.")
+    accepted(alice, forum, "Long", "x" * 2000, tags=["sea"])
+    topic = create_topic(
+        user=alice, forum_id=forum.pk, client_id="new", title="Why?", content="So?", tags=["sea"]
+    ).topic
+    reply = Message.objects.get(conversation=topic.pk, role="assistant")
+    told = prompt_for(Claim(reply, topic.conversation, 1)).turns[0].content
+    assert told.startswith("Be brief.")
+    assert "Boats\nBuy one." in told
+    assert f"Number {MAX_ANSWERS - 1}\n" in told
+    assert "Number 0\n" not in told
+    # Too long for the room there is.
+    assert "Long" not in told
+    assert "another forum" not in told
+    assert len(told) < 1000
+
+
+def test_a_model_is_told_no_answer_that_was_deleted(alice: User, assistant: Assistant) -> None:
+    forum = create_conversation(user=alice, kind="forum", assistant="assistant")
+    accepted(alice, forum, "Boats", "Buy one.")
+    Message.objects.filter(content="Buy one.").update(deleted_at="2026-01-01T00:00Z")
+    topic = create_topic(
+        user=alice, forum_id=forum.pk, client_id="new", title="Why?", content="So?"
+    ).topic
+    reply = Message.objects.get(conversation=topic.pk, role="assistant")
+    told = prompt_for(Claim(reply, topic.conversation, 1)).turns[0].content
+    assert "Boats" not in told
