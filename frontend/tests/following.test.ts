@@ -331,6 +331,25 @@ describe("a gap", () => {
   });
 });
 
+describe("what was marked as unread", () => {
+  test("stays so while its view is open, and is read when it is opened anew", async () => {
+    room.say("one", { author: BOB });
+    const close = await opened();
+    following.markRead(ROOM);
+    expect(read()).toEqual([1]);
+    await following.keepUnread(ROOM, () => Promise.resolve());
+    following.markRead(ROOM);
+    expect(read()).toEqual([1]);
+    close();
+    following.open(ROOM);
+    following.markRead(ROOM);
+    room.say("two", { author: BOB });
+    await following.keepUnread(ROOM, () => Promise.reject(new Error("no"))).catch(() => null);
+    following.markRead(ROOM);
+    expect(read().length).toBeGreaterThan(1);
+  });
+});
+
 describe("someone else", () => {
   test("has read nothing yet of what one has read", async () => {
     room.say("one", { author: BOB });

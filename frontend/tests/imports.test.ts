@@ -12,17 +12,27 @@ const MAY_IMPORT: Record<string, string[]> = {
   ui: [],
   markdown: ["ui"],
   app: ["client"],
-  "app/account": ["client", "ui", "app/useClient"],
-  "app/conversation": ["client", "ui", "markdown", "app/useClient"],
+  "app/account": ["client", "ui", "app/useClient", "app/people"],
+  "app/conversation": ["client", "ui", "markdown", "app/useClient", "app/people"],
+  "app/people": ["client", "ui", "app/useClient"],
   "app/rooms": [
     "client",
     "ui",
     "app/useClient",
+    "app/people",
     "app/conversation/Composer",
     "app/conversation/drafts",
     "app/conversation/roomDialogs",
   ],
-  "app/shell": ["client", "ui", "app/useClient", "app/account", "app/conversation", "app/rooms"],
+  "app/shell": [
+    "client",
+    "ui",
+    "app/useClient",
+    "app/people",
+    "app/account",
+    "app/conversation",
+    "app/rooms",
+  ],
 };
 
 const IMPORT = /\b(?:from|import)\s*\(?\s*"(\.[^"]+)"/g;

@@ -207,6 +207,9 @@ export class FakeServer {
     this.socket.tell(frame);
   }
 
+  /** Who can be watched, and how they are. */
+  presence: { user: string; presence: string; status: null }[] = [];
+
   greet(socket: FakeSocket): void {
     socket.tell({
       type: "hello",
@@ -248,7 +251,10 @@ export class FakeServer {
     else if (type === "reply.stop") ack(this.end(String(frame.message)));
     else if (type === "reply.continue") ack(this.resume(String(frame.message)));
     else if (type === "read") ack(this.mark(String(frame.conversation), frame));
-    else if (type === "sync" && this.refuseSync)
+    else if (type === "presence.watch") {
+      const people = frame.people as string[];
+      ack({ people: this.presence.filter((one) => people.includes(one.user)) });
+    } else if (type === "sync" && this.refuseSync)
       socket.tell({ type: "error", id, code: this.refuseSync, message: "No.", details: {} });
     else if (type === "sync") ack({ changes: this.changes(frame) });
     else if (type !== "pong") ack({});

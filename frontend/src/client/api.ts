@@ -11,6 +11,7 @@ import type {
   Notification,
   OwnTallyState,
   PersonChanges,
+  PersonStatusState,
   RoomState,
   SendAnswer,
 } from "./protocol.ts";
@@ -205,6 +206,22 @@ export class Api {
   }
 
   /** Change what one is told of a conversation, or its place among the pinned. */
+  async markUnread(conversation_id: string, message: string): Promise<MineState> {
+    const params = { path: { conversation_id } };
+    const path = "/api/conversations/{conversation_id}/unread/";
+    return (await answer(this.#signed.POST(path, { params, body: { message } }))).mine;
+  }
+
+  /** Say something of oneself, until then (ISO 8601); nothing takes it back. */
+  async setStatus(
+    emoji: string,
+    text: string,
+    until: string | null,
+  ): Promise<PersonStatusState | null> {
+    const body = { emoji, text, until };
+    return (await answer(this.#signed.PUT("/api/me/status/", { body }))).status;
+  }
+
   async changeMine(
     conversation_id: string,
     body: Partial<Pick<MineState, "level" | "muted_until" | "pinned">>,

@@ -4,6 +4,7 @@ import { Api } from "./api.ts";
 import { ServerError, SignedOut, Unreachable } from "./errors.ts";
 import { Following } from "./following.ts";
 import { newId, Outbox, type OutboxStorage } from "./outbox.ts";
+import { Presence } from "./presence.ts";
 import {
   type Answers,
   type Command,
@@ -46,6 +47,7 @@ export class Client {
   readonly outbox: Outbox;
   readonly retries = new Retries();
   readonly sync: Sync;
+  readonly presence: Presence;
   readonly #following: Following;
   readonly #storage: OutboxStorage;
   #wsUrl: string | null;
@@ -75,6 +77,7 @@ export class Client {
       onEvent: (event) => this.#onEvent(event),
       ...(options.createSocket ? { create: options.createSocket } : {}),
     });
+    this.presence = new Presence(this.store, this.socket);
     this.sync = new Sync(this.store, this.api, this.socket);
     const tellFeed = this.sync.apply.bind(this.sync);
     this.#following = new Following(this.store, this.api, this.socket, this.retries, tellFeed);
@@ -102,6 +105,7 @@ export class Client {
     this.#poll = undefined;
     this.retries.reset();
     this.sync.reset();
+    this.presence.reset();
     this.socket.stop();
   }
 
@@ -131,6 +135,22 @@ export class Client {
 
   markRead(conversation: string): void {
     this.#following.markRead(conversation);
+  }
+
+  /** Let a message be unread again, and all after it, until the conversation is opened anew. */
+  async markUnread(conversation: string, message: string): Promise<void> {
+    const mine = await this.#following.keepUnread(conversation, () =>
+      this.api.markUnread(conversation, message),
+    );
+    this.sync.apply({ type: "mine", mine });
+  }
+
+  /** Say something of oneself to those who see whether one is here; nothing takes it back. */
+  async setStatus(emoji: string, text: string, until: string | null): Promise<void> {
+    const status = await this.api.setStatus(emoji, text, until);
+    const { session, presence } = this.store.getState();
+    const own = presence[session?.user.id ?? ""];
+    if (own) this.presence.heard([{ ...own, status }]);
   }
 
   async createConversation(
@@ -384,6 +404,7 @@ export class Client {
       this.#following.reset();
       this.retries.reset();
       this.sync.reset();
+      this.presence.reset();
       const socket = this.socket.status;
       this.store.setState({ ...initialState(session), socket }, true);
     } else {
@@ -423,10 +444,14 @@ export class Client {
   #onEvent(event: ServerEvent): void {
     switch (event.type) {
       case "hello":
+        this.presence.connected();
         this.#caughtUp();
         break;
       case "typing":
         this.#onTyping(event.conversation, event.users, event.count);
+        break;
+      case "presence":
+        this.presence.heard(event.people);
         break;
       case "rooms.touched":
       case "mine.updated":

@@ -30,6 +30,8 @@ export class Following {
   readonly #syncing = new Map<string, { again: boolean }>();
   readonly #gaps = new Map<string, ReturnType<typeof setTimeout>>();
   readonly #marked = new Map<string, number>();
+  /** Those in which something was marked as unread, while a view shows them. */
+  readonly #keptUnread = new Set<string>();
 
   constructor(
     store: ClientStore,
@@ -63,8 +65,12 @@ export class Following {
     this.#evict();
     return () => {
       const views = (this.#views.get(id) ?? 1) - 1;
-      if (views > 0) this.#views.set(id, views);
-      else this.#views.delete(id);
+      if (views > 0) {
+        this.#views.set(id, views);
+        return;
+      }
+      this.#views.delete(id);
+      this.#keptUnread.delete(id);
     };
   }
 
@@ -84,6 +90,7 @@ export class Following {
     this.#gaps.clear();
     this.#recent.clear();
     this.#marked.clear();
+    this.#keptUnread.clear();
   }
 
   /** Bring a conversation up to date: by the socket, which follows it from then on, or by REST. */
@@ -172,8 +179,22 @@ export class Following {
     }
   }
 
+  /** Carry out what marks something as unread; what a view shows does not mark it as read again. */
+  async keepUnread<T>(id: string, ask: () => Promise<T>): Promise<T> {
+    this.#keptUnread.add(id);
+    try {
+      const answer = await ask();
+      this.#marked.delete(id);
+      return answer;
+    } catch (error) {
+      this.#keptUnread.delete(id);
+      throw error;
+    }
+  }
+
   /** Mark what a conversation shows as read, if anything in it is new. */
   markRead(id: string): void {
+    if (this.#keptUnread.has(id)) return;
     const { followed, feed, session } = this.#store.getState();
     const data = followed[id]?.data;
     if (!data || data.epoch === null) return;

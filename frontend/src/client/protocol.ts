@@ -45,6 +45,8 @@ export type {
   OwnTallyState,
   PersonChanges,
   PersonState,
+  PersonStatusState,
+  PresenceState,
   RoomState,
   RoomTouch,
   Snapshot,

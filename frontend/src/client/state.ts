@@ -2,6 +2,7 @@
 
 import { createStore, type StoreApi } from "zustand/vanilla";
 import { emptyFeed, type Feed } from "./feed.ts";
+import type { PresenceState } from "./protocol.ts";
 import type { Conversation } from "./reducer.ts";
 import type { SocketStatus } from "./socket.ts";
 import type { Session } from "./tokens.ts";
@@ -52,6 +53,8 @@ export interface ClientState {
   followed: Readonly<Record<string, Followed>>;
   /** By conversation, who is typing. */
   typing: Readonly<Record<string, Typing>>;
+  /** By person, how those are whom views watch. */
+  presence: Readonly<Record<string, PresenceState>>;
   outbox: Readonly<Record<string, Outgoing>>;
 }
 
@@ -66,6 +69,7 @@ export function initialState(session: Session | null): ClientState {
     feedFailed: false,
     followed: {},
     typing: {},
+    presence: {},
     outbox: {},
   };
 }

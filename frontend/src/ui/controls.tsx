@@ -136,13 +136,16 @@ export function Avatar({
   name,
   avatar = "",
   accent = false,
+  dot,
 }: {
   name: string;
   avatar?: string;
   accent?: boolean;
+  /** What is marked at its corner. */
+  dot?: ReactNode;
 }): ReactElement {
   const image = /^(https?:\/\/|\/)/.test(avatar);
-  return (
+  const picture = (
     <span
       aria-hidden
       className={`inline-flex size-7 shrink-0 select-none items-center justify-center overflow-hidden rounded-full font-emoji text-sm ${accent ? "bg-accent text-on-accent" : "bg-bubble text-ink"}`}
@@ -152,6 +155,13 @@ export function Avatar({
       ) : (
         avatar || (Array.from(name.trim())[0] ?? "?").toUpperCase()
       )}
+    </span>
+  );
+  if (!dot) return picture;
+  return (
+    <span className="relative inline-flex shrink-0">
+      {picture}
+      {dot}
     </span>
   );
 }

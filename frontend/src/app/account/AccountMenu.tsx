@@ -1,12 +1,22 @@
-import { Ban, CircleUserRound, LogOut, Monitor, Moon, Sun, UserPlus } from "lucide-react";
+import {
+  Ban,
+  CircleUserRound,
+  LogOut,
+  Monitor,
+  Moon,
+  SmilePlus,
+  Sun,
+  UserPlus,
+} from "lucide-react";
 import { DropdownMenu } from "radix-ui";
 import { type ReactElement, useRef, useState } from "react";
-import { Avatar } from "../../ui/controls";
 import { ITEM, MENU } from "../../ui/menu";
 import { setTheme, type Theme, useTheme } from "../../ui/theme";
+import { PersonAvatar, useStatus } from "../people/presence";
 import { useClient, useMe } from "../useClient";
 import { BlockedPeople } from "./BlockedPeople";
 import { ClaimDialog, LeaveDialog } from "./SignIn";
+import { StatusDialog } from "./StatusDialog";
 
 const THEMES: [Theme, string, typeof Sun][] = [
   ["system", "As the system", Monitor],
@@ -20,7 +30,9 @@ export function AccountMenu(): ReactElement | null {
   const me = useMe();
   const theme = useTheme();
   const opener = useRef<HTMLButtonElement>(null);
-  const [dialog, setDialog] = useState<"claim" | "leave" | "blocked" | null>(null);
+  const [dialog, setDialog] = useState<"claim" | "leave" | "blocked" | "status" | null>(null);
+  const status = useStatus(me?.id);
+  const said = status ? `${status.emoji} ${status.text}`.trim() : "";
   if (!me) return null;
   return (
     <div className="border-line border-t p-2">
@@ -29,12 +41,12 @@ export function AccountMenu(): ReactElement | null {
           ref={opener}
           className="flex w-full items-center gap-2.5 rounded-lg p-2 text-start hover:bg-hover"
         >
-          <Avatar name={me.name} />
+          <PersonAvatar person={me.id} name={me.name} />
           <span className="min-w-0 flex-1">
             <span className="sr-only">Your menu: </span>
             <span className="block truncate font-medium">{me.name}</span>
             <span className="block truncate text-muted text-xs">
-              {me.is_guest ? "Guest on this device" : me.email || me.username}
+              {said || (me.is_guest ? "Guest on this device" : me.email || me.username)}
             </span>
           </span>
           <CircleUserRound className="size-4 text-muted" aria-hidden />
@@ -49,6 +61,10 @@ export function AccountMenu(): ReactElement | null {
                 <DropdownMenu.Separator className="my-1 border-line border-t" />
               </>
             )}
+            <DropdownMenu.Item className={ITEM} onSelect={() => setDialog("status")}>
+              <SmilePlus aria-hidden /> {said ? "Change your status" : "Set a status"}
+            </DropdownMenu.Item>
+            <DropdownMenu.Separator className="my-1 border-line border-t" />
             <DropdownMenu.Label className="px-2.5 pt-1 text-muted text-xs">
               Appearance
             </DropdownMenu.Label>
@@ -76,6 +92,7 @@ export function AccountMenu(): ReactElement | null {
           </DropdownMenu.Content>
         </DropdownMenu.Portal>
       </DropdownMenu.Root>
+      <StatusDialog open={dialog === "status"} opener={opener} onClose={() => setDialog(null)} />
       <LeaveDialog
         open={dialog === "leave"}
         opener={opener}

@@ -3,11 +3,12 @@ import { type ReactElement, type RefObject, useCallback, useEffect, useMemo } fr
 import { expected, type Followed, type MessageState, type Outgoing } from "../../client";
 import { Button } from "../../ui/controls";
 import { day } from "../../ui/times";
-import { useClient } from "../useClient";
+import { useClient, useKnown, useMe } from "../useClient";
 import type { Edits } from "./edits";
 import { OutgoingItem, type TurnActions, TurnItem } from "./MessageItem";
 import { useScrolling } from "./scrolling";
 import type { Turn } from "./turns";
+import { firstUnread, UnreadLine, useUnreadLine } from "./unread";
 
 /** Everything said, and what is on its way. `toEnd` receives how to go to the newest. */
 export function MessageList({
@@ -33,6 +34,8 @@ export function MessageList({
   const client = useClient();
   const { data, loadingOlder } = followed;
   const { oldest, id } = data;
+  const me = useMe();
+  const unread = useKnown((state) => state.feed.rooms[id]?.mine.unread ?? 0);
   const named = data.state?.kind !== "assistant";
   const lastReply = turns.findLastIndex((turn) => turn.variants[0]?.role === "assistant");
 
@@ -44,6 +47,8 @@ export function MessageList({
   useEffect(() => {
     toEnd.current = scrolling.toEnd;
   }, [scrolling.toEnd, toEnd]);
+  const line = useUnreadLine(id);
+  const firstNew = line ? firstUnread(turns, line, me?.id) : -1;
   useMarkRead(id, scrolling.atEnd, data.seq);
   useFilled(scrolling.box, turns.length, oldest, older);
   const { choose } = actions;
@@ -91,6 +96,7 @@ export function MessageList({
                   {day(turn.variants[0]?.created_at ?? "")}
                 </div>
               )}
+              {at === firstNew && <UnreadLine />}
               <TurnItem
                 turn={turn}
                 named={named}
@@ -114,7 +120,8 @@ export function MessageList({
           onClick={scrolling.toEnd}
           className="-translate-x-1/2 absolute bottom-3 left-1/2 inline-flex h-9 items-center gap-1.5 rounded-full border border-line bg-raised px-3.5 text-sm shadow-raised hover:bg-hover"
         >
-          <ArrowDown className="size-4" aria-hidden /> Jump to newest
+          <ArrowDown className="size-4" aria-hidden />
+          {unread > 0 ? `${unread} new ${unread === 1 ? "message" : "messages"}` : "Jump to newest"}
         </button>
       )}
     </div>
@@ -174,15 +181,17 @@ function useFilled(
 /** Whoever is at the end of a page that is in front has read it. */
 function useMarkRead(id: string, atEnd: boolean, seq: number): void {
   const client = useClient();
+  // Before the list is there, nobody knows what is new.
+  const listed = useKnown((state) => state.feed.epoch !== null);
   // biome-ignore lint/correctness/useExhaustiveDependencies: every change is something to read
   useEffect(() => {
     const mark = () => {
-      if (atEnd && document.visibilityState === "visible" && document.hasFocus()) {
+      if (listed && atEnd && document.visibilityState === "visible" && document.hasFocus()) {
         client.markRead(id);
       }
     };
     mark();
     window.addEventListener("focus", mark);
     return () => window.removeEventListener("focus", mark);
-  }, [client, id, atEnd, seq]);
+  }, [client, id, atEnd, seq, listed]);
 }

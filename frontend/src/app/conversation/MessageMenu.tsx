@@ -1,4 +1,4 @@
-import { Ban, CornerUpLeft, Ellipsis, Flag, Pin, PinOff, Trash2 } from "lucide-react";
+import { Ban, CornerUpLeft, Ellipsis, Flag, MailOpen, Pin, PinOff, Trash2 } from "lucide-react";
 import { DropdownMenu } from "radix-ui";
 import { type FormEvent, type ReactElement, type RefObject, useRef, useState } from "react";
 import { expected, type MessageState, type ReportReason } from "../../client";
@@ -82,6 +82,14 @@ export function MessageMenu({
                 }}
               >
                 <CornerUpLeft aria-hidden /> Quote
+              </DropdownMenu.Item>
+            )}
+            {message.number !== null && (
+              <DropdownMenu.Item
+                className={ITEM}
+                onSelect={() => run(client.markUnread(message.conversation, message.id))}
+              >
+                <MailOpen aria-hidden /> Mark as unread
               </DropdownMenu.Item>
             )}
             {mayPin && (

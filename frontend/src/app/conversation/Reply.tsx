@@ -4,6 +4,7 @@ import { expected, isFinal, type MessageState, messageText } from "../../client"
 import { Avatar, Button, Dots, IconButton } from "../../ui/controls";
 import { CopyButton } from "../../ui/copying";
 import { exactly, time } from "../../ui/times";
+import { PersonAvatar, StatusEmoji } from "../people/presence";
 import { useClient, useKnown } from "../useClient";
 
 /** Fetch what shows Markdown; ahead of time, it is there when the first message is. */
@@ -122,10 +123,16 @@ export function Reply({
 
 /** Who says it, and when. */
 export function Byline({ message, name }: { message: MessageState; name: string }): ReactElement {
+  const person = message.author?.type === "user" ? message.author.id : null;
   return (
     <div className="mb-1.5 flex items-center gap-2 text-sm">
-      <Avatar name={name} avatar={message.author?.avatar ?? ""} />
+      {person ? (
+        <PersonAvatar person={person} name={name} />
+      ) : (
+        <Avatar name={name} avatar={message.author?.avatar ?? ""} />
+      )}
       <span className="font-medium">{name}</span>
+      {person && <StatusEmoji person={person} />}
       <time
         dateTime={message.created_at}
         title={exactly(message.created_at)}

@@ -10,6 +10,7 @@ import {
   may,
 } from "../../client";
 import { Avatar, Button, Dots, Modal } from "../../ui/controls";
+import { PersonAvatar, StatusText } from "../people/presence";
 import { useClient, useMe } from "../useClient";
 import { AuditLog } from "./AuditLog";
 import { ACCESS, people } from "./access";
@@ -163,10 +164,15 @@ function Members({
           const name = member.nickname || member.user?.name || member.assistant?.name || "Someone";
           return (
             <li key={member.id} className="flex flex-wrap items-center gap-x-2.5 py-1.5">
-              <Avatar name={name} avatar={member.assistant?.avatar ?? ""} />
+              {member.user ? (
+                <PersonAvatar person={member.user.id} name={name} />
+              ) : (
+                <Avatar name={name} avatar={member.assistant?.avatar ?? ""} />
+              )}
               <span className="min-w-0 flex-1 truncate">
                 {name}
                 {member.user?.id === me?.id && <span className="text-muted"> (you)</span>}
+                {member.user && <StatusText person={member.user.id} />}
               </span>
               <span className="shrink-0 text-muted text-sm">
                 {member.assistant ? `Assistant · @${member.assistant.slug}` : ROLES[member.role]}

@@ -3,6 +3,7 @@ import { Redirect, Route, Switch, useLocation } from "wouter";
 import { SignInDialog, SignInPage } from "../account/SignIn";
 import { ConversationPage } from "../conversation/ConversationPage";
 import { Places } from "../conversation/places";
+import { useActivity } from "../people/presence";
 import { BrowseRooms } from "../rooms/BrowseRooms";
 import { Home } from "../rooms/Home";
 import { JoinPage } from "../rooms/JoinPage";
@@ -28,6 +29,7 @@ export function App(): ReactElement {
 function SignedIn(): ReactElement {
   const someone = useKnown((state) => state.session?.user.id);
   const [path] = useLocation();
+  useActivity();
   if (someone === undefined) {
     const next = path === "/" ? "" : `?next=${encodeURIComponent(path)}`;
     return <Redirect to={`/login${next}`} replace />;
