@@ -267,7 +267,7 @@ class StaffReportsView(APIView):
     @extend_schema(
         operation_id="staff_reports_list",
         parameters=ByCreation.parameters(),
-        responses={200: bodies.StaffReportPage, **errors(400, 401, 403)},
+        responses={200: bodies.StaffReportPage, **errors(400, 401, 403, 404)},
     )
     def get(self, request: Request) -> Response:
         """List, for staff, reports about moderators and from where there are none."""
@@ -312,7 +312,7 @@ class BlocksView(APIView):
     @extend_schema(
         operation_id="blocks_list",
         parameters=BySigningUp.parameters(),
-        responses={200: bodies.BlockedPage, **errors(400, 401)},
+        responses={200: bodies.BlockedPage, **errors(400, 401, 404)},
     )
     def get(self, request: Request) -> Response:
         """List the people whom one blocks."""
@@ -325,7 +325,7 @@ class BlockView(APIView):
     @extend_schema(
         operation_id="blocks_put",
         request=None,
-        responses={200: bodies.BlocksBody, **errors(400, 401, 409)},
+        responses={200: bodies.BlocksBody, **errors(400, 401, 404, 409)},
     )
     def put(self, request: Request, user_id: UUID) -> Response:
         """Want nothing from somebody: they are not told."""
@@ -334,7 +334,7 @@ class BlockView(APIView):
 
     @extend_schema(
         operation_id="blocks_delete",
-        responses={200: bodies.BlocksBody, **errors(400, 401)},
+        responses={200: bodies.BlocksBody, **errors(400, 401, 404)},
     )
     def delete(self, request: Request, user_id: UUID) -> Response:
         """Take it back."""

@@ -338,6 +338,8 @@ class KnownRooms:
         self.blocks: list[str] = []
         self._blocks_seq = -1
         self.wants_sync = True
+        # Something was heard of a conversation that is not known.
+        self._wants_room = False
 
     def ask(self) -> Frame:
         """What to ask for next; what comes from now on must outlive the answer."""
@@ -362,7 +364,7 @@ class KnownRooms:
         self._cursor = changes["cursor"]
         if changes["complete"]:
             self.seq, self.at = max(self.seq, changes["seq"]), changes["at"]
-            self.wants_sync = False
+            self.wants_sync = self._wants_room = False
             missed, self._missed = self._missed, []
             for frame in missed:
                 self.event(frame)
@@ -388,9 +390,10 @@ class KnownRooms:
             self._gone(gone, frame["seq"])
         for mine in frame.get("mine", []):
             self._mine(mine)
-        # A row of one's own about a conversation that is not known says too little to go on.
+        # A row of one's own about a conversation that is not known says too little to go on; until
+        # that is there, the question is to begin before it.
         whole = all(mine["conversation"] in self.rooms for mine in frame.get("mine", []))
-        if whole and frame["seq"] == self.seq + 1:
+        if whole and not self._wants_room and frame["seq"] == self.seq + 1:
             self.seq += 1
         elif frame["seq"] > self.seq:
             self.wants_sync = True
@@ -423,7 +426,7 @@ class KnownRooms:
     def _mine(self, mine: Frame) -> None:
         room = self.rooms.get(mine["conversation"])
         if room is None:
-            self.wants_sync = True
+            self.wants_sync = self._wants_room = True
             return
         room["number"] = max(room["number"], mine["number"])
         room["removed"] |= set(mine["removed"])
@@ -434,7 +437,7 @@ class KnownRooms:
     def _touch(self, touch: Frame) -> None:
         room = self.rooms.get(touch["conversation"])
         if room is None:
-            self.wants_sync = True
+            self.wants_sync = self._wants_room = True
             return
         room["number"] = max(room["number"], touch["number"])
         room["removed"] |= set(touch["removed"])

@@ -18,6 +18,7 @@ from chat.models.tokens import invitation_token
 from chat.services.conversations import change_conversation, create_conversation
 from chat.services.joining import create_invitation, request_to_join
 from chat.services.messages import send_message
+from chat.services.reports import report_message
 from chatire.wsgi import application
 from notifications.services import notify
 
@@ -43,7 +44,7 @@ EXAMPLES = 8  # of each operation; all of them together take some 20 seconds
 
 @pytest.fixture
 def known(
-    alice: User, charlie: User, chat: Conversation, group: Conversation
+    alice: User, bob: User, charlie: User, chat: Conversation, group: Conversation
 ) -> dict[str, list[str]]:
     """Ids of things that alice may see, by the name of the path's parameter."""
     sent = send_message(user=alice, conversation_id=chat.pk, client_id="1", content="Hello")
@@ -53,12 +54,16 @@ def known(
     change_conversation(user=alice, conversation_id=room.pk, access="listed")
     invitation = create_invitation(user=alice, conversation_id=room.pk)
     request = request_to_join(user=charlie, conversation_id=room.pk)
+    reported = send_message(user=bob, conversation_id=group.pk, client_id="1", content="Buy")
+    report, _ = report_message(user=alice, message_id=reported.message.pk, reason="spam")
     ban = Sanction.objects.create(conversation=room, user=charlie, by=alice, kind="ban")
     return {
         "invitation_id": [str(invitation.pk)],
         "token": [invitation_token(invitation)],
         "request_id": [str(request.pk)],
         "ban_id": [str(ban.pk)],
+        "report_id": [str(report.pk)],
+        "user_id": [str(alice.pk), str(bob.pk)],
         "conversation_id": [str(chat.pk), str(group.pk), str(room.pk)],
         "message_id": [str(sent.message.pk), str(sent.reply.pk)],
         "member_id": [str(member.pk) for member in group.members.all()],
