@@ -183,7 +183,13 @@ function applyChanges(known: Feed, changes: PersonChanges): Feed {
   next = withRooms(next, changes.rooms);
   next = withBlocks(next, changes.blocks, changes.seq);
   if (changes.complete) {
-    next = advance(next, Math.max(next.seq, changes.seq));
+    const mark = Math.max(next.seq, changes.seq);
+    // What is beyond it may be a row of a conversation that is not known yet: see `arrived`.
+    const { ahead } = next;
+    next =
+      next.wanted.length > 0
+        ? { ...next, seq: mark, ahead: ahead.filter((one) => one > mark) }
+        : advance(next, mark);
     next = { ...next, at: changes.at, unfinished: null };
   } else {
     const { cursor, seq, at } = changes;
