@@ -21,6 +21,7 @@ const MAY_IMPORT: Record<string, string[]> = {
     "app/useClient",
     "app/people",
     "app/conversation/Composer",
+    "app/conversation/Mentioned",
     "app/conversation/drafts",
     "app/conversation/roomDialogs",
   ],

@@ -27,6 +27,9 @@ export type JoinRequest = Schemas["RequestBody"];
 /** A room as the directory lists it. */
 export type ListedRoom = Schemas["ListedRoom"];
 
+/** Who can be named, and by what. */
+export type Mentionable = Schemas["MentionableState"];
+
 /** A message that somebody reported, for who decides about it. */
 export type Report = Schemas["ReportBody"];
 export type ReportReason = Schemas["NewReportRequest"]["reason"];
@@ -273,6 +276,36 @@ export class Api {
     const params = { path: { conversation_id }, query };
     const path = "/api/conversations/{conversation_id}/members/";
     return pageOf(await answer(this.#signed.GET(path, { params })));
+  }
+
+  /** Those in a room whom one may name, the first of those whose names begin so. */
+  async mentionable(conversation_id: string, q: string): Promise<Mentionable[]> {
+    const params = { path: { conversation_id }, query: { q } };
+    const path = "/api/conversations/{conversation_id}/mentionable/";
+    return (await answer(this.#signed.GET(path, { params }))).results;
+  }
+
+  /** A page of the messages that name one, the newest first. */
+  async myMentions(query: { cursor?: string }): Promise<Page<MessageState>> {
+    return pageOf(await answer(this.#signed.GET("/api/me/mentions/", { params: { query } })));
+  }
+
+  /** Bring an assistant into a room. */
+  async addAssistant(conversation_id: string, assistant: string): Promise<MemberState> {
+    const params = { path: { conversation_id } };
+    const path = "/api/conversations/{conversation_id}/members/";
+    return answer(this.#signed.POST(path, { params, body: { assistant } }));
+  }
+
+  /** Say what an assistant replies to in a room, and what it is told of. */
+  async changeAssistant(
+    conversation_id: string,
+    member_id: string,
+    body: Partial<Pick<MemberState, "hears" | "reads">>,
+  ): Promise<MemberState> {
+    const params = { path: { conversation_id, member_id } };
+    const path = "/api/conversations/{conversation_id}/members/{member_id}/";
+    return answer(this.#signed.PATCH(path, { params, body }));
   }
 
   /** Remove a member, or leave. */

@@ -6,6 +6,7 @@ export type {
   Invitation,
   JoinRequest,
   ListedRoom,
+  Mentionable,
   Page,
   Person,
   Report,

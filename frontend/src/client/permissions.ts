@@ -20,6 +20,7 @@ export const ACTIONS = {
   ban: { least: "moderator", byPolicy: false },
   invite: { least: "member", byPolicy: true },
   requests: { least: "moderator", byPolicy: false },
+  assistants: { least: "admin", byPolicy: false },
   describe: { least: "admin", byPolicy: true },
   archive: { least: "admin", byPolicy: false },
   delete: { least: "owner", byPolicy: false },

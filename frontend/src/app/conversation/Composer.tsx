@@ -2,6 +2,7 @@ import { ArrowUp, Square } from "lucide-react";
 import { type ReactElement, type ReactNode, type RefObject, useRef } from "react";
 import { MAX_CONTENT } from "../../client";
 import { useMedia } from "../../ui/useMedia";
+import { useNaming } from "./naming";
 
 /** Characters left at which the count begins to show. */
 const NEARLY_FULL = 1_000;
@@ -17,6 +18,7 @@ export function Composer({
   disabled = false,
   wait = 0,
   above,
+  names = null,
   field,
 }: {
   text: string;
@@ -33,6 +35,8 @@ export function Composer({
   wait?: number;
   /** What is shown with the message, such as what it quotes. */
   above?: ReactNode;
+  /** The conversation whose people can be named; null: nobody. */
+  names?: string | null;
   field?: RefObject<HTMLTextAreaElement | null>;
 }): ReactElement {
   const own = useRef<HTMLTextAreaElement>(null);
@@ -41,6 +45,7 @@ export function Composer({
   const touch = useMedia("(pointer: coarse)");
   const left = MAX_CONTENT - text.length;
   const sendable = text.trim() !== "" && left >= 0 && !disabled && wait === 0;
+  const naming = useNaming(names, text, onText, area);
   const send = () => {
     if (!sendable) return;
     onSend(text);
@@ -56,9 +61,11 @@ export function Composer({
       }}
     >
       {above}
-      <div className="flex items-end gap-2 rounded-2xl border border-line bg-raised p-2 shadow-sm focus-within:border-accent/60">
+      <div className="relative flex items-end gap-2 rounded-2xl border border-line bg-raised p-2 shadow-sm focus-within:border-accent/60">
+        {naming.list}
         <textarea
           ref={area}
+          {...naming.attributes}
           aria-label="Message"
           placeholder={placeholder}
           rows={1}
@@ -66,9 +73,12 @@ export function Composer({
           onChange={(event) => {
             onText(event.target.value);
             onTyping?.(event.target.value !== "");
+            naming.look();
           }}
+          onSelect={naming.look}
           onBlur={() => onTyping?.(false)}
           onKeyDown={(event) => {
+            if (naming.onKey(event)) return;
             if (event.key === "ArrowUp" && text === "" && onUp?.()) event.preventDefault();
             // Return also ends the composition of a character, which is not sending.
             if (event.key !== "Enter" || event.nativeEvent.isComposing) return;

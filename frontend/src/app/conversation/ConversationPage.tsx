@@ -19,7 +19,6 @@ import { ConversationHeader } from "./ConversationHeader";
 import { useDraft } from "./drafts";
 import { useAnswered, useEdits } from "./edits";
 import { MessageList } from "./MessageList";
-import { mentioned } from "./members";
 import { Quoting } from "./Quote";
 import { endOf, useOutgoing, useReading } from "./reading";
 import type { RoomDialogsProps } from "./roomDialogs";
@@ -121,9 +120,7 @@ function Conversation({
   }, []);
 
   const send = (content: string) => {
-    const options = shared
-      ? { assistant: mentioned(content, members), parent: quoted }
-      : endOf(reading, outgoing);
+    const options = shared ? { parent: quoted } : endOf(reading, outgoing);
     client.outbox.send(id, content, options);
     setText("");
     setQuoted(null);
@@ -206,7 +203,7 @@ function Conversation({
           onSend={send}
           onStop={streaming ? stop : undefined}
           onUp={editLast}
-          {...(shared ? { onTyping } : {})}
+          {...(shared ? { onTyping, names: id } : {})}
           placeholder="Message"
           field={field}
         />

@@ -5,6 +5,7 @@ import { Button, IconButton } from "../../ui/controls";
 import { time } from "../../ui/times";
 import { useClient, useKnown } from "../useClient";
 import type { Edit } from "./edits";
+import { Mentioned } from "./Mentioned";
 import { MessageMenu } from "./MessageMenu";
 import { Bubble, Edited, OwnMessage, Tombstone } from "./OwnMessage";
 import { Quote } from "./Quote";
@@ -170,7 +171,7 @@ function Others({
       {named && <Byline message={message} name={name} />}
       <div className="flex items-center gap-1">
         <div className="max-w-[85%] whitespace-pre-wrap rounded-2xl rounded-ss-md border border-line px-4 py-2.5 [overflow-wrap:anywhere]">
-          {message.content}
+          <Mentioned message={message} />
         </div>
         {adder}
       </div>

@@ -5,6 +5,7 @@ import { Button, IconButton } from "../../ui/controls";
 import { exactly, time } from "../../ui/times";
 import { useClient, useKnown } from "../useClient";
 import type { Edit } from "./edits";
+import { Mentioned } from "./Mentioned";
 import { MessageEditor } from "./MessageEditor";
 import { Wordings } from "./Wordings";
 
@@ -180,7 +181,7 @@ export function OwnMessage({
         >
           <Pencil aria-hidden />
         </IconButton>
-        <Bubble text={message.content} />
+        <Bubble text={<Mentioned message={message} />} />
       </div>
       {deletion.problem && (
         <p role="alert" className="text-end text-danger text-sm">
@@ -219,7 +220,13 @@ export function Tombstone({ message }: { message: MessageState }): ReactElement 
   );
 }
 
-export function Bubble({ text, faint = false }: { text: string; faint?: boolean }): ReactElement {
+export function Bubble({
+  text,
+  faint = false,
+}: {
+  text: ReactNode;
+  faint?: boolean;
+}): ReactElement {
   return (
     <div
       className={`max-w-[85%] whitespace-pre-wrap rounded-2xl rounded-ee-md bg-bubble px-4 py-2.5 [overflow-wrap:anywhere] ${faint ? "opacity-65" : ""}`}

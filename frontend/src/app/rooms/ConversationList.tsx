@@ -1,4 +1,4 @@
-import { BellOff, type LucideIcon, Pin } from "lucide-react";
+import { AtSign, BellOff, type LucideIcon, Pin } from "lucide-react";
 import { type ReactElement, useMemo, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { isMuted, type Room, sortedRooms } from "../../client";
@@ -80,6 +80,15 @@ function Entry({
         <span className="min-w-0 flex-1 truncate text-muted text-sm">
           {plain(room.preview) || "Nothing said yet"}
         </span>
+        {!current && room.mine.mentions > 0 && (
+          <span className="inline-flex shrink-0 items-center rounded-full bg-accent px-1.5 font-medium text-on-accent text-xs leading-5">
+            <AtSign className="size-3" aria-hidden />
+            {room.mine.mentions > 1 && (room.mine.mentions > 99 ? "99+" : room.mine.mentions)}
+            <span className="sr-only">
+              {room.mine.mentions === 1 ? "names you once" : "messages name you"}
+            </span>
+          </span>
+        )}
         {unread > 0 && (
           <span className="shrink-0 rounded-full bg-accent px-1.5 font-medium text-on-accent text-xs leading-5">
             {unread > 99 ? "99+" : unread}

@@ -178,6 +178,14 @@ function Members({
                 {member.assistant ? `Assistant · @${member.assistant.slug}` : ROLES[member.role]}
                 {isSilenced(member) && " · silenced"}
               </span>
+              {member.assistant && (
+                <Listening
+                  room={room}
+                  member={member}
+                  may={own !== undefined && may("assistants", own.role, room)}
+                  onDone={() => void queries.invalidateQueries({ queryKey: key.slice(0, 2) })}
+                />
+              )}
               <MemberMenu
                 room={room}
                 own={own}
@@ -200,6 +208,85 @@ function Members({
         )}
       </ul>
     </section>
+  );
+}
+
+const HEARS = {
+  mentions: "when it is named or answered",
+  thread: "also in its threads",
+  all: "to everything",
+} as const;
+const READS = { thread: "what it is asked", room: "the whole room" } as const;
+
+/** What an assistant replies to and is told of, and for who may, another choice. */
+function Listening({
+  room,
+  member,
+  may,
+  onDone,
+}: {
+  room: ConversationState;
+  member: MemberState;
+  may: boolean;
+  onDone: () => void;
+}): ReactElement {
+  const client = useClient();
+  const [problem, setProblem] = useState("");
+  const hears = member.hears ?? "mentions";
+  const reads = member.reads ?? "room";
+  const name = member.assistant?.name ?? "It";
+  if (!may) {
+    return (
+      <p className="w-full ps-9 text-muted text-sm">
+        Replies {HEARS[hears]}; reads {READS[reads]}.
+      </p>
+    );
+  }
+  const change = (body: Parameters<typeof client.api.changeAssistant>[2]) => {
+    setProblem("");
+    client.api
+      .changeAssistant(room.id, member.id, body)
+      .catch((error: unknown) => setProblem(expected(error).message))
+      .finally(onDone);
+  };
+  const select =
+    "min-h-8 min-w-0 flex-1 rounded-md border border-line bg-raised px-1.5 text-ink text-sm";
+  return (
+    <div className="flex w-full flex-wrap gap-x-3 gap-y-1 ps-9 text-muted text-sm">
+      <label className="flex max-w-full items-center gap-1.5">
+        Replies
+        <select
+          className={select}
+          aria-label={`What ${name} replies to`}
+          value={hears}
+          onChange={(event) => change({ hears: event.target.value as typeof hears })}
+        >
+          {Object.entries(HEARS).map(([value, says]) => (
+            <option key={value} value={value}>
+              {says}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label className="flex max-w-full items-center gap-1.5">
+        Reads
+        <select
+          className={select}
+          aria-label={`What ${name} reads`}
+          value={reads}
+          onChange={(event) => change({ reads: event.target.value as typeof reads })}
+        >
+          {Object.entries(READS).map(([value, says]) => (
+            <option key={value} value={value}>
+              {says}
+            </option>
+          ))}
+        </select>
+      </label>
+      <p role="alert" className="w-full text-danger empty:hidden">
+        {problem}
+      </p>
+    </div>
   );
 }
 

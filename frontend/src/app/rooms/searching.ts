@@ -1,20 +1,8 @@
 /** Lists that are searched and shown part by part. */
 
 import { useInfiniteQuery } from "@tanstack/react-query";
-import { useEffect, useState } from "react";
 import type { Page } from "../../client";
-
-/** Ms after the last letter at which a search begins. */
-const PAUSE = 250;
-
-export function usePaused(text: string): string {
-  const [paused, setPaused] = useState(text);
-  useEffect(() => {
-    const timer = setTimeout(() => setPaused(text), PAUSE);
-    return () => clearTimeout(timer);
-  }, [text]);
-  return paused;
-}
+import { usePaused } from "../../ui/usePaused";
 
 /** The parts of a list that were asked for so far, those with `text` in their names. */
 export function useSearch<T>(

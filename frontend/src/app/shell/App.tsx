@@ -7,6 +7,7 @@ import { useActivity } from "../people/presence";
 import { BrowseRooms } from "../rooms/BrowseRooms";
 import { Home } from "../rooms/Home";
 import { JoinPage } from "../rooms/JoinPage";
+import { Mentions } from "../rooms/Mentions";
 import { RoomDialogs } from "../rooms/RoomDialogs";
 import { useKnown } from "../useClient";
 import { Shell } from "./Shell";
@@ -44,6 +45,9 @@ function SignedIn(): ReactElement {
           </Route>
           <Route path="/rooms">
             <BrowseRooms />
+          </Route>
+          <Route path="/mentions">
+            <Mentions />
           </Route>
           <Route path="/c/:id">
             {({ id }) => <ConversationPage key={id} id={id} roomDialogs={RoomDialogs} />}

@@ -1,16 +1,21 @@
-import { Compass, PenLine } from "lucide-react";
+import { AtSign, Compass, PenLine } from "lucide-react";
 import type { ReactElement } from "react";
 import { Link, useLocation } from "wouter";
 import { Logo } from "../../ui/Logo";
 import { AccountMenu } from "../account/AccountMenu";
 import { ConversationList } from "../rooms/ConversationList";
+import { useMentions } from "../rooms/Mentions";
 import { NewRoom } from "../rooms/NewRoom";
 import { useMe } from "../useClient";
 import { Inbox } from "./Inbox";
 
+const PLACE =
+  "flex min-h-9 items-center gap-2 rounded-lg px-2.5 font-medium text-sm hover:bg-hover aria-[current=page]:bg-bubble";
+
 /** One's conversations and one's own things. `onLeave` is called when a page is chosen. */
 export function Sidebar({ onLeave }: { onLeave?: () => void }): ReactElement {
   const guest = useMe()?.is_guest;
+  const mentions = useMentions();
   const [path] = useLocation();
   return (
     <div className="flex h-full flex-col">
@@ -30,19 +35,34 @@ export function Sidebar({ onLeave }: { onLeave?: () => void }): ReactElement {
         </Link>
         <NewRoom onLeave={onLeave} />
       </div>
-      {!guest && (
-        <div className="px-3 pb-1">
+      <div className="px-3 pb-1">
+        {!guest && (
           <Link
             href="/rooms"
             onClick={onLeave}
             aria-current={path === "/rooms" ? "page" : undefined}
-            className="flex min-h-9 items-center gap-2 rounded-lg px-2.5 font-medium text-sm hover:bg-hover aria-[current=page]:bg-bubble"
+            className={PLACE}
           >
             <Compass className="size-4 text-muted" aria-hidden />
             Browse rooms
           </Link>
-        </div>
-      )}
+        )}
+        <Link
+          href="/mentions"
+          onClick={onLeave}
+          aria-current={path === "/mentions" ? "page" : undefined}
+          className={PLACE}
+        >
+          <AtSign className="size-4 text-muted" aria-hidden />
+          <span className="flex-1">Mentions</span>
+          {mentions > 0 && (
+            <span className="rounded-full bg-accent px-1.5 font-medium text-on-accent text-xs leading-5">
+              {mentions > 99 ? "99+" : mentions}
+              <span className="sr-only"> unread</span>
+            </span>
+          )}
+        </Link>
+      </div>
       <ConversationList onLeave={onLeave} />
       <AccountMenu />
     </div>
