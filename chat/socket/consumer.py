@@ -118,6 +118,8 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
             self._heartbeat.stop()
             self._connection.ended()
             roster().closed(self.user.pk, self)
+            for one in self.subscriptions:
+                roster().follows_no_more(self, one)
             followed = [conversation_group(UUID(hex=one)) for one in self.subscriptions]
             for group in (user_group(self.user.pk), *followed):
                 await self.channel_layer.group_discard(group, self.channel_name)
@@ -154,6 +156,7 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         """Join a conversation's group; its events are held back until `release`."""
         group = conversation_group(conversation_id)
         if self.subscriptions.hold(conversation_id.hex):
+            roster().follows(self, self.user.pk, conversation_id.hex)
             await self.channel_layer.group_add(group, self.channel_name)
 
     def release(self, changes: Changes) -> None:
@@ -168,6 +171,7 @@ class ChatConsumer(PushMixin, AsyncWebsocketConsumer):  # type: ignore[misc]
         """Leave a conversation's group; its events are not passed on any more."""
         group = conversation_group(conversation_id)
         if self.subscriptions.forget(conversation_id.hex):
+            roster().follows_no_more(self, conversation_id.hex)
             await self.channel_layer.group_discard(group, self.channel_name)
 
     async def renew(self, token: str) -> float:

@@ -48,6 +48,8 @@ class Roster:
         self._room_at: dict[int, _Room] = {}
         self._free_people: list[int] = []
         self._free_rooms: list[int] = []
+        # Those who follow a conversation without being in it: a thread of theirs.
+        self._guests: dict[str, set[Socket]] = {}
         self._pending = PendingTouches()
         self.live = Live(self)
         self._task: asyncio.Task[None] | None = None
@@ -93,8 +95,8 @@ class Roster:
         return person is not None and room is not None and room.place in person.rooms
 
     def has(self, conversation: str) -> bool:
-        """Say whether anybody here is in a conversation."""
-        return conversation in self._rooms
+        """Say whether anybody here is in a conversation, or follows it."""
+        return conversation in self._rooms or conversation in self._guests
 
     def sockets_of(self, user_id: UUID) -> Collection[Socket]:
         """Return the sockets that a person has here."""
@@ -104,9 +106,26 @@ class Roster:
     def push(self, conversation: str, message: dict[str, Any]) -> None:
         """Pass a frame to everyone here who is in a conversation and follows it."""
         room = self._rooms.get(conversation)
+        guests = self._guests.get(conversation, set())
         for place in room.people if room is not None else ():
             for socket in self._person_at[place].sockets:
-                socket.push(message)
+                if socket not in guests:
+                    socket.push(message)
+        for socket in guests:
+            socket.push(message)
+
+    def follows(self, socket: Socket, user_id: UUID, conversation: str) -> None:
+        """A socket follows a conversation, which may be inside of the one its person is in."""
+        if not self.is_in(user_id, conversation):
+            self._guests.setdefault(conversation, set()).add(socket)
+
+    def follows_no_more(self, socket: Socket, conversation: str) -> None:
+        """A socket does not follow a conversation any more."""
+        guests = self._guests.get(conversation)
+        if guests is not None:
+            guests.discard(socket)
+            if not guests:
+                del self._guests[conversation]
 
     def load(self, user_id: UUID, feed: int, conversations: Iterable[str]) -> None:
         """Take what a person is in at this seq of their feed, if no more is known already."""

@@ -345,6 +345,27 @@ async def test_typing_reaches_those_who_follow_until_the_typists_socket_is_gone(
         assert gone["users"] == []
 
 
+async def test_typing_in_a_thread_reaches_those_who_only_read_it(
+    alice: User, bob: User, group: Conversation, token_for: Token
+) -> None:
+    thread = await in_thread(
+        lambda: Conversation.objects.create(kind="thread", parent=group, access_id=group.pk)
+    )
+    async with (
+        Socket(await in_thread(token_for, alice)) as first,
+        Socket(await in_thread(token_for, bob)) as second,
+    ):
+        for socket in (first, second):
+            await socket.command("subscribe", conversation=key(thread))
+        await first.command("typing", conversation=key(thread))
+        assert (await second.until("typing"))["users"] == [str(alice.pk)]
+        await second.command("unsubscribe", conversation=key(thread))
+        await first.command("typing", conversation=key(thread), active=False)
+        await first.until("typing", count=0)
+        await second.command("ping")
+        assert not any(f["type"] == "typing" and f["count"] == 0 for f in second.seen)
+
+
 async def test_a_silent_client_is_pinged_then_closed_4012(
     alice: User, token_for: Token, monkeypatch: pytest.MonkeyPatch
 ) -> None:
