@@ -30,12 +30,19 @@ from chatire.stack.service import Health, Service
 from chatire.stack.supervisor import Interrupted, Supervisor
 
 DEMO_USERS = "alice or bob"
-DEMO_PASSWORD = "chatire-demo"  # noqa: S105 - printed on purpose; `manage.py demo` sets it
 ENVIRONMENT_FILE = "environment.json"
 SECRET_KEY_FILE = "secret_key"  # noqa: S105 - a name
 MODEL_KEY_FILE = "model_key"
+DEMO_PASSWORD_FILE = "demo_password"  # noqa: S105 - a name
+DEMO_PASSWORD_LENGTH = 12
 STATIC_STAMP = "static-files"
-KEPT_FILES = (ENVIRONMENT_FILE, SECRET_KEY_FILE, MODEL_KEY_FILE, STATIC_STAMP)
+KEPT_FILES = (
+    ENVIRONMENT_FILE,
+    SECRET_KEY_FILE,
+    MODEL_KEY_FILE,
+    DEMO_PASSWORD_FILE,
+    STATIC_STAMP,
+)
 # Stages of the end: first those who use, then what they use.
 APPLICATION, MODEL, DATABASE = range(3)
 APPLICATION_STOP_TIMEOUT = 25.0  # seconds; above the time that workers take to drain
@@ -203,13 +210,16 @@ class Stack:
             self._supervisor.say("Migrating the database")
             run("release", ["sh", "-c", release])
         self._supervisor.say("Making the demo users and assistants")
-        run("demo", [sys.executable, "manage.py", "demo"])
+        run("demo", [sys.executable, "manage.py", "demo", f"--password={self._demo_password()}"])
         stamp = self._state_dir / STATIC_STAMP
         digest = hashlib.sha256((ROOT / "requirements.txt").read_bytes()).hexdigest()
         if not (ROOT / "staticfiles").is_dir() or not _holds(stamp, digest):
             self._supervisor.say("Collecting static files")
             run("static", [sys.executable, "manage.py", "collectstatic", "--noinput", "-v", "0"])
             stamp.write_text(digest)
+
+    def _demo_password(self) -> str:
+        return secret(self._state_dir, DEMO_PASSWORD_FILE)[:DEMO_PASSWORD_LENGTH]
 
     def _start_processes(self) -> None:
         for name, command in _procfile().items():
@@ -265,7 +275,7 @@ class Stack:
         say("")
         say(f"Chatire is ready ({time.monotonic() - self._began:.1f} s)")
         say(f"  open      {web}/")
-        say(f"  sign in   {DEMO_USERS}, password {DEMO_PASSWORD} (or continue as a guest)")
+        say(f"  sign in   {DEMO_USERS}, password {self._demo_password()} (or continue as a guest)")
         say(f"  API       {web}/api/docs/")
         say(f"  sockets   ws://{LOOPBACK}:{self._health['ws'].port}/ws/")
         say(f"  model     {self._environment.get('CHATIRE_MODEL', 'the default')} ({where})")

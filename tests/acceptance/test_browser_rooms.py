@@ -151,3 +151,110 @@ async def test_an_archived_room_is_read_and_not_written_in(page: Page) -> None:
     await page.keyboard.press("Escape")
     await expect(page.get_by_text("This room is archived.")).to_be_visible()
     await expect(page.get_by_label("Message", exact=True)).to_have_count(0)
+
+
+async def test_two_guests_come_by_a_link_for_two_and_are_shown_out_together(
+    page: Page, browser: Browser, stack: Stack
+) -> None:
+    await register(page)
+    await make_room(page, "Garden")
+    await choose(page, "Invite by link")
+    dialog = page.get_by_role("dialog", name="Invite by link")
+    await dialog.get_by_role("switch").click()
+    await dialog.get_by_text("More options").click()
+    await dialog.get_by_label("Number of uses").fill("2")
+    await dialog.get_by_role("button", name="Make a link").click()
+    link = await dialog.get_by_label("Link", exact=True).input_value()
+    await page.keyboard.press("Escape")
+
+    guests = [await (await browser.new_context(base_url=stack.url)).new_page() for _ in range(3)]
+    for name, guest in zip(("Gus", "Gina", "Gary"), guests, strict=True):
+        guest.set_default_timeout(DEADLINE)
+        await guest.goto(link)
+        if name == "Gary":
+            await expect(
+                guest.get_by_role("heading", name="This link no longer works")
+            ).to_be_visible()
+            continue
+        await guest.get_by_label("Your name").fill(name)
+        await guest.get_by_role("button", name="Join as guest").click()
+        await expect(guest.get_by_role("heading", name="Garden")).to_be_visible()
+
+    await choose(page, "Invite by link")
+    await expect(dialog.get_by_text("2 people came by it. It is used up.")).to_be_visible()
+    await dialog.get_by_role("button", name="Who came by it").click()
+    came = dialog.get_by_role("list", name="Came by this link").get_by_role("listitem")
+    await expect(came).to_have_count(2)
+    await dialog.get_by_role("button", name="Remove all of them").click()
+    await dialog.get_by_role("button", name="Remove all", exact=True).click()
+    for guest in guests[:2]:
+        await expect(guest.get_by_label("Message", exact=True)).to_have_count(0)
+    await page.keyboard.press("Escape")
+    await choose(page, "Room details")
+    members = page.get_by_role("region", name="Members").get_by_role("listitem")
+    await expect(members).to_have_count(1)
+    for guest in guests:
+        await guest.context.close()
+
+
+async def test_a_guest_finds_everything_in_the_account_they_have(page: Page, stack: Stack) -> None:
+    account = {"username": f"gus-{stack.url[-4:]}", "password": PASSWORD}
+    async with api_as(stack, "register", account):
+        pass
+    await page.goto("/")
+    await page.get_by_role("button", name="Continue as guest").click()
+    await make_room(page, "Cellar")
+    await say(page, "I was a guest here")
+    await page.get_by_role("button", name="Your menu").click()
+    await page.get_by_role("menuitem", name="Sign in to your account").click()
+    dialog = page.get_by_role("dialog", name="Sign in to your account")
+    await expect(dialog.get_by_label("Keep what you did as a guest")).to_be_checked()
+    await dialog.get_by_label("Username or e-mail").fill(account["username"])
+    await dialog.get_by_label("Password").fill(PASSWORD)
+    await dialog.get_by_role("button", name="Sign in", exact=True).click()
+    conversations = page.get_by_role("navigation", name="Conversations")
+    await conversations.get_by_role("link", name="Cellar").click()
+    await expect(page.get_by_role("log")).to_contain_text("I was a guest here")
+    await expect(page.get_by_role("button", name="Your menu")).to_contain_text(account["username"])
+
+
+async def test_an_owner_changes_a_room_and_its_people(page: Page, stack: Stack) -> None:
+    name = await register(page)
+    await make_room(page, f"{name} choir", "Open")
+    room = page.url.rsplit("/", 1)[1]
+    account = {"username": f"bob-{name}", "password": PASSWORD}
+    async with api_as(stack, "register", account) as bob:
+        await bob.post(f"/api/conversations/{room}/join/")
+        await choose(page, "Room details")
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_role("button", name=f"What to do about bob-{name}").click()
+        await page.get_by_role("menuitem", name="Change role…").click()
+        await dialog.get_by_label(f"Role of bob-{name}").select_option("moderator")
+        await dialog.get_by_role("button", name="Save").click()
+        members = dialog.get_by_role("region", name="Members").get_by_role("listitem")
+        await expect(members.filter(has_text=f"bob-{name}")).to_contain_text("Moderator")
+
+        await dialog.get_by_role("tab", name="Settings").click()
+        await dialog.get_by_label("Topic", exact=True).fill("Songs")
+        await dialog.get_by_label("Newcomers read").select_option("joined")
+        await dialog.get_by_label("Write messages: from moderator on").check(force=True)
+        await dialog.get_by_role("button", name="Save").click()
+        await expect(dialog.get_by_text("Saved.")).to_be_visible()
+        state = (await bob.get(f"/api/conversations/{room}/")).json()
+        assert (state["topic_text"], state["history"]) == ("Songs", "joined")
+        assert state["policy"] == {"send": "moderator"}
+
+        await page.keyboard.press("Escape")
+        await page.get_by_role("button", name="New message").click()
+        await page.get_by_label("Search people").fill(f"bob-{name}")
+        await page.get_by_role("checkbox", name=f"bob-{name}").check()
+        await page.get_by_role("button", name="Write", exact=True).click()
+        await page.wait_for_url(lambda url: room not in url)
+        await say(page, "Only you")
+        first = page.url
+        await page.get_by_role("button", name="New message").click()
+        await page.get_by_label("Search people").fill(f"bob-{name}")
+        await page.get_by_role("checkbox", name=f"bob-{name}").check()
+        await page.get_by_role("button", name="Write", exact=True).click()
+        await expect(page.get_by_role("log")).to_contain_text("Only you")
+        assert page.url == first

@@ -3,10 +3,14 @@
 from io import StringIO
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
+from pytest_django import Settings
 
-from chat.models import Assistant, Conversation, Message
+from accounts.models import User
+from chat.models import Assistant, Conversation, Invitation, Message
+from chat.models.tokens import invitation_token
 from chat.replies.prompt import chosen_model
+from chat.selectors.rooms import room_state
 from chat.services.conversations import create_conversation
 
 pytestmark = pytest.mark.django_db
@@ -54,3 +58,42 @@ def test_the_demo_adds_to_what_setup_made(settings):
     for _ in range(2):
         call_command("demo", stdout=StringIO())
         assert {each.slug for each in Assistant.objects.all()} == {"assistant", "writer"}
+
+
+def demo(settings: Settings, password: str = "") -> str:
+    """Run it, and return the password that it prints."""
+    settings.PRODUCTION = False
+    said = StringIO()
+    call_command("demo", password=password, stdout=said)
+    return said.getvalue().split()[-1]
+
+
+def test_the_demo_shows_a_room_with_people_assistants_a_link_and_something_unread(
+    settings: Settings,
+) -> None:
+    for _ in range(2):
+        demo(settings)
+    alice = User.objects.get(username="alice")
+    rooms = {room.title: room for room in Conversation.objects.filter(members__user=alice)}
+    room = rooms["Welcome to Chatire"]
+    assert len(rooms) == 2
+    assert room.members.count() == 4
+    answers = Message.objects.filter(conversation=room, role="assistant", status="complete")
+    assert answers.count() == 2
+    assert room_state(alice.pk, room.pk).mine.unread == 2
+    (link,) = Invitation.objects.all()
+    assert Message.objects.filter(content__endswith=f"/join/{invitation_token(link)}").exists()
+
+
+def test_the_password_of_the_demo_is_the_one_that_is_printed(settings: Settings) -> None:
+    for given in ("", "correct-horse", ""):
+        printed = demo(settings, given)
+        assert not given or printed == given
+        assert User.objects.get(username="bob").check_password(printed)
+
+
+def test_there_is_no_demo_in_production(settings: Settings) -> None:
+    settings.PRODUCTION = True
+    with pytest.raises(CommandError):
+        call_command("demo")
+    assert not User.objects.exists()

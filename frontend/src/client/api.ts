@@ -40,6 +40,11 @@ export type Revision = Schemas["RevisionBody"];
 export type AuditEntry = Schemas["AuditBody"];
 export type Person = Schemas["PersonState"];
 
+/** Somebody one may write to. */
+export type KnownPerson = Schemas["KnownPerson"];
+/** Somebody who may not come into a room. */
+export type Ban = Schemas["BanBody"];
+
 /** Part of a list, and where the next part begins; null at its end. */
 export interface Page<T> {
   results: T[];
@@ -161,6 +166,21 @@ export class Api {
     return me;
   }
 
+  /**
+   * From the guest one is to the account one has. With `keep`, what the guest did becomes the
+   * account's; `accounts.merged` tells when it is.
+   */
+  async leaveGuest(username: string, password: string, keep: boolean): Promise<Me> {
+    const guest = this.tokens.session?.tokens?.refresh;
+    const body = { username, password };
+    const tokens = await answer(this.#open.POST("/api/auth/token/", { body }));
+    if (keep && guest) {
+      const headers = { Authorization: `Bearer ${tokens.access}` };
+      await answer(this.#open.POST("/api/me/merge/", { body: { guest }, headers }));
+    }
+    return this.#accept(tokens);
+  }
+
   /** End the session, here at once and on the server as soon as it hears of it. */
   async signOut(): Promise<void> {
     const refresh = this.tokens.session?.tokens?.refresh;
@@ -188,6 +208,25 @@ export class Api {
     const params = { path: { conversation_id } };
     const body = { title };
     return answer(this.#signed.PATCH("/api/conversations/{conversation_id}/", { params, body }));
+  }
+
+  /** Change what a room is called, who comes in, and who may do what. */
+  async changeRoom(
+    conversation_id: string,
+    body: Schemas["PatchedConversationPatchRequest"],
+  ): Promise<RoomState> {
+    const params = { path: { conversation_id } };
+    return answer(this.#signed.PATCH("/api/conversations/{conversation_id}/", { params, body }));
+  }
+
+  /** The one conversation of these people and oneself. */
+  async openDirect(people: string[]): Promise<RoomState> {
+    return answer(this.#signed.POST("/api/direct/", { body: { people } }));
+  }
+
+  /** A page of the people one may write to, those with `q` in their names. */
+  async people(query: { q?: string; cursor?: string }): Promise<Page<KnownPerson>> {
+    return pageOf(await answer(this.#signed.GET("/api/people/", { params: { query } })));
   }
 
   async deleteConversation(conversation_id: string): Promise<void> {
@@ -308,6 +347,31 @@ export class Api {
     return answer(this.#signed.PATCH(path, { params, body }));
   }
 
+  /** Change a member's role, or what they are called here. */
+  async changeMember(
+    conversation_id: string,
+    member_id: string,
+    body: Schemas["PatchedMemberPatchRequest"],
+  ): Promise<MemberState> {
+    const params = { path: { conversation_id, member_id } };
+    const path = "/api/conversations/{conversation_id}/members/{member_id}/";
+    return answer(this.#signed.PATCH(path, { params, body }));
+  }
+
+  /** The first hundred who may not come in. */
+  async bans(conversation_id: string): Promise<Ban[]> {
+    const params = { path: { conversation_id } };
+    const path = "/api/conversations/{conversation_id}/bans/";
+    return (await answer(this.#signed.GET(path, { params }))).results;
+  }
+
+  async liftBan(conversation_id: string, ban_id: string): Promise<void> {
+    const params = { path: { conversation_id, ban_id } };
+    await answer(
+      this.#signed.DELETE("/api/conversations/{conversation_id}/bans/{ban_id}/", { params }),
+    );
+  }
+
   /** Remove a member, or leave. */
   async removeMember(conversation_id: string, member_id: string): Promise<void> {
     const params = { path: { conversation_id, member_id } };
@@ -412,6 +476,27 @@ export class Api {
     const params = { path: { conversation_id } };
     const path = "/api/conversations/{conversation_id}/invitations/";
     return answer(this.#signed.POST(path, { params, body }));
+  }
+
+  /** End a link's address and make another. */
+  async renewInvitation(conversation_id: string, invitation_id: string): Promise<Invitation> {
+    const params = { path: { conversation_id, invitation_id } };
+    const path = "/api/conversations/{conversation_id}/invitations/{invitation_id}/";
+    return answer(this.#signed.PATCH(path, { params, body: { renew: true } }));
+  }
+
+  /** The first hundred who came by a link and are still there. */
+  async invited(conversation_id: string, invitation_id: string): Promise<MemberState[]> {
+    const params = { path: { conversation_id, invitation_id } };
+    const path = "/api/conversations/{conversation_id}/invitations/{invitation_id}/members/";
+    return (await answer(this.#signed.GET(path, { params }))).results;
+  }
+
+  /** End a link and remove all who came by it; returns how many that were. */
+  async removeInvited(conversation_id: string, invitation_id: string): Promise<number> {
+    const params = { path: { conversation_id, invitation_id } };
+    const path = "/api/conversations/{conversation_id}/invitations/{invitation_id}/members/";
+    return (await answer(this.#signed.DELETE(path, { params }))).removed;
   }
 
   async revokeInvitation(conversation_id: string, invitation_id: string): Promise<void> {

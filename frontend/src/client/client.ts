@@ -166,6 +166,22 @@ export class Client {
     this.sync.apply({ type: "room", room });
   }
 
+  /** Change what a room is called, who comes in, and who may do what. */
+  async changeRoom(
+    conversation: string,
+    fields: components["schemas"]["PatchedConversationPatchRequest"],
+  ): Promise<void> {
+    const room = await this.api.changeRoom(conversation, fields);
+    this.sync.apply({ type: "room", room });
+  }
+
+  /** The one conversation of these people and oneself. */
+  async openDirect(people: string[]): Promise<RoomState> {
+    const room = await this.api.openDirect(people);
+    this.sync.apply({ type: "room", room });
+    return room;
+  }
+
   async deleteConversation(conversation: string): Promise<void> {
     await this.api.deleteConversation(conversation);
     this.sync.apply({ type: "deleted", conversation });

@@ -2,9 +2,11 @@
 
 export type {
   AuditEntry,
+  Ban,
   Config,
   Invitation,
   JoinRequest,
+  KnownPerson,
   ListedRoom,
   Mentionable,
   Page,
@@ -18,7 +20,7 @@ export { Client, type ClientOptions } from "./client.ts";
 export { expected, ServerError, SignedOut, Unreachable } from "./errors.ts";
 export { type Feed, isMuted, type Room, sortedRooms } from "./feed.ts";
 export { type After, newId } from "./outbox.ts";
-export { isAbove, may } from "./permissions.ts";
+export { ACTIONS, isAbove, may, type PolicyAction, ROLES } from "./permissions.ts";
 export * from "./protocol.ts";
 export {
   type Conversation,

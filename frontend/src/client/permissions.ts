@@ -5,10 +5,17 @@ import type { ConversationState, MemberState } from "./protocol.ts";
 type Role = MemberState["role"];
 
 /** From the least to the most. */
-const ROLES: readonly Role[] = ["guest", "member", "moderator", "admin", "owner"];
+export const ROLES: readonly Role[] = ["guest", "member", "moderator", "admin", "owner"];
 
 /** The least role that may, and whether a conversation's policy may say another. */
 export const ACTIONS = {
+  send: { least: "guest", byPolicy: true },
+  ask: { least: "member", byPolicy: true },
+  add: { least: "member", byPolicy: true },
+  roles: { least: "admin", byPolicy: false },
+  nicknames: { least: "admin", byPolicy: false },
+  assistants: { least: "admin", byPolicy: false },
+  govern: { least: "admin", byPolicy: false },
   delete_others: { least: "moderator", byPolicy: false },
   pin: { least: "moderator", byPolicy: true },
   revisions: { least: "moderator", byPolicy: true },
@@ -20,7 +27,6 @@ export const ACTIONS = {
   ban: { least: "moderator", byPolicy: false },
   invite: { least: "member", byPolicy: true },
   requests: { least: "moderator", byPolicy: false },
-  assistants: { least: "admin", byPolicy: false },
   describe: { least: "admin", byPolicy: true },
   archive: { least: "admin", byPolicy: false },
   delete: { least: "owner", byPolicy: false },
@@ -30,6 +36,11 @@ export const ACTIONS = {
 export function isAbove(role: Role, other: Role): boolean {
   return ROLES.indexOf(role) > ROLES.indexOf(other);
 }
+
+/** What a conversation may leave to another role. */
+export type PolicyAction = {
+  [A in keyof typeof ACTIONS]: (typeof ACTIONS)[A]["byPolicy"] extends true ? A : never;
+}[keyof typeof ACTIONS];
 
 /** Whether a role may do this in a conversation. */
 export function may(

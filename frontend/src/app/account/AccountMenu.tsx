@@ -1,6 +1,7 @@
 import {
   Ban,
   CircleUserRound,
+  LogIn,
   LogOut,
   Monitor,
   Moon,
@@ -15,7 +16,7 @@ import { setTheme, type Theme, useTheme } from "../../ui/theme";
 import { PersonAvatar, useStatus } from "../people/presence";
 import { useClient, useMe } from "../useClient";
 import { BlockedPeople } from "./BlockedPeople";
-import { ClaimDialog, LeaveDialog } from "./SignIn";
+import { ClaimDialog, LeaveDialog, MergeDialog } from "./SignIn";
 import { StatusDialog } from "./StatusDialog";
 
 const THEMES: [Theme, string, typeof Sun][] = [
@@ -30,7 +31,9 @@ export function AccountMenu(): ReactElement | null {
   const me = useMe();
   const theme = useTheme();
   const opener = useRef<HTMLButtonElement>(null);
-  const [dialog, setDialog] = useState<"claim" | "leave" | "blocked" | "status" | null>(null);
+  const [dialog, setDialog] = useState<"claim" | "leave" | "merge" | "blocked" | "status" | null>(
+    null,
+  );
   const status = useStatus(me?.id);
   const said = status ? `${status.emoji} ${status.text}`.trim() : "";
   if (!me) return null;
@@ -57,6 +60,9 @@ export function AccountMenu(): ReactElement | null {
               <>
                 <DropdownMenu.Item className={ITEM} onSelect={() => setDialog("claim")}>
                   <UserPlus aria-hidden /> Create an account
+                </DropdownMenu.Item>
+                <DropdownMenu.Item className={ITEM} onSelect={() => setDialog("merge")}>
+                  <LogIn aria-hidden /> Sign in to your account
                 </DropdownMenu.Item>
                 <DropdownMenu.Separator className="my-1 border-line border-t" />
               </>
@@ -100,6 +106,7 @@ export function AccountMenu(): ReactElement | null {
         onClaim={() => setDialog("claim")}
       />
       <BlockedPeople open={dialog === "blocked"} opener={opener} onClose={() => setDialog(null)} />
+      <MergeDialog open={dialog === "merge"} opener={opener} onClose={() => setDialog(null)} />
       <ClaimDialog open={dialog === "claim"} opener={opener} onClose={() => setDialog(null)} />
     </div>
   );

@@ -268,6 +268,75 @@ export function LeaveDialog({
   );
 }
 
+/** From guest to an account that one has already. */
+export function MergeDialog({
+  open,
+  opener,
+  onClose,
+}: {
+  open: boolean;
+  opener: RefObject<HTMLElement | null>;
+  onClose: () => void;
+}): ReactElement {
+  const client = useClient();
+  const [busy, problems, run] = useSubmit();
+  return (
+    <Modal
+      title="Sign in to your account"
+      description="You are a guest now, and your account can take over what you did."
+      open={open}
+      opener={opener}
+      onClose={onClose}
+    >
+      <form
+        className="space-y-4"
+        onSubmit={(event) => {
+          const { username = "", password = "", keep } = valuesOf(event);
+          run(() => client.api.leaveGuest(username.trim(), password, keep === "on"));
+        }}
+      >
+        <Field
+          label="Username or e-mail"
+          name="username"
+          autoComplete="username"
+          autoCapitalize="none"
+          error={problems.fields.username}
+          required
+        />
+        <Field
+          label="Password"
+          name="password"
+          type="password"
+          autoComplete="current-password"
+          error={problems.fields.password}
+          required
+        />
+        <label className="flex cursor-pointer items-start gap-3 rounded-lg border border-line bg-raised p-3">
+          <input
+            type="checkbox"
+            name="keep"
+            defaultChecked
+            aria-describedby="keep-note"
+            aria-label="Keep what you did as a guest"
+            className="mt-1 accent-accent"
+          />
+          <span>
+            <span className="block font-medium text-sm">Keep what you did as a guest</span>
+            <span id="keep-note" className="block text-muted text-sm">
+              Your rooms, messages and reactions become your account's. Without this they are lost
+              to you.
+            </span>
+          </span>
+        </label>
+        <FormProblem problems={problems} />
+        <Button type="submit" kind="primary" className="w-full" disabled={busy}>
+          Sign in
+        </Button>
+      </form>
+    </Modal>
+  );
+}
+
 /** From guest to account. */
 export function ClaimDialog({
   open,

@@ -1,10 +1,20 @@
-import { Ban, Ellipsis, MessageSquareOff, MessageSquareText, Trash2, UserX } from "lucide-react";
+import {
+  Ban,
+  Ellipsis,
+  MessageSquareOff,
+  MessageSquareText,
+  Pencil,
+  Trash2,
+  UserX,
+} from "lucide-react";
 import { DropdownMenu } from "radix-ui";
 import { type ReactElement, useState } from "react";
+import { useLocation } from "wouter";
 import { type ConversationState, expected, isAbove, type MemberState, may } from "../../client";
 import { Button, IconButton } from "../../ui/controls";
 import { ITEM, MENU } from "../../ui/menu";
 import { useClient, useKnown } from "../useClient";
+import { CHANGES, type Change, changesOf, MemberForm } from "./MemberForm";
 import { inHours } from "./periods";
 
 /** What one is asked before it is done. */
@@ -20,11 +30,13 @@ export function MemberMenu({
   own,
   member,
   onDone,
+  onLeave,
 }: {
   room: ConversationState;
   own: MemberState | undefined;
   member: MemberState;
   onDone: () => void;
+  onLeave: () => void;
 }): ReactElement | null {
   const client = useClient();
   const user = member.user?.id ?? "nobody";
@@ -32,9 +44,14 @@ export function MemberMenu({
   const [asking, setAsking] = useState<keyof typeof QUESTIONS | null>(null);
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState("");
-  if (!member.user || member.id === own?.id) return null;
-  const { name } = member.user;
-  const moderates = own !== undefined && isAbove(own.role, member.role);
+  const [, navigate] = useLocation();
+  const [changing, setChanging] = useState<Change | null>(null);
+  const person = member.id === own?.id ? null : member.user;
+  const changes = own ? changesOf(room, own, member) : [];
+  const shownOut = own !== undefined && member.assistant && may("assistants", own.role, room);
+  if (!person && changes.length === 0 && !shownOut) return null;
+  const name = member.nickname || member.user?.name || member.assistant?.name || "Someone";
+  const moderates = person !== null && own !== undefined && isAbove(own.role, member.role);
   const allowed = (action: Parameters<typeof may>[0]) => moderates && may(action, own.role, room);
   const silenced = member.silenced_until !== null && Date.parse(member.silenced_until) > Date.now();
   const run = (work: () => Promise<unknown>) => {
@@ -51,6 +68,12 @@ export function MemberMenu({
   };
   const silence = (until: string | null) =>
     run(() => client.api.silence(room.id, member.id, until));
+  const write = () =>
+    run(async () => {
+      const direct = await client.openDirect([user]);
+      onLeave();
+      navigate(`/c/${direct.id}`);
+    });
   const carryOut = {
     deleteAll: () => client.api.deleteMessagesOf(room.id, member.id),
     remove: () => client.api.removeMember(room.id, member.id),
@@ -66,12 +89,24 @@ export function MemberMenu({
         </DropdownMenu.Trigger>
         <DropdownMenu.Portal>
           <DropdownMenu.Content align="end" sideOffset={4} className={`${MENU} w-64`}>
-            <DropdownMenu.Item
-              className={ITEM}
-              onSelect={() => run(() => client.block(user, !blocked))}
-            >
-              <Ban aria-hidden /> {blocked ? "Unblock" : "Block"}, for yourself alone
-            </DropdownMenu.Item>
+            {person && room.kind !== "direct" && (
+              <DropdownMenu.Item className={ITEM} onSelect={write}>
+                <MessageSquareText aria-hidden /> Message
+              </DropdownMenu.Item>
+            )}
+            {changes.map((change) => (
+              <DropdownMenu.Item key={change} className={ITEM} onSelect={() => setChanging(change)}>
+                <Pencil aria-hidden /> {CHANGES[change]}
+              </DropdownMenu.Item>
+            ))}
+            {person && (
+              <DropdownMenu.Item
+                className={ITEM}
+                onSelect={() => run(() => client.block(user, !blocked))}
+              >
+                <Ban aria-hidden /> {blocked ? "Unblock" : "Block"}, for yourself alone
+              </DropdownMenu.Item>
+            )}
             {allowed("silence") &&
               (silenced ? (
                 <DropdownMenu.Item className={ITEM} onSelect={() => silence(null)}>
@@ -93,7 +128,7 @@ export function MemberMenu({
                 <Trash2 aria-hidden /> Delete what they said today…
               </DropdownMenu.Item>
             )}
-            {allowed("remove") && (
+            {(allowed("remove") || shownOut) && (
               <DropdownMenu.Item className={ITEM} onSelect={() => setAsking("remove")}>
                 <UserX aria-hidden /> Remove…
               </DropdownMenu.Item>
@@ -113,6 +148,21 @@ export function MemberMenu({
         <p role="alert" className="w-full text-danger text-sm">
           {problem}
         </p>
+      )}
+      {own && changing && (
+        <MemberForm
+          key={changing}
+          room={room}
+          own={own}
+          member={member}
+          name={name}
+          change={changing}
+          onDone={async () => {
+            setChanging(null);
+            onDone();
+          }}
+          onCancel={() => setChanging(null)}
+        />
       )}
       {asking && (
         <fieldset className="w-full py-1">

@@ -1,5 +1,6 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Archive, ArchiveRestore, LogOut } from "lucide-react";
+import { Tabs } from "radix-ui";
 import { type ReactElement, type RefObject, useState } from "react";
 import { useLocation } from "wouter";
 import {
@@ -14,19 +15,14 @@ import { PersonAvatar, StatusText } from "../people/presence";
 import { useClient, useMe } from "../useClient";
 import { AuditLog } from "./AuditLog";
 import { ACCESS, people } from "./access";
+import { Bans } from "./Bans";
+import { ROLE_NAMES } from "./MemberForm";
 import { MemberMenu } from "./MemberMenu";
 import { Reports } from "./Reports";
+import { RoomSettings } from "./RoomSettings";
 import { SearchField } from "./SearchField";
 import { SlowMode } from "./SlowMode";
 import { useSearch } from "./searching";
-
-const ROLES: Record<MemberState["role"], string> = {
-  owner: "Owner",
-  admin: "Admin",
-  moderator: "Moderator",
-  member: "Member",
-  guest: "Guest",
-};
 
 /** Who is in a room, and leaving or archiving it. */
 export function RoomDetails({
@@ -47,6 +43,9 @@ export function RoomDetails({
   onClose: () => void;
 }): ReactElement {
   const direct = room.kind === "direct";
+  const tabs: (readonly [string, string])[] = [];
+  if (own && may("describe", own.role, room)) tabs.push(["settings", "Settings"]);
+  if (own && !direct && may("ban", own.role, room)) tabs.push(["banned", "Banned"]);
   return (
     <Modal
       title={room.title || "Room details"}
@@ -58,10 +57,33 @@ export function RoomDetails({
       {room.topic_text && <p className="mb-4">{room.topic_text}</p>}
       {own && may("reports", own.role, room) && <Reports room={room.id} />}
       {own && may("requests", own.role, room) && <Requests room={room.id} />}
-      <Members room={room} own={own} count={count} />
-      {own && !direct && may("slow", own.role, room) && <SlowMode room={room} />}
-      {own && may("audit", own.role, room) && <AuditLog room={room.id} />}
-      {own && <Actions room={room} own={own} />}
+      <Tabs.Root defaultValue="people">
+        {tabs.length > 0 && (
+          <Tabs.List className="mb-4 flex gap-1 border-line border-b" aria-label="Parts">
+            {[["people", "People"] as const, ...tabs].map(([key, name]) => (
+              <Tabs.Trigger
+                key={key}
+                value={key}
+                className="-mb-px min-h-10 border-transparent border-b-2 px-3 text-muted text-sm data-[state=active]:border-accent data-[state=active]:font-medium data-[state=active]:text-ink"
+              >
+                {name}
+              </Tabs.Trigger>
+            ))}
+          </Tabs.List>
+        )}
+        <Tabs.Content value="people" tabIndex={-1}>
+          <Members room={room} own={own} count={count} onLeave={onClose} />
+          {own && !direct && may("slow", own.role, room) && <SlowMode room={room} />}
+          {own && may("audit", own.role, room) && <AuditLog room={room.id} />}
+          {own && <Actions room={room} own={own} />}
+        </Tabs.Content>
+        <Tabs.Content value="settings" tabIndex={-1}>
+          {own && <RoomSettings room={room} own={own} />}
+        </Tabs.Content>
+        <Tabs.Content value="banned" tabIndex={-1}>
+          <Bans room={room.id} />
+        </Tabs.Content>
+      </Tabs.Root>
     </Modal>
   );
 }
@@ -127,10 +149,12 @@ function Members({
   room,
   own,
   count,
+  onLeave,
 }: {
   room: ConversationState;
   own: MemberState | undefined;
   count: number;
+  onLeave: () => void;
 }): ReactElement {
   const client = useClient();
   const queries = useQueryClient();
@@ -173,9 +197,14 @@ function Members({
                 {name}
                 {member.user?.id === me?.id && <span className="text-muted"> (you)</span>}
                 {member.user && <StatusText person={member.user.id} />}
+                {member.user?.is_guest && member.role !== "guest" && (
+                  <span className="text-muted"> · guest</span>
+                )}
               </span>
               <span className="shrink-0 text-muted text-sm">
-                {member.assistant ? `Assistant · @${member.assistant.slug}` : ROLES[member.role]}
+                {member.assistant
+                  ? `Assistant · @${member.assistant.slug}`
+                  : ROLE_NAMES[member.role]}
                 {isSilenced(member) && " · silenced"}
               </span>
               {member.assistant && (
@@ -190,6 +219,7 @@ function Members({
                 room={room}
                 own={own}
                 member={member}
+                onLeave={onLeave}
                 onDone={() => void queries.invalidateQueries({ queryKey: key.slice(0, 2) })}
               />
             </li>

@@ -14,7 +14,13 @@ export function RoomDialogs({
 }: RoomDialogsProps): ReactElement {
   return (
     <>
-      <InviteDialog room={room.id} open={shown === "invite"} opener={opener} onClose={onClose} />
+      <InviteDialog
+        room={room}
+        own={own}
+        open={shown === "invite"}
+        opener={opener}
+        onClose={onClose}
+      />
       <RoomDetails
         room={room}
         own={own}

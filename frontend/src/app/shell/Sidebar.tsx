@@ -5,6 +5,7 @@ import { Logo } from "../../ui/Logo";
 import { AccountMenu } from "../account/AccountMenu";
 import { ConversationList } from "../rooms/ConversationList";
 import { useMentions } from "../rooms/Mentions";
+import { NewMessage } from "../rooms/NewMessage";
 import { NewRoom } from "../rooms/NewRoom";
 import { useMe } from "../useClient";
 import { Inbox } from "./Inbox";
@@ -36,6 +37,7 @@ export function Sidebar({ onLeave }: { onLeave?: () => void }): ReactElement {
         <NewRoom onLeave={onLeave} />
       </div>
       <div className="px-3 pb-1">
+        <NewMessage onLeave={onLeave} />
         {!guest && (
           <Link
             href="/rooms"
