@@ -13,7 +13,7 @@ from accounts.models import User
 from chat import unread
 from chat.change import changing
 from chat.errors import TooManyMentions
-from chat.models import Assistant, Conversation, Group, Mention, Message
+from chat.models import Assistant, Conversation, Group, Mention, Message, ReadState
 from chat.selectors.rooms import person_changes, room_state
 from chat.services.conversations import (
     change_conversation,
@@ -196,7 +196,10 @@ def test_alone_with_an_assistant_nobody_is_named(alice: User, chat: Conversation
 def test_everyone_has_no_rows(alice: User, bob: User, group: Conversation) -> None:
     message = say(alice, group, "@all")
     assert (message.mentions_all, told(message)) == (True, set())
+    # Nor is whoever says it named, though they may mark it as unread.
+    ReadState.objects.filter(user=alice).update(read=0)
     assert (count(bob, group), count(alice, group)) == (1, 0)
+    assert (person_changes(user=bob).mentions, person_changes(user=alice).mentions) == (1, 0)
 
 
 def test_in_a_small_room_every_member_names_everyone(bob: User, group: Conversation) -> None:
