@@ -11,13 +11,14 @@ _WANT = """
 INSERT INTO chat_recount (message_id, conversation_id) VALUES (%s, %s)
 ON CONFLICT (message_id) DO UPDATE SET conversation_id = excluded.conversation_id
 """
-# In the order in which others lock them: after their room, one after another.
+# Others lock what is inside of a room before it. So who holds the room waits for nothing inside;
+# what was locked is found by the job that deletes what was said.
 _END = """
 WITH inner_ones AS (
     SELECT id FROM chat_conversation
     WHERE access_id = %(members_of)s AND %(id)s IN (access_id, parent_id) AND id <> %(id)s
         AND kind = 'thread' AND deleted_at IS NULL
-    ORDER BY id FOR UPDATE
+    FOR UPDATE SKIP LOCKED
 )
 UPDATE chat_conversation c
 SET deleted_at = now(), title = '', topic_text = '', root_id = NULL,

@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from chat.change import changing
+from chat.change.threads import end_threads_of
 from chat.models import Conversation, ReadState
 from chat.selectors.rooms import AT_HOLDS
 from core.errors import NotFound
@@ -60,11 +61,12 @@ def purge_some(*, conversation_id: UUID) -> bool:
     Returns False if that was the last.
     """
     deleted = Conversation.objects.filter(pk=conversation_id).first()
-    if deleted is None:
+    if deleted is None or deleted.deleted_at is None:
         return False
     inner = Conversation.objects.filter(
         Q(access_id=deleted.pk) | Q(parent=deleted), access_id=deleted.members_of
     ).exclude(kind=Conversation.Kind.DISCUSSION)
+    end_threads_of(deleted)
     with connection.cursor() as cursor:
         cursor.execute(_PURGE, [[deleted.pk, *inner.values_list("pk", flat=True)], _AT_ONCE])
         (count,) = cursor.fetchone()

@@ -53,29 +53,43 @@ def reply_in_thread(
     that was deleted; Invalid for one that no thread can hang on; and what `send_message` raises.
     """
     room_id = conversation_of(message_id)
-    thread_id = None if also_in_room else _thread_id(message_id)
-    if thread_id is not None:
-        with changing(thread_id) as inner:
-            return SentInThread(inner.conversation, say(change=inner, user=user, **said), None)
-    # The room's lock, then the thread's: of two first replies the second finds the thread.
-    with changing(room_id) as change:
-        thread_id = _thread_id(message_id)
-        new = thread_id is None
-        thread_id = thread_id or _new_thread(change, user, message_id).pk
-        in_room = None
+    thread_id = _thread_id(message_id)
+    if thread_id is None:
+        # Of two first replies, which wait for each other here, the second finds the thread.
+        with changing(room_id) as change:
+            thread_id = _thread_id(message_id)
+            if thread_id is None:
+                made = _new_thread(change, user, message_id)
+                with changing(made.pk) as inner:
+                    done = _reply(inner, user, said)
+                    # Whoever wrote what is replied to has read nothing of the replies.
+                    author = Message.objects.values_list("author_user", flat=True).get(
+                        pk=message_id
+                    )
+                    if author is not None and author != user.pk:
+                        inner.follow({author: 0})
+                if also_in_room:
+                    done = done._replace(in_room=_quote(change, user, message_id, said))
+                return done
+    # What is inside of a room is locked before it, here as elsewhere.
+    with changing(thread_id) as inner:
+        done = _reply(inner, user, said)
         if also_in_room:
-            if change.room.threads == Conversation.Threads.ONLY:
-                raise Conflict("In this room one replies in threads.")
-            quoted = {**said, "assistant": None, "model": None, "parent": message_id}
-            in_room = say(change=change, user=user, **quoted).message
-        with changing(thread_id) as inner:
-            sent = say(change=inner, user=user, again=also_in_room, **said)
-            if new:
-                # Whoever wrote what is replied to has read nothing of the replies.
-                author = Message.objects.values_list("author_user", flat=True).get(pk=message_id)
-                if author is not None and author != user.pk:
-                    inner.follow({author: 0})
-    return SentInThread(inner.conversation, sent, in_room)
+            with changing(room_id) as change:
+                done = done._replace(in_room=_quote(change, user, message_id, said))
+    return done
+
+
+def _reply(inner: Change, user: User, said: dict[str, Any]) -> SentInThread:
+    return SentInThread(inner.conversation, say(change=inner, user=user, **said), None)
+
+
+def _quote(change: Change, user: User, message_id: UUID, said: dict[str, Any]) -> Message:
+    """Say in the room what was said in the thread. Whom it asks answers there."""
+    if change.room.threads == Conversation.Threads.ONLY:
+        raise Conflict("In this room one replies in threads.")
+    quoting = {**said, "assistant": None, "model": None, "parent": message_id}
+    return say(change=change, user=user, again=True, **quoting).message
 
 
 def _thread_id(message_id: UUID) -> UUID | None:

@@ -55,12 +55,17 @@ beforeEach(() => {
       posts.push({ conversation, ...body });
       return byRest(body);
     },
+    replyInThread: (root: string, body: Sent) => {
+      posts.push({ conversation: root, ...body });
+      return byRest(body);
+    },
   };
   outbox = new Outbox({
     store,
     api: api as unknown as Api,
     socket: socket as unknown as Socket,
     storage,
+    onReplied: (root, answer) => told.push([`thread of ${root}`, answer.message.id]),
     onSent: (conversation, answer) => told.push([conversation, answer.message.id]),
   });
 });
@@ -71,6 +76,38 @@ afterEach(() => {
 
 const waiting = () => Object.values(store.getState().outbox);
 const contents = (sent: Sent[]) => sent.map((one) => one.content);
+
+describe("a reply in a thread", () => {
+  test("goes to the message it hangs on, and says whether it is for the room too", async () => {
+    status = "open";
+    const reply = outbox.reply("root", "so", { assistant: "helper", alsoInRoom: true });
+    expect(waiting()).toHaveLength(1);
+    await pass();
+    expect(posts).toEqual([
+      {
+        conversation: "root",
+        client_id: reply.clientId,
+        content: "so",
+        assistant: "helper",
+        also_in_room: true,
+      },
+    ]);
+    expect(commands).toEqual([]);
+    expect(told).toEqual([["thread of root", "stored so"]]);
+    expect(waiting()).toEqual([]);
+  });
+
+  test("that was refused is a reply again when it is sent again", async () => {
+    byRest = async () => Promise.reject(refusal());
+    const reply = outbox.reply("root", "so", {});
+    await pass();
+    expect(waiting()[0]?.status).toBe("failed");
+    byRest = take;
+    outbox.retry(reply.clientId);
+    await pass();
+    expect(told).toEqual([["thread of root", "stored so"]]);
+  });
+});
 
 describe("a message", () => {
   test("says all that the server must know, by the socket or by REST", async () => {

@@ -14,6 +14,9 @@ import type {
   PersonStatusState,
   RoomState,
   SendAnswer,
+  ThreadAnswer,
+  ThreadItem,
+  ThreadSendAnswer,
 } from "./protocol.ts";
 import type { components, paths } from "./schema.d.ts";
 import { type KeyValue, type Me, type SignIn, Tokens } from "./tokens.ts";
@@ -266,7 +269,7 @@ export class Api {
 
   async changeMine(
     conversation_id: string,
-    body: Partial<Pick<MineState, "level" | "muted_until" | "pinned">>,
+    body: Partial<Pick<MineState, "level" | "muted_until" | "pinned" | "follows">>,
   ): Promise<MineState> {
     const params = { path: { conversation_id } };
     const path = "/api/conversations/{conversation_id}/mine/";
@@ -568,6 +571,26 @@ export class Api {
     return answer(
       this.#signed.POST("/api/conversations/{conversation_id}/messages/", { params, body }),
     );
+  }
+
+  /** What hangs on a message. */
+  async thread(message_id: string): Promise<ThreadAnswer> {
+    const params = { path: { message_id } };
+    return answer(this.#signed.GET("/api/messages/{message_id}/thread/", { params }));
+  }
+
+  /** Reply in the thread of a message, which makes it if there is none. */
+  async replyInThread(
+    message_id: string,
+    body: Schemas["NewReplyRequest"],
+  ): Promise<ThreadSendAnswer> {
+    const params = { path: { message_id } };
+    return answer(this.#signed.POST("/api/messages/{message_id}/thread/", { params, body }));
+  }
+
+  /** A page of the threads that one follows. */
+  async threads(query: { cursor?: string }): Promise<Page<ThreadItem>> {
+    return pageOf(await answer(this.#signed.GET("/api/me/threads/", { params: { query } })));
   }
 
   /** Reword a message; the same `client_id` again is the same edit. */

@@ -89,6 +89,11 @@ export class Client {
       onSent: (conversation, { message, reply }) => {
         this.#following.rows(conversation, reply ? [message, reply] : [message]);
       },
+      onReplied: (root, { thread, message, reply, in_room }) => {
+        this.foundThread(root, thread.id);
+        this.#following.rows(thread.id, reply ? [message, reply] : [message]);
+        if (in_room) this.#following.rows(in_room.conversation, [in_room]);
+      },
     });
     tokens.listen((session) => this.#onSession(session));
   }
@@ -127,6 +132,19 @@ export class Client {
   /** Follow a conversation for as long as a view shows it. Returns what ends that. */
   open(conversation: string): () => void {
     return this.#following.open(conversation);
+  }
+
+  /** A thread was heard of: which hangs on this message. */
+  foundThread(root: string, thread: string): void {
+    if (this.store.getState().threads[root] === thread) return;
+    this.store.setState((state) => ({ threads: { ...state.threads, [root]: thread } }));
+  }
+
+  /** Hear of a thread from now on, or no more. */
+  async follow(thread: string, on: boolean): Promise<void> {
+    await this.api.changeMine(thread, { follows: on });
+    // Where there is no socket, nothing else tells it.
+    await this.sync.refresh();
   }
 
   loadOlder(conversation: string): Promise<void> {
@@ -388,7 +406,7 @@ export class Client {
     const known = newest?.filter((entry) => !entry.is_read).length === unread;
     const entries = known && newest ? newest : await this.api.notifications();
     const ids = entries
-      .filter((entry) => !entry.is_read && entry.url.includes(conversation))
+      .filter((entry) => !entry.is_read && this.#isAbout(entry.url, conversation))
       .map((entry) => entry.id);
     if (ids.length > 0) await this.readNotifications(ids);
   }
@@ -559,10 +577,16 @@ export class Client {
 
   // --- Notifications ------------------------------------------------------------------------
 
+  /** A path ends with the conversation, or with what a thread hangs on. */
+  #isAbout(url: string, conversation: string): boolean {
+    const root = this.store.getState().followed[conversation]?.data.state?.root;
+    return url.endsWith(`/${root ?? conversation}`);
+  }
+
   /** Whoever looks at a conversation needs no notification of it. */
   #readIfShown(id: string, url: string): void {
     if (globalThis.document?.visibilityState !== "visible") return;
-    if (!this.#following.shown.some((conversation) => url.includes(conversation))) return;
+    if (!this.#following.shown.some((conversation) => this.#isAbout(url, conversation))) return;
     this.readNotifications([id]).catch(unlessExpected);
   }
 }

@@ -199,6 +199,8 @@ export class Following {
     const data = followed[id]?.data;
     if (!data || data.epoch === null) return;
     const room = feed.rooms[id];
+    // In a thread that one does not follow, nothing is unread.
+    if (!room && data.state?.root) return;
     const mark = Math.max(room?.mine.read ?? 0, this.#marked.get(id) ?? 0);
     let newest = 0;
     for (const { number, author } of Object.values(data.messages)) {

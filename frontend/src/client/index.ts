@@ -24,6 +24,7 @@ export { ACTIONS, isAbove, may, type PolicyAction, ROLES } from "./permissions.t
 export * from "./protocol.ts";
 export {
   type Conversation,
+  emptyConversation,
   messageText,
   type ShownReaction,
   type Stream,

@@ -7,7 +7,7 @@
 
 import type { Api } from "./api.ts";
 import { ServerError, SignedOut, Unreachable } from "./errors.ts";
-import type { SendAnswer } from "./protocol.ts";
+import type { SendAnswer, ThreadSendAnswer } from "./protocol.ts";
 import type { Socket } from "./socket.ts";
 import type { ClientStore, Outgoing } from "./state.ts";
 import type { KeyValue } from "./tokens.ts";
@@ -33,6 +33,8 @@ export interface OutboxOptions {
   socket: Socket;
   storage: OutboxStorage;
   onSent: (conversation: string, answer: SendAnswer) => void;
+  /** The same for what was said in a thread. */
+  onReplied: (root: string, answer: ThreadSendAnswer) => void;
 }
 
 export class Outbox {
@@ -54,6 +56,16 @@ export class Outbox {
     return this.#begin({ clientId: newId(), conversation, content, assistant }, after);
   }
 
+  /** Reply in the thread of a message; it shows at once. */
+  reply(
+    root: string,
+    content: string,
+    { assistant = null, alsoInRoom = false }: { assistant?: string | null; alsoInRoom?: boolean },
+  ): Outgoing {
+    const outgoing = { clientId: newId(), conversation: root, content, assistant };
+    return this.#begin({ ...outgoing, root, alsoInRoom }, {});
+  }
+
   /** Try again what was refused, as the last of what is on its way. */
   retry(clientId: string, after: After = {}): void {
     const outgoing = this.#options.store.getState().outbox[clientId];
@@ -61,17 +73,21 @@ export class Outbox {
   }
 
   #begin(
-    outgoing: Pick<Outgoing, "clientId" | "conversation" | "content" | "assistant">,
+    outgoing: Pick<
+      Outgoing,
+      "clientId" | "conversation" | "content" | "assistant" | "root" | "alsoInRoom"
+    >,
     { parent = null, follows = null }: After,
   ): Outgoing {
     // Messages are sent in this order, also those of one millisecond.
     this.#latest = Math.max(Date.now(), this.#latest + 1);
-    const { clientId, conversation, content, assistant } = outgoing;
+    const { clientId, conversation, content, assistant, root, alsoInRoom } = outgoing;
     const begun: Outgoing = {
       clientId,
       conversation,
       content,
       assistant,
+      ...(root ? { root, alsoInRoom: alsoInRoom ?? false } : {}),
       parent,
       follows,
       createdAt: this.#latest,
@@ -152,8 +168,10 @@ export class Outbox {
   /** Return false if it is to be tried again. */
   async #deliver(outgoing: Outgoing): Promise<boolean> {
     try {
-      const answer = await this.#transmit(outgoing);
-      this.#options.onSent(outgoing.conversation, answer);
+      const answer = outgoing.root
+        ? await this.#reply(outgoing.root, outgoing)
+        : await this.#transmit(outgoing);
+      if (!outgoing.root) this.#options.onSent(outgoing.conversation, answer);
       this.#succeed(outgoing, { parent: (answer.reply ?? answer.message).id });
       this.discard(outgoing.clientId);
       return true;
@@ -167,6 +185,14 @@ export class Outbox {
       }
       return true;
     }
+  }
+
+  async #reply(root: string, outgoing: Outgoing): Promise<SendAnswer> {
+    const { clientId, content, assistant, alsoInRoom = false } = outgoing;
+    const body = { client_id: clientId, content, assistant, also_in_room: alsoInRoom };
+    const answer = await this.#options.api.replyInThread(root, body);
+    this.#options.onReplied(root, answer);
+    return answer;
   }
 
   async #transmit(outgoing: Outgoing): Promise<SendAnswer> {

@@ -25,6 +25,7 @@ export const ACTIONS = {
   audit: { least: "moderator", byPolicy: false },
   remove: { least: "moderator", byPolicy: false },
   ban: { least: "moderator", byPolicy: false },
+  thread: { least: "member", byPolicy: true },
   invite: { least: "member", byPolicy: true },
   requests: { least: "moderator", byPolicy: false },
   describe: { least: "admin", byPolicy: true },

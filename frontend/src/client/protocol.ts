@@ -60,6 +60,10 @@ export type Status = frames.MessageState["status"];
 type Schemas = components["schemas"];
 /** What a message that was sent or edited is answered with, over REST and in an ack. */
 export type SendAnswer = Schemas["SentMessageBody"];
+/** What hangs on a message, one that one follows, and what a reply in one is answered with. */
+export type ThreadAnswer = Schemas["ThreadBody"];
+export type ThreadItem = Schemas["ThreadItem"];
+export type ThreadSendAnswer = Schemas["SentInThread"];
 
 // --- Client to server -----------------------------------------------------------------------
 

@@ -20,6 +20,10 @@ export interface Outgoing {
   clientId: string;
   conversation: string;
   content: string;
+  /** The message in whose thread it is said; `conversation` is then that message's id, too. */
+  root?: string | null;
+  /** Whether it is said in the room as well. */
+  alsoInRoom?: boolean;
   /** The slug of the assistant that is to reply, where that is not plain. */
   assistant: string | null;
   /** The message that it follows; null: the newest, or what the message that it `follows` becomes. */
@@ -56,6 +60,8 @@ export interface ClientState {
   /** By person, how those are whom views watch. */
   presence: Readonly<Record<string, PresenceState>>;
   outbox: Readonly<Record<string, Outgoing>>;
+  /** By the message that they hang on, the threads that were heard of here. */
+  threads: Readonly<Record<string, string>>;
 }
 
 export type ClientStore = StoreApi<ClientState>;
@@ -71,6 +77,7 @@ export function initialState(session: Session | null): ClientState {
     typing: {},
     presence: {},
     outbox: {},
+    threads: {},
   };
 }
 

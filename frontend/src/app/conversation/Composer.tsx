@@ -15,6 +15,7 @@ export function Composer({
   onTyping,
   onUp,
   placeholder,
+  label = "Message",
   disabled = false,
   wait = 0,
   above,
@@ -30,6 +31,8 @@ export function Composer({
   /** The arrow upwards where nothing is written; returns whether that did anything. */
   onUp?: () => boolean;
   placeholder: string;
+  /** What the field is called. */
+  label?: string;
   disabled?: boolean;
   /** Seconds until one may send, in slow mode. */
   wait?: number;
@@ -66,7 +69,7 @@ export function Composer({
         <textarea
           ref={area}
           {...naming.attributes}
-          aria-label="Message"
+          aria-label={label}
           placeholder={placeholder}
           rows={1}
           value={text}

@@ -7,7 +7,17 @@ import {
   useRef,
   useState,
 } from "react";
-import { expected, type Followed, isFinal, type MessageState, type Outgoing } from "../../client";
+import { Redirect } from "wouter";
+import {
+  type ConversationState,
+  expected,
+  type Followed,
+  isFinal,
+  type MemberState,
+  type MessageState,
+  may,
+  type Outgoing,
+} from "../../client";
 import { Dots } from "../../ui/controls";
 import { SidebarButton } from "../../ui/SidebarButton";
 import { until } from "../../ui/times";
@@ -24,14 +34,18 @@ import { endOf, useOutgoing, useReading } from "./reading";
 import type { RoomDialogsProps } from "./roomDialogs";
 import { useSilence, useSlowMode } from "./slowMode";
 import { StoppingLine, useStopping } from "./stopping";
+import { ThreadPanel } from "./ThreadPanel";
 import { TypingLine } from "./TypingLine";
 import { useTitle } from "./title";
 
 export function ConversationPage({
   id,
+  thread,
   roomDialogs,
 }: {
   id: string;
+  /** The message whose thread is open beside it. */
+  thread?: string | undefined;
   roomDialogs: ComponentType<RoomDialogsProps>;
 }): ReactElement {
   const client = useClient();
@@ -39,7 +53,11 @@ export function ConversationPage({
   useEffect(() => client.open(id), [client, id]);
   if (followed && (followed.status === "missing" || followed.data.deleted)) return <Missing />;
   if (!followed || followed.data.epoch === null) return <Loading id={id} />;
-  return <Conversation followed={followed} roomDialogs={roomDialogs} />;
+  const { state } = followed.data;
+  if (state?.kind === "thread") {
+    return <Redirect to={`/c/${state.parent}/t/${state.root}`} replace />;
+  }
+  return <Conversation followed={followed} thread={thread} roomDialogs={roomDialogs} />;
 }
 
 function Loading({ id }: { id: string }): ReactElement {
@@ -75,9 +93,11 @@ function Missing(): ReactElement {
 
 function Conversation({
   followed,
+  thread,
   roomDialogs,
 }: {
   followed: Followed;
+  thread: string | undefined;
   roomDialogs: ComponentType<RoomDialogsProps>;
 }): ReactElement {
   const client = useClient();
@@ -108,7 +128,10 @@ function Conversation({
     // A phone's keyboard would hide half of what one came to read.
     if (!touch) field.current?.focus();
   }, [touch]);
-  useEffect(write, [write]);
+  useEffect(() => {
+    // A thread that is open is what one writes in, until it is closed.
+    if (!thread) write();
+  }, [write, thread]);
 
   const streaming = reading.path.find((message) => !isFinal(message.status))?.id;
   const { stop, stopping } = useStopping(id, streaming);
@@ -140,10 +163,12 @@ function Conversation({
     },
     [edit, choose, write],
   );
+  const threads = threadsIn(data.state, own);
   const actions = useMemo(
-    () => ({ choose, edit, saved, quote: shared ? quote : null }),
-    [choose, edit, saved, shared, quote],
+    () => ({ choose, edit, saved, quote: shared ? quote : null, threads }),
+    [choose, edit, saved, shared, quote, threads],
   );
+  const beside = useMedia("(min-width: 64rem)");
   useAnswered(data, edits, saved);
 
   const editLast = () => {
@@ -156,8 +181,8 @@ function Conversation({
 
   const onTyping = useCallback((active: boolean) => client.typing(id, active), [client, id]);
 
-  return (
-    <main className="flex min-h-0 flex-1 flex-col">
+  const page = (
+    <main className="flex min-h-0 min-w-0 flex-1 flex-col">
       <ConversationHeader
         id={id}
         title={title}
@@ -210,6 +235,23 @@ function Conversation({
       )}
     </main>
   );
+  if (!thread) return page;
+  return (
+    <div className="flex min-h-0 flex-1">
+      {beside && page}
+      <ThreadPanel room={data} root={thread} members={members} beside={beside} />
+    </div>
+  );
+}
+
+/** Whether threads hang on messages here, and whether one may begin one. */
+function threadsIn(
+  state: ConversationState | null,
+  own: MemberState | undefined,
+): "none" | "shown" | "begun" {
+  if (!state || state.kind === "assistant" || state.kind === "thread") return "none";
+  if (state.threads === "off" || state.archived_at || !own) return "shown";
+  return may("thread", own.role, state) ? "begun" : "shown";
 }
 
 /** What one looks at needs no notification any more. */

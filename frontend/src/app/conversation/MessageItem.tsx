@@ -11,6 +11,7 @@ import { Bubble, Edited, OwnMessage, Tombstone } from "./OwnMessage";
 import { Quote } from "./Quote";
 import { AddReaction, Reactions } from "./Reactions";
 import { Byline, Reply } from "./Reply";
+import { ReplyInThread, ThreadLine } from "./ThreadLine";
 import type { Turn } from "./turns";
 
 const REACT =
@@ -28,6 +29,8 @@ export interface TurnActions {
   quote: ((message: MessageState) => void) | null;
   /** Go to a message. */
   jump: (message: string) => void;
+  /** Whether threads hang on messages here, and whether one may begin one. */
+  threads?: "none" | "shown" | "begun";
 }
 
 interface TurnProps {
@@ -63,15 +66,28 @@ export const TurnItem = memo(
     const what = message.role === "assistant" ? "reply" : "wording";
     const pager = length > 1 && <Pager what={what} at={at} of={length} onGo={go} />;
     const mine = message.author?.type === "user" && message.author.id === me;
+    const { threads = "none" } = actions;
+    const thread = threads !== "none" && <ThreadLine message={message} atEnd={mine} />;
     if (message.deleted_at && !mine) {
-      return <Deleted message={message} pager={pager} named={named && !turn.continues} />;
+      return (
+        <>
+          <Deleted message={message} pager={pager} named={named && !turn.continues} />
+          {thread}
+        </>
+      );
     }
     if (blocked && !unfolded) return <Folded onShow={() => unfold(true)} />;
     // Alone with an assistant there is nobody to see it.
     const adder = named && (
       <>
         <AddReaction message={message} className={REACT} />
-        <MessageMenu message={message} className={REACT} onQuote={actions.quote} />
+        <MessageMenu
+          message={message}
+          className={REACT}
+          onQuote={actions.quote}
+          threads={threads === "begun"}
+        />
+        {threads === "begun" && <ReplyInThread message={message} className={REACT} />}
       </>
     );
     const quoted = named && message.role === "user" ? message.parent : null;
@@ -117,6 +133,7 @@ export const TurnItem = memo(
         )}
         {said()}
         {!message.deleted_at && <Reactions message={message} atEnd={mine} />}
+        {thread}
       </div>
     );
   },

@@ -1,5 +1,12 @@
 import { ArrowDown } from "lucide-react";
-import { type ReactElement, type RefObject, useCallback, useEffect, useMemo } from "react";
+import {
+  type ReactElement,
+  type ReactNode,
+  type RefObject,
+  useCallback,
+  useEffect,
+  useMemo,
+} from "react";
 import { expected, type Followed, type MessageState, type Outgoing } from "../../client";
 import { Button } from "../../ui/controls";
 import { day } from "../../ui/times";
@@ -13,6 +20,9 @@ import { firstUnread, UnreadLine, useUnreadLine } from "./unread";
 /** Everything said, and what is on its way. `toEnd` receives how to go to the newest. */
 export function MessageList({
   followed,
+  label = "Chat",
+  before,
+  nothing = "Nothing has been said here yet.",
   turns,
   outgoing,
   edits,
@@ -22,6 +32,11 @@ export function MessageList({
   jumpTo,
 }: {
   followed: Followed;
+  label?: string;
+  /** What comes before everything. */
+  before?: ReactNode;
+  /** What is said where nothing was. */
+  nothing?: string;
   turns: Turn[];
   outgoing: Outgoing[];
   edits: Edits;
@@ -79,9 +94,10 @@ export function MessageList({
         <div
           ref={scrolling.content}
           role="log"
-          aria-label="Chat"
+          aria-label={label}
           className="mx-auto flex w-full max-w-3xl flex-col px-4 pt-2 pb-6"
         >
+          {before}
           {oldest > 0 && (
             <div className="py-3 text-center">
               <Button onClick={older} disabled={loadingOlder}>
@@ -110,7 +126,7 @@ export function MessageList({
             <OutgoingItem key={one.clientId} outgoing={one} onRetry={() => onRetry(one)} />
           ))}
           {turns.length === 0 && outgoing.length === 0 && (
-            <p className="py-10 text-center text-muted">Nothing has been said here yet.</p>
+            <p className="py-10 text-center text-muted">{nothing}</p>
           )}
         </div>
       </div>

@@ -1,11 +1,23 @@
-import { Ban, CornerUpLeft, Ellipsis, Flag, MailOpen, Pin, PinOff, Trash2 } from "lucide-react";
+import {
+  Ban,
+  CornerUpLeft,
+  Ellipsis,
+  Flag,
+  MailOpen,
+  MessagesSquare,
+  Pin,
+  PinOff,
+  Trash2,
+} from "lucide-react";
 import { DropdownMenu } from "radix-ui";
 import { type FormEvent, type ReactElement, type RefObject, useRef, useState } from "react";
+import { useLocation } from "wouter";
 import { expected, type MessageState, type ReportReason } from "../../client";
 import { Button, Field, IconButton, Modal } from "../../ui/controls";
 import { ITEM, MENU } from "../../ui/menu";
 import { useClient, useKnown } from "../useClient";
 import { useMay } from "./rights";
+import { threadAddress } from "./ThreadLine";
 
 const REASONS: Record<ReportReason, string> = {
   spam: "Spam or advertising",
@@ -19,12 +31,16 @@ export function MessageMenu({
   message,
   className = "",
   onQuote,
+  threads,
 }: {
   message: MessageState;
   className?: string;
   onQuote: ((message: MessageState) => void) | null;
+  /** Whether one may reply in threads. */
+  threads: boolean;
 }): ReactElement {
   const client = useClient();
+  const [, navigate] = useLocation();
   const me = useKnown((state) => state.session?.user.id);
   const author = message.author;
   const person = author?.type === "user" && author.id !== me ? author : null;
@@ -90,6 +106,11 @@ export function MessageMenu({
                 onSelect={() => run(client.markUnread(message.conversation, message.id))}
               >
                 <MailOpen aria-hidden /> Mark as unread
+              </DropdownMenu.Item>
+            )}
+            {threads && (
+              <DropdownMenu.Item className={ITEM} onSelect={() => navigate(threadAddress(message))}>
+                <MessagesSquare aria-hidden /> Reply in thread
               </DropdownMenu.Item>
             )}
             {mayPin && (

@@ -16,7 +16,10 @@ export function ConversationList({ onLeave }: { onLeave: (() => void) | undefine
   const loaded = useKnown((state) => state.feed.epoch !== null);
   const failed = useKnown((state) => state.feedFailed);
   const [most, setMost] = useState(SHOWN);
-  const sorted = useMemo(() => sortedRooms(rooms), [rooms]);
+  const sorted = useMemo(
+    () => sortedRooms(rooms).filter((room) => room.kind !== "thread"),
+    [rooms],
+  );
   const [path] = useLocation();
   return (
     <nav aria-label="Conversations" className="min-h-0 flex-1 overflow-y-auto px-3 py-1">
@@ -35,7 +38,7 @@ export function ConversationList({ onLeave }: { onLeave: (() => void) | undefine
       <ul className="space-y-0.5">
         {sorted.slice(0, most).map((room) => (
           <li key={room.id}>
-            <Entry room={room} current={path === `/c/${room.id}`} onLeave={onLeave} />
+            <Entry room={room} current={path.split("/")[2] === room.id} onLeave={onLeave} />
           </li>
         ))}
       </ul>

@@ -3,6 +3,7 @@ import { Redirect, Route, Switch, useLocation } from "wouter";
 import { SignInDialog, SignInPage } from "../account/SignIn";
 import { ConversationPage } from "../conversation/ConversationPage";
 import { Places } from "../conversation/places";
+import { ThreadsPage } from "../conversation/ThreadsPage";
 import { useActivity } from "../people/presence";
 import { BrowseRooms } from "../rooms/BrowseRooms";
 import { Home } from "../rooms/Home";
@@ -11,6 +12,9 @@ import { Mentions } from "../rooms/Mentions";
 import { RoomDialogs } from "../rooms/RoomDialogs";
 import { useKnown } from "../useClient";
 import { Shell } from "./Shell";
+
+/** A conversation, with the thread of one of its messages beside it or without. */
+const CONVERSATION = /^\/c\/(?<id>[^/]+)(?:\/t\/(?<root>[^/]+))?\/?$/;
 
 export function App(): ReactElement {
   return (
@@ -49,8 +53,13 @@ function SignedIn(): ReactElement {
           <Route path="/mentions">
             <Mentions />
           </Route>
-          <Route path="/c/:id">
-            {({ id }) => <ConversationPage key={id} id={id} roomDialogs={RoomDialogs} />}
+          <Route path="/threads">
+            <ThreadsPage />
+          </Route>
+          <Route path={CONVERSATION}>
+            {({ id = "", root }) => (
+              <ConversationPage key={id} id={id} thread={root} roomDialogs={RoomDialogs} />
+            )}
           </Route>
           <Route>
             <NotFound />

@@ -1,13 +1,14 @@
-import { AtSign, Compass, PenLine } from "lucide-react";
-import type { ReactElement } from "react";
+import { AtSign, Compass, MessagesSquare, PenLine } from "lucide-react";
+import { type ReactElement, useMemo } from "react";
 import { Link, useLocation } from "wouter";
 import { Logo } from "../../ui/Logo";
 import { AccountMenu } from "../account/AccountMenu";
+import { unreadThreads } from "../conversation/threads";
 import { ConversationList } from "../rooms/ConversationList";
 import { useMentions } from "../rooms/Mentions";
 import { NewMessage } from "../rooms/NewMessage";
 import { NewRoom } from "../rooms/NewRoom";
-import { useMe } from "../useClient";
+import { useKnown, useMe } from "../useClient";
 import { Inbox } from "./Inbox";
 
 const PLACE =
@@ -18,6 +19,8 @@ export function Sidebar({ onLeave }: { onLeave?: () => void }): ReactElement {
   const guest = useMe()?.is_guest;
   const mentions = useMentions();
   const [path] = useLocation();
+  const rooms = useKnown((state) => state.feed.rooms);
+  const threads = useMemo(() => unreadThreads(rooms), [rooms]);
   return (
     <div className="flex h-full flex-col">
       <div className="flex items-center gap-2 ps-4 pe-3 pt-3 pb-2">
@@ -60,6 +63,21 @@ export function Sidebar({ onLeave }: { onLeave?: () => void }): ReactElement {
           {mentions > 0 && (
             <span className="rounded-full bg-accent px-1.5 font-medium text-on-accent text-xs leading-5">
               {mentions > 99 ? "99+" : mentions}
+              <span className="sr-only"> unread</span>
+            </span>
+          )}
+        </Link>
+        <Link
+          href="/threads"
+          onClick={onLeave}
+          aria-current={path === "/threads" ? "page" : undefined}
+          className={PLACE}
+        >
+          <MessagesSquare className="size-4 text-muted" aria-hidden />
+          <span className="flex-1">Threads</span>
+          {threads > 0 && (
+            <span className="rounded-full bg-accent px-1.5 font-medium text-on-accent text-xs leading-5">
+              {threads > 99 ? "99+" : threads}
               <span className="sr-only"> unread</span>
             </span>
           )}
