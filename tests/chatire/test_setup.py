@@ -7,7 +7,7 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from accounts.models import User
-from chat.models import Assistant, Conversation, Invitation, Message
+from chat.models import Assistant, Conversation, Invitation, Message, Topic
 from chat.models.tokens import invitation_token
 from chat.replies.prompt import chosen_model
 from chat.selectors.rooms import room_state
@@ -76,7 +76,7 @@ def test_the_demo_shows_a_room_with_people_assistants_a_link_and_something_unrea
     alice = User.objects.get(username="alice")
     rooms = {room.title: room for room in Conversation.objects.filter(members__user=alice)}
     room = rooms["Welcome to Chatire"]
-    assert len(rooms) == 2
+    assert len(rooms) == 3
     assert room.members.count() == 4
     answers = Message.objects.filter(conversation=room, role="assistant", status="complete")
     assert answers.count() == 2
@@ -97,3 +97,11 @@ def test_there_is_no_demo_in_production(settings: Settings) -> None:
     with pytest.raises(CommandError):
         call_command("demo")
     assert not User.objects.exists()
+
+
+def test_the_demo_shows_a_forum_with_a_solved_question_and_an_open_one(settings: Settings) -> None:
+    for _ in range(2):
+        demo(settings)
+        solved, waits = Topic.objects.order_by("created_at")
+        assert solved.accepted is not None
+        assert (solved.accepted.author_user.username, waits.accepted) == ("alice", None)

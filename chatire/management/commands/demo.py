@@ -17,8 +17,9 @@ from chat.services.conversations import create_conversation, open_direct
 from chat.services.joining import create_invitation
 from chat.services.members import new_member
 from chat.services.messages import send_message
-from chat.services.reactions import react
+from chat.services.reactions import react, vote
 from chat.services.replies import Outcome, claim_reply, finish_reply
+from chat.services.topics import accept_answer, create_topic
 
 _WRITER = {
     "slug": "writer",
@@ -30,7 +31,7 @@ _WRITER = {
 
 
 class Command(BaseCommand):
-    """Make the demo people (alice, bob), two assistants and a room of all four, once."""
+    """Make the demo people (alice, bob), two assistants, a room of all four, a forum, once."""
 
     help = "Make demo people, assistants and a room, once. Not for production."
 
@@ -52,6 +53,7 @@ class Command(BaseCommand):
             alice, bob = (_person(name, password) for name in ("alice", "bob"))
             if not Conversation.objects.filter(creator__in=[alice, bob]).exists():
                 _make_room(alice, bob)
+                _make_forum(alice, bob)
         self.stdout.write(f"Demo people: alice and bob, password {password}")
 
 
@@ -102,6 +104,36 @@ def _make_room(alice: User, bob: User) -> None:
     _say(bob, room, "The two of us are new here: open the menu above for the room's details.")
     direct, _ = open_direct(user=bob, people=[alice.pk])
     _say(bob, direct, "And this is only between you and me.")
+
+
+def _make_forum(alice: User, bob: User) -> None:
+    """A forum with a question that was answered, and one that waits for somebody."""
+    forum = create_conversation(
+        user=alice,
+        kind="forum",
+        title="Questions and answers",
+        topic_text="Ask, answer, vote; whoever asked accepts what helped.",
+        avatar="💡",
+        members=[bob.pk],
+    )
+    asked = _ask(bob, forum, "How do I get a line break without sending?", ["writing"])
+    _say(alice, asked, "**Shift + Enter**. A message may be Markdown, too: lists, tables, code.")
+    answer = Message.objects.get(conversation=asked, author_user=alice)
+    vote(user=bob, message_id=answer.pk, on=True)
+    accept_answer(user=bob, message_id=answer.pk)
+    _ask(bob, forum, "Which of us waters the plants this week?", ["office"])
+
+
+def _ask(user: User, forum: Conversation, title: str, tags: list[str]) -> Conversation:
+    begun = create_topic(
+        user=user,
+        forum_id=forum.pk,
+        client_id=uuid7().hex,
+        title=title,
+        content="I could not find out by myself.",
+        tags=tags,
+    )
+    return begun.topic.conversation
 
 
 def _say(user: User, room: Conversation, text: str, assistant: str | None = None) -> None:
