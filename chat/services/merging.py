@@ -35,6 +35,7 @@ from chat.services.blocks import block
 from chat.services.conversations import direct_key
 from chat.services.members import end_membership
 from chat.services.reactions import count_soon
+from chat.services.topic_rows import give_topic
 from chat.states import person_state
 from core.errors import ChatireError, NotFound
 from core.jobs import enqueue_named
@@ -165,6 +166,7 @@ def merge_in_conversation(*, conversation_id: UUID, guest: User, account: User) 
         _move_messages(change, guest, account)
         _move_reactions(change, guest, account)
         _move_membership(change, guest, account)
+        give_topic(change, of=guest, to=account)
         conversation = change.conversation
         if conversation.creator_id == guest.pk:
             conversation.creator = account

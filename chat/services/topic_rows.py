@@ -12,8 +12,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
+from accounts.models import User
 from chat.change import Change, changing
 from chat.models import Conversation, Message, Topic
 from core.errors import NotFound
@@ -89,6 +91,27 @@ def forget_answer(change: Change, message: Message) -> None:
         return
     with changing(change.room.pk) as forum:
         forum.swap_topic(topics, **NOT_ACCEPTED, solved=False)
+
+
+def give_topic(change: Change, *, of: User, to: User) -> None:
+    """Let a topic that somebody began, or solved, be another's, as two accounts become one."""
+    if change.conversation.kind != Conversation.Kind.DISCUSSION:
+        return
+    topics = Topic.objects.filter(pk=change.conversation.pk)
+    topic = topics.filter(Q(author=of) | Q(accepted_by=of)).first()
+    if topic is None:
+        return
+    values: dict[str, Any] = {}
+    if topic.author_id == of.pk:
+        values["author"] = to
+        same = Topic.objects.filter(forum=topic.forum_id, author=to, client_id=topic.client_id)
+        if same.exists():
+            # The same `client_id` by both is no sign that they began the same.
+            values["client_id"] = topic.pk.hex
+    if topic.accepted_by_id == of.pk:
+        values["accepted_by_id"] = to.pk
+    with changing(topic.forum_id) as forum:
+        forum.swap_topic(topics, **values)
 
 
 def refresh_topic(*, topic_id: UUID) -> float:

@@ -15,6 +15,18 @@ const MAY_IMPORT: Record<string, string[]> = {
   "app/account": ["client", "ui", "app/useClient", "app/people"],
   "app/conversation": ["client", "ui", "markdown", "app/useClient", "app/people"],
   "app/people": ["client", "ui", "app/useClient"],
+  "app/forum": [
+    "client",
+    "ui",
+    "app/useClient",
+    "app/conversation/ConversationHeader",
+    "app/conversation/ConversationPage",
+    "app/conversation/TopicBar",
+    "app/conversation/drafts",
+    "app/conversation/markdown",
+    "app/conversation/title",
+    "app/rooms/SearchField",
+  ],
   "app/rooms": [
     "client",
     "ui",
@@ -32,6 +44,7 @@ const MAY_IMPORT: Record<string, string[]> = {
     "app/people",
     "app/account",
     "app/conversation",
+    "app/forum",
     "app/rooms",
   ],
 };

@@ -652,6 +652,15 @@ SCENARIOS: dict[str, Any] = {
         lambda world: (topic := world.ask(), world.answer(topic))[0],
         lambda world, topic: world.refresh(topic),
     ),
+    "give_topic of a forum to another, who accepted its answer too": _then(
+        lambda world: (
+            topic := world.ask(world.bob),
+            topics.accept_answer(user=world.bob, message_id=world.answer(topic).pk),
+        )[0],
+        lambda world, topic: merging.merge_in_conversation(
+            conversation_id=topic.pk, guest=world.bob, account=world.charlie
+        ),
+    ),
     "mirror in a forum what a topic is called": _then(
         World.ask,
         lambda world, topic: conversations.change_conversation(

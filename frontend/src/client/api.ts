@@ -17,8 +17,9 @@ import type {
   ThreadAnswer,
   ThreadItem,
   ThreadSendAnswer,
+  TopicState,
 } from "./protocol.ts";
-import type { components, paths } from "./schema.d.ts";
+import type { components, operations, paths } from "./schema.d.ts";
 import { type KeyValue, type Me, type SignIn, Tokens } from "./tokens.ts";
 
 type Schemas = components["schemas"];
@@ -41,6 +42,8 @@ export type Resolution = Schemas["PatchedResolutionRequest"];
 export type Revision = Schemas["RevisionBody"];
 /** Who did what in a room. */
 export type AuditEntry = Schemas["AuditBody"];
+/** Which topics of a forum are asked for. */
+export type TopicsQuery = NonNullable<operations["topics_list"]["parameters"]["query"]>;
 export type Person = Schemas["PersonState"];
 
 /** Somebody one may write to. */
@@ -523,6 +526,59 @@ export class Api {
     const taken = await answer(this.#open.POST(path, { params, body }));
     if (taken.tokens) this.#accept(taken.tokens);
     return taken;
+  }
+
+  // --- Forums -------------------------------------------------------------------------------
+
+  /** A page of a forum's topics, the pinned ones first. */
+  async topics(conversation_id: string, query: TopicsQuery): Promise<Page<TopicState>> {
+    const params = { path: { conversation_id }, query };
+    const path = "/api/conversations/{conversation_id}/topics/";
+    return pageOf(await answer(this.#signed.GET(path, { params })));
+  }
+
+  /** Begin a topic; the same `client_id` again is the same topic. */
+  async createTopic(
+    conversation_id: string,
+    body: Schemas["NewTopicRequest"],
+  ): Promise<Schemas["BegunTopic"]> {
+    const params = { path: { conversation_id } };
+    return answer(
+      this.#signed.POST("/api/conversations/{conversation_id}/topics/", { params, body }),
+    );
+  }
+
+  async topic(conversation_id: string): Promise<TopicState> {
+    const params = { path: { conversation_id } };
+    const path = "/api/conversations/{conversation_id}/topic/";
+    return (await answer(this.#signed.GET(path, { params }))).topic;
+  }
+
+  async changeTopic(
+    conversation_id: string,
+    body: Schemas["PatchedTopicPatchRequest"],
+  ): Promise<TopicState> {
+    const params = { path: { conversation_id } };
+    const path = "/api/conversations/{conversation_id}/topic/";
+    return (await answer(this.#signed.PATCH(path, { params, body }))).topic;
+  }
+
+  /** Vote for a topic, by its first message, or for an answer, or take it back. */
+  async vote(message_id: string, on: boolean): Promise<OwnTallyState> {
+    const params = { path: { message_id } };
+    const path = "/api/messages/{message_id}/vote/";
+    const request = on ? this.#signed.PUT(path, { params }) : this.#signed.DELETE(path, { params });
+    return (await answer(request)).tally;
+  }
+
+  /** Accept an answer in place of another, or accept it no more. */
+  async accept(message_id: string, on: boolean, instead_of: string | null): Promise<TopicState> {
+    const params = { path: { message_id } };
+    const path = "/api/messages/{message_id}/accept/";
+    const request = on
+      ? this.#signed.PUT(path, { params, body: { instead_of } })
+      : this.#signed.DELETE(path, { params });
+    return (await answer(request)).topic;
   }
 
   // --- Messages -----------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 /** A client of Chatire: one session, one socket, one store. No framework. */
 
-import { Api } from "./api.ts";
+import { Api, type Page, type TopicsQuery } from "./api.ts";
 import { ServerError, SignedOut, Unreachable } from "./errors.ts";
 import { Following } from "./following.ts";
 import { newId, Outbox, type OutboxStorage } from "./outbox.ts";
@@ -13,6 +13,8 @@ import {
   type MineState,
   type RoomState,
   type ServerEvent,
+  type TopicState,
+  VOTE,
 } from "./protocol.ts";
 import { Retries } from "./retries.ts";
 import type { components } from "./schema.d.ts";
@@ -272,6 +274,50 @@ export class Client {
     this.sync.apply({ type: "mine", mine });
   }
 
+  /** Read a page of a forum's topics, which are known from then on. */
+  async loadTopics(forum: string, query: TopicsQuery): Promise<Page<TopicState>> {
+    const page = await this.api.topics(forum, query);
+    this.#following.apply(forum, { type: "topics", topics: page.results });
+    return page;
+  }
+
+  /** Have a topic at hand that is not among those loaded. */
+  async loadTopic(forum: string, topic: string): Promise<void> {
+    this.#knowTopic(forum, await this.api.topic(topic));
+  }
+
+  async createTopic(
+    forum: string,
+    body: components["schemas"]["NewTopicRequest"],
+  ): Promise<TopicState> {
+    const { topic } = await this.api.createTopic(forum, body);
+    this.#knowTopic(forum, topic);
+    return topic;
+  }
+
+  /** Change a topic's title or tags; pin, solve or close it. */
+  async changeTopic(
+    forum: string,
+    topic: string,
+    body: components["schemas"]["PatchedTopicPatchRequest"],
+  ): Promise<void> {
+    this.#knowTopic(forum, await this.api.changeTopic(topic, body));
+  }
+
+  /** Accept an answer, where `accepted` is accepted now, or accept it no more. */
+  async accept(
+    forum: string,
+    message: string,
+    on: boolean,
+    accepted: string | null,
+  ): Promise<void> {
+    this.#knowTopic(forum, await this.api.accept(message, on, accepted));
+  }
+
+  #knowTopic(forum: string, topic: TopicState): void {
+    this.#following.apply(forum, { type: "topics", topics: [topic] });
+  }
+
   /** Stop a reply, as soon as the server can be reached; its text so far is kept. */
   stopReply(conversation: string, message: string): Promise<void> {
     // Stopping twice is stopping once.
@@ -306,17 +352,36 @@ export class Client {
    * Give an emoji to a message, or take it back: shown at once, and asked for as soon as the server
    * can be reached. Throws ServerError when it refuses; then nothing of it is shown any more.
    */
-  async react(conversation: string, message: string, emoji: string, on: boolean): Promise<void> {
+  react(conversation: string, message: string, emoji: string, on: boolean): Promise<void> {
+    return this.#mark(conversation, message, emoji, on, () =>
+      this.#ask({ type: "message.react", message, emoji, on }, async () => ({
+        tally: await this.api.react(message, emoji, on),
+      })),
+    );
+  }
+
+  /** Vote for a topic, by its first message, or for an answer; as `react`. */
+  vote(conversation: string, message: string, on: boolean): Promise<void> {
+    return this.#mark(conversation, message, VOTE, on, () =>
+      this.#ask({ type: "message.vote", message, on }, async () => ({
+        tally: await this.api.vote(message, on),
+      })),
+    );
+  }
+
+  async #mark(
+    conversation: string,
+    message: string,
+    emoji: string,
+    on: boolean,
+    ask: () => Promise<unknown>,
+  ): Promise<void> {
     const tell = (wanted: boolean | null) =>
       this.#following.apply(conversation, { type: "reacting", message, emoji, on: wanted });
     tell(on);
     try {
       // The last wish is the one that holds.
-      await this.retries.ask(`react ${message} ${emoji}`, () =>
-        this.#ask({ type: "message.react", message, emoji, on }, async () => ({
-          tally: await this.api.react(message, emoji, on),
-        })),
-      );
+      await this.retries.ask(`react ${message} ${emoji}`, ask);
     } catch (error) {
       tell(null);
       throw error;
@@ -526,6 +591,8 @@ export class Client {
       case "member.updated":
       case "members.changed":
       case "tally.updated":
+      case "topic.created":
+      case "topic.updated":
       case "reply.delta":
         this.#following.event(event);
         break;

@@ -162,6 +162,10 @@ export class Following {
   /** One is no longer a member, or it is gone. */
   lose(id: string): void {
     this.#patch(id, { status: "missing" });
+    // With a room goes what is inside of it: topics, threads.
+    for (const [inner, { data }] of Object.entries(this.#store.getState().followed)) {
+      if (inner !== id && data.state?.members_of === id) this.#patch(inner, { status: "missing" });
+    }
   }
 
   /** Load the page of history before what is shown. */
@@ -199,11 +203,15 @@ export class Following {
     const data = followed[id]?.data;
     if (!data || data.epoch === null) return;
     const room = feed.rooms[id];
-    // In a thread that one does not follow, nothing is unread.
-    if (!room && data.state?.root) return;
+    // Of a topic or thread that one does not follow nothing is unread.
+    if (!room && data.state?.members_of !== id) return;
     const mark = Math.max(room?.mine.read ?? 0, this.#marked.get(id) ?? 0);
-    let newest = 0;
-    for (const { number, author } of Object.values(data.messages)) {
+    // A forum's topics are its messages.
+    let newest = data.state?.kind === "forum" ? data.number : 0;
+    for (const { number, author } of [
+      ...Object.values(data.messages),
+      ...Object.values(data.topics),
+    ]) {
       if (number === null) continue;
       // What one writes moves the mark by itself, as the list is about to hear.
       const own = author?.id === session?.user.id;

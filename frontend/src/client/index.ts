@@ -15,6 +15,7 @@ export type {
   ReportReason,
   Resolution,
   Revision,
+  TopicsQuery,
 } from "./api.ts";
 export { Client, type ClientOptions } from "./client.ts";
 export { expected, ServerError, SignedOut, Unreachable } from "./errors.ts";

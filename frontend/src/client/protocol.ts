@@ -14,6 +14,8 @@ export const PROTOCOL = "chatire.v1";
 export const MAX_CONTENT = 32_000;
 /** Kinds of reactions under one message. */
 export const MAX_REACTIONS = 20;
+/** The kind of reaction that a vote is. */
+export const VOTE = "vote";
 /** Messages in a first load or a page of history. */
 export const PAGE = 50;
 

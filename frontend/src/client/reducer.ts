@@ -229,7 +229,8 @@ function withTopic(known: Conversation, topic: TopicState): Conversation {
   const held = known.topics[topic.id];
   // Nothing is told of views: a row that was read again has the newer ones.
   if (held && held.seq > topic.seq) return known;
-  return { ...known, topics: { ...known.topics, [topic.id]: topic } };
+  const topics = { ...known.topics, [topic.id]: topic };
+  return { ...known, topics, number: Math.max(known.number, topic.number) };
 }
 
 function withTally(known: Conversation, tally: TallyState | OwnTallyState): Conversation {

@@ -21,6 +21,7 @@ from chat.selectors.topics import SORTS, _write_cursor, topic_page
 from chat.services import reactions, topic_rows, topic_views
 from chat.services.conversations import create_conversation, delete_conversation
 from chat.services.members import new_member, remove_member
+from chat.services.merging import merge_in_conversation
 from chat.services.purge import delete_inner, forget_deleted
 from protocol.limits import MAX_REACTIONS
 
@@ -652,6 +653,17 @@ def test_who_leaves_the_forum_is_told_no_more_of_its_topics(
     assert api(bob).get(f"/api/conversations/{topic['id']}/topic/").status_code == 404
     assert api(bob).put(f"/api/messages/{topic['first_message']}/vote/").status_code == 404
     assert accept(api(bob), topic["first_message"]).status_code == 404
+
+
+def test_what_a_guest_began_is_the_accounts_that_they_become(
+    api: Api, alice: User, bob: User, forum: Conversation
+) -> None:
+    topic, own = ask(api(bob), forum, client_id="1"), ask(api(alice), forum, client_id="1")
+    accept(api(bob), say(api(alice), topic))
+    merge_in_conversation(conversation_id=UUID(topic["id"]), guest=bob, account=alice)
+    now = read(api(alice), topic)
+    assert (now["author"]["name"], now["accepted_by"]) == ("alice", str(alice.pk))
+    assert read(api(alice), own)["seq"] == own["seq"]
 
 
 # --- Who answers first ------------------------------------------------------------------------

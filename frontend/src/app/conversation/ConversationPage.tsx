@@ -35,18 +35,28 @@ import type { RoomDialogsProps } from "./roomDialogs";
 import { useSilence, useSlowMode } from "./slowMode";
 import { StoppingLine, useStopping } from "./stopping";
 import { ThreadPanel } from "./ThreadPanel";
+import { TopicBar } from "./TopicBar";
 import { TypingLine } from "./TypingLine";
 import { useTitle } from "./title";
+import { useRoomOf } from "./topic";
+
+export interface PageProps {
+  followed: Followed;
+  roomDialogs: ComponentType<RoomDialogsProps>;
+}
 
 export function ConversationPage({
   id,
   thread,
   roomDialogs,
+  forum: Forum,
 }: {
   id: string;
   /** The message whose thread is open beside it. */
   thread?: string | undefined;
   roomDialogs: ComponentType<RoomDialogsProps>;
+  /** What shows a conversation that has topics instead of messages. */
+  forum: ComponentType<PageProps>;
 }): ReactElement {
   const client = useClient();
   const followed = useKnown((state) => state.followed[id]);
@@ -57,6 +67,7 @@ export function ConversationPage({
   if (state?.kind === "thread") {
     return <Redirect to={`/c/${state.parent}/t/${state.root}`} replace />;
   }
+  if (state?.kind === "forum") return <Forum followed={followed} roomDialogs={roomDialogs} />;
   return <Conversation followed={followed} thread={thread} roomDialogs={roomDialogs} />;
 }
 
@@ -95,11 +106,7 @@ function Conversation({
   followed,
   thread,
   roomDialogs,
-}: {
-  followed: Followed;
-  thread: string | undefined;
-  roomDialogs: ComponentType<RoomDialogsProps>;
-}): ReactElement {
+}: PageProps & { thread: string | undefined }): ReactElement {
   const client = useClient();
   const me = useMe();
   const { data } = followed;
@@ -110,9 +117,12 @@ function Conversation({
   const toEnd = useRef<(() => void) | null>(null);
   const jumpTo = useRef<((message: string) => void) | null>(null);
   const jump = useCallback((message: string) => jumpTo.current?.(message), []);
+  useRoomOf(id);
+  // A topic's or thread's members are those of its room.
+  const room = useKnown((state) => state.followed[data.state?.members_of ?? id]?.data) ?? data;
   const members = useMemo(
-    () => Object.values(data.members).filter((member) => member.left_at === null),
-    [data.members],
+    () => Object.values(room.members).filter((member) => member.left_at === null),
+    [room.members],
   );
   const shared = data.state?.kind !== "assistant";
   const own = members.find((member) => member.user?.id === me?.id);
@@ -187,13 +197,14 @@ function Conversation({
         id={id}
         title={title}
         members={shared ? members : []}
-        others={data.people.count - members.filter((member) => member.user).length}
+        others={room.people.count - members.filter((member) => member.user).length}
         state={data.state}
         own={own}
-        count={data.people.count}
+        count={room.people.count}
         roomDialogs={roomDialogs}
         onJump={jump}
       />
+      <TopicBar id={id} onJump={jump} />
       <MessageList
         followed={followed}
         turns={reading.turns}
@@ -209,7 +220,9 @@ function Conversation({
       <Announcement followed={followed} />
       {data.state?.archived_at ? (
         <p role="status" className="mx-auto w-full max-w-3xl px-6 pt-2 pb-6 text-center text-muted">
-          This room is archived. It can be read, but nothing more is said in it.
+          {data.state.kind === "discussion"
+            ? "This topic is closed. It can be read, but nothing more is said in it."
+            : "This room is archived. It can be read, but nothing more is said in it."}
         </p>
       ) : silencedUntil ? (
         <p role="status" className="mx-auto w-full max-w-3xl px-6 pt-2 pb-6 text-center text-muted">

@@ -4,13 +4,14 @@ import type { MessageState, Outgoing } from "../../client";
 import { Button, IconButton } from "../../ui/controls";
 import { time } from "../../ui/times";
 import { useClient, useKnown } from "../useClient";
+import { Answer } from "./Answer";
 import type { Edit } from "./edits";
-import { Mentioned } from "./Mentioned";
 import { MessageMenu } from "./MessageMenu";
 import { Bubble, Edited, OwnMessage, Tombstone } from "./OwnMessage";
 import { Quote } from "./Quote";
 import { AddReaction, Reactions } from "./Reactions";
 import { Byline, Reply } from "./Reply";
+import { Said } from "./Said";
 import { ReplyInThread, ThreadLine } from "./ThreadLine";
 import type { Turn } from "./turns";
 
@@ -133,6 +134,7 @@ export const TurnItem = memo(
         )}
         {said()}
         {!message.deleted_at && <Reactions message={message} atEnd={mine} />}
+        {!message.deleted_at && <Answer message={message} atEnd={mine} />}
         {thread}
       </div>
     );
@@ -187,8 +189,8 @@ function Others({
     >
       {named && <Byline message={message} name={name} />}
       <div className="flex items-center gap-1">
-        <div className="max-w-[85%] whitespace-pre-wrap rounded-2xl rounded-ss-md border border-line px-4 py-2.5 [overflow-wrap:anywhere]">
-          <Mentioned message={message} />
+        <div className="min-w-0 max-w-[85%] whitespace-pre-wrap rounded-2xl rounded-ss-md border border-line px-4 py-2.5 [overflow-wrap:anywhere]">
+          <Said message={message} />
         </div>
         {adder}
       </div>

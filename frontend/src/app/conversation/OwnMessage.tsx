@@ -5,8 +5,8 @@ import { Button, IconButton } from "../../ui/controls";
 import { exactly, time } from "../../ui/times";
 import { useClient, useKnown } from "../useClient";
 import type { Edit } from "./edits";
-import { Mentioned } from "./Mentioned";
 import { MessageEditor } from "./MessageEditor";
+import { Said } from "./Said";
 import { Wordings } from "./Wordings";
 
 /** Ms in which a deletion can be taken back. Until then nobody else has heard of it. */
@@ -181,7 +181,7 @@ export function OwnMessage({
         >
           <Pencil aria-hidden />
         </IconButton>
-        <Bubble text={<Mentioned message={message} />} />
+        <Bubble text={<Said message={message} />} />
       </div>
       {deletion.problem && (
         <p role="alert" className="text-end text-danger text-sm">
@@ -229,7 +229,7 @@ export function Bubble({
 }): ReactElement {
   return (
     <div
-      className={`max-w-[85%] whitespace-pre-wrap rounded-2xl rounded-ee-md bg-bubble px-4 py-2.5 [overflow-wrap:anywhere] ${faint ? "opacity-65" : ""}`}
+      className={`min-w-0 max-w-[85%] whitespace-pre-wrap rounded-2xl rounded-ee-md bg-bubble px-4 py-2.5 [overflow-wrap:anywhere] ${faint ? "opacity-65" : ""}`}
     >
       {text}
     </div>

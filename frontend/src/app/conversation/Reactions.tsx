@@ -1,7 +1,7 @@
 import { SmilePlus } from "lucide-react";
 import { Popover } from "radix-ui";
 import { type KeyboardEvent, type ReactElement, useMemo, useState } from "react";
-import { expected, MAX_REACTIONS, type MessageState, shownReactions } from "../../client";
+import { expected, MAX_REACTIONS, type MessageState, shownReactions, VOTE } from "../../client";
 import { IconButton } from "../../ui/controls";
 import { useClient, useKnown } from "../useClient";
 
@@ -53,7 +53,8 @@ function useReactions({ conversation, id }: MessageState) {
           reacting: about ? { [id]: about } : {},
         },
         id,
-      ),
+        // Votes have a button of their own.
+      ).filter(({ emoji }) => emoji !== VOTE),
     [me, tally, own, about, id],
   );
   const react = (emoji: string, on: boolean) => {

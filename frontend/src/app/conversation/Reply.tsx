@@ -1,23 +1,12 @@
 import { Play, RotateCcw } from "lucide-react";
-import { lazy, type ReactElement, type ReactNode, Suspense, useState } from "react";
+import { type ReactElement, type ReactNode, Suspense, useState } from "react";
 import { expected, isFinal, type MessageState, messageText } from "../../client";
 import { Avatar, Button, Dots, IconButton } from "../../ui/controls";
 import { CopyButton } from "../../ui/copying";
 import { exactly, time } from "../../ui/times";
 import { PersonAvatar, StatusEmoji } from "../people/presence";
 import { useClient, useKnown } from "../useClient";
-
-/** Fetch what shows Markdown; ahead of time, it is there when the first message is. */
-export function loadMarkdown(): Promise<typeof import("../../markdown/Markdown")> {
-  return import("../../markdown/Markdown");
-}
-
-function PlainText({ text }: { text: string; growing: boolean }): ReactElement {
-  return <p className="whitespace-pre-wrap [overflow-wrap:anywhere]">{text}</p>;
-}
-
-/** Without its script, as when a newer version has just been installed, the text is all there. */
-const Markdown = lazy(() => loadMarkdown().catch(() => ({ default: PlainText })));
+import { Markdown, PlainText } from "./markdown";
 
 /** Whether a reply ended before its time, with something to go on from. */
 function isCutShort(message: MessageState): boolean {

@@ -16,11 +16,17 @@ export function ConversationList({ onLeave }: { onLeave: (() => void) | undefine
   const loaded = useKnown((state) => state.feed.epoch !== null);
   const failed = useKnown((state) => state.feedFailed);
   const [most, setMost] = useState(SHOWN);
-  const sorted = useMemo(
-    () => sortedRooms(rooms).filter((room) => room.kind !== "thread"),
-    [rooms],
-  );
   const [path] = useLocation();
+  // Topics are found in their forums; here they are while there is something new in them.
+  const sorted = useMemo(
+    () =>
+      sortedRooms(rooms).filter(
+        (room) =>
+          room.kind !== "thread" &&
+          (room.kind !== "discussion" || room.mine.unread > 0 || path === `/c/${room.id}`),
+      ),
+    [rooms, path],
+  );
   return (
     <nav aria-label="Conversations" className="min-h-0 flex-1 overflow-y-auto px-3 py-1">
       {!loaded && !failed && <p className="px-2 py-3 text-muted text-sm">Loading…</p>}

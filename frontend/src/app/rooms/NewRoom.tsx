@@ -40,11 +40,23 @@ export function NewRoom({ onLeave }: { onLeave: (() => void) | undefined }): Rea
   );
 }
 
+const KINDS = [
+  { name: "Chat", says: "One conversation that everybody is in.", isForum: false },
+  { name: "Forum", says: "Topics with answers, votes and an accepted answer.", isForum: true },
+];
+
+function assistantNote(slug: string, forum: boolean): string {
+  if (!slug) return "People talk among themselves.";
+  if (forum) return "It answers each new topic first; people vote on what it says.";
+  return `It answers messages that say @${slug}.`;
+}
+
 function RoomForm({ onMade, onCancel }: { onMade: () => void; onCancel: () => void }) {
   const client = useClient();
   const [, navigate] = useLocation();
   const assistants = useKnown((state) => state.feed.assistants) ?? [];
   const [slug, setSlug] = useState("");
+  const [forum, setForum] = useState(false);
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState("");
   const make = (event: FormEvent<HTMLFormElement>) => {
@@ -60,7 +72,7 @@ function RoomForm({ onMade, onCancel }: { onMade: () => void; onCancel: () => vo
     setProblem("");
     client
       .createConversation({
-        kind: "group",
+        kind: forum ? "forum" : "group",
         title,
         access: String(values.get("access")) as Access,
         assistant: slug || null,
@@ -77,6 +89,27 @@ function RoomForm({ onMade, onCancel }: { onMade: () => void; onCancel: () => vo
   return (
     <form onSubmit={make} className="space-y-4">
       <Field label="Name" name="title" maxLength={200} autoComplete="off" required />
+      <fieldset>
+        <legend className="mb-1 font-medium text-sm">What kind of room</legend>
+        <div className="flex gap-4">
+          {KINDS.map(({ name, says, isForum }) => (
+            <label key={name} className="flex min-h-9 cursor-pointer items-center gap-2">
+              <input
+                type="radio"
+                name="kind"
+                checked={forum === isForum}
+                onChange={() => setForum(isForum)}
+                aria-describedby="kind-note"
+                className="accent-accent"
+              />
+              <span title={says}>{name}</span>
+            </label>
+          ))}
+        </div>
+        <p id="kind-note" className="text-muted text-sm">
+          {KINDS.find(({ isForum }) => isForum === forum)?.says}
+        </p>
+      </fieldset>
       <fieldset>
         <legend className="mb-1 font-medium text-sm">Who may come in</legend>
         <div className="space-y-1.5">
@@ -124,7 +157,7 @@ function RoomForm({ onMade, onCancel }: { onMade: () => void; onCancel: () => vo
             ))}
           </select>
           <p id="room-assistant-note" className="mt-1 text-muted text-sm">
-            {slug ? `It answers messages that say @${slug}.` : "People talk among themselves."}
+            {assistantNote(slug, forum)}
           </p>
         </div>
       )}

@@ -4,6 +4,7 @@ import { SignInDialog, SignInPage } from "../account/SignIn";
 import { ConversationPage } from "../conversation/ConversationPage";
 import { Places } from "../conversation/places";
 import { ThreadsPage } from "../conversation/ThreadsPage";
+import { ForumPage } from "../forum/ForumPage";
 import { useActivity } from "../people/presence";
 import { BrowseRooms } from "../rooms/BrowseRooms";
 import { Home } from "../rooms/Home";
@@ -58,7 +59,13 @@ function SignedIn(): ReactElement {
           </Route>
           <Route path={CONVERSATION}>
             {({ id = "", root }) => (
-              <ConversationPage key={id} id={id} thread={root} roomDialogs={RoomDialogs} />
+              <ConversationPage
+                key={id}
+                id={id}
+                thread={root}
+                roomDialogs={RoomDialogs}
+                forum={ForumPage}
+              />
             )}
           </Route>
           <Route>

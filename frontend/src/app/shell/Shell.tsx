@@ -3,7 +3,7 @@ import { type ReactElement, type ReactNode, useEffect, useState } from "react";
 import { useLocation } from "wouter";
 import { OpenSidebar } from "../../ui/SidebarButton";
 import { useMedia } from "../../ui/useMedia";
-import { loadMarkdown } from "../conversation/Reply";
+import { loadMarkdown } from "../conversation/markdown";
 import { ConnectionBanner } from "./ConnectionBanner";
 import { Sidebar } from "./Sidebar";
 
