@@ -330,6 +330,8 @@ MOVED = {
     "Revision.by",
     "Sanction.by",
     "Sanction.user",
+    "Topic.accepted_by",
+    "Topic.author",
 }
 STAYS = {
     "AuditEntry.actor",

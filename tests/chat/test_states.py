@@ -131,6 +131,7 @@ def test_a_conversation_is_seen_whole(conversation: Conversation, person: User) 
         "members_of": conversation.pk,
         "slow_seconds": 0,
         "threads": "on",
+        "responder": None,
         "policy": {},
         "seq": 9,
         "changed_seq": 4,

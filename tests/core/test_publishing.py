@@ -30,7 +30,7 @@ ROOM, PERSON = uuid4(), uuid4()
 
 
 def typing() -> TypingEvent:
-    return TypingEvent(conversation=ROOM, user=PERSON, active=True)
+    return TypingEvent(conversation=ROOM, users=[PERSON], count=1)
 
 
 def counted(kind: str) -> float:

@@ -116,6 +116,7 @@ class Scene:
             "members": [{"id": "1", "seq": 1}, {"id": "2", "seq": 2}],
             "snapshots": [],
             "tallies": [],
+            "topics": [],
         }
         self.given = [{"emoji": "👍"}, {"emoji": "👍"}]
         kind = {"emoji": "👍", "count": 2, "users": ["1", "2"]}
@@ -151,7 +152,8 @@ class Scene:
 
 def _list(*, read: int, number: int) -> Row:
     mine = {"conversation": "c", "seq": 1, "read": read, "number": number, "removed": []}
-    own = {"level": "all", "muted_until": None, "pinned": None}
+    own = {"level": "all", "muted_until": None, "pinned": None, "follows": True}
+    own |= {"named": [], "mentions": 0, "as_of": 13}
     room = {
         "id": "c",
         "seq": 13,
@@ -159,10 +161,11 @@ def _list(*, read: int, number: int) -> Row:
         "preview": "",
         "number": number,
         "active_at": "",
+        "members_of": "c",
         "mine": mine | own,
     }
     answer = {"since": None, "epoch": "e", "reset": False, "complete": True, "cursor": None}
-    return {**answer, "seq": 1, "at": "1.1:1:", "gone": [], "rooms": [room]}
+    return {**answer, "seq": 1, "at": "1.1:1:", "gone": [], "blocks": [], "rooms": [room]}
 
 
 def _record(question: str, said: str, text: str) -> Record:
